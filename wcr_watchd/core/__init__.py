@@ -1,0 +1,1 @@
+"""The ground floor: vocabulary, protocols, errors and pure logic. No I/O, no clock, no third party."""

@@ -1,0 +1,264 @@
+"""The words of the house as frozen values: checks, observations, incidents, events, notifications.
+
+Times are seconds since the epoch (UTC) as float, durations are seconds as float, ratios are 0-1, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+from wcr_watchd.core.units import Unit
+
+Labels = tuple[tuple[str, str], ...]
+"""Label names and values of one series, sorted by name; ``()`` for a measurement without labels."""
+
+
+class Severity(IntEnum):
+    """How bad it is; ordered, so that ``max`` works."""
+
+    OK = 0
+    INFO = 1
+    WARNING = 2
+    CRITICAL = 3
+
+    @property
+    def word(self) -> str:
+        """The lower-case word used in config, messages, metrics and API."""
+        return self.name.lower()
+
+    @classmethod
+    def of(cls, word: str) -> Severity:
+        """Return the severity with this lower-case word; ``KeyError`` if there is none."""
+        return cls[word.upper()]
+
+
+class Outcome(StrEnum):
+    """What one run of a probe found; ``unknown`` is never ``up`` and never ``down``."""
+
+    UP = "up"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementSpec:
+    """A probe type's declaration of a number it measures; rules, metrics, history and docs come from it.
+
+    ``labels`` names the labels a series of it carries. ``counter`` marks a value that only grows (rules use
+    ``rate`` or ``increase`` on it, the exposition ends it in ``_total``). ``topic`` separates what a person
+    handles apart: rules over measurements of different topics open different incidents of one check
+    (``disk`` and ``cpu`` of a host); the empty topic is the check itself..
+    """
+
+    name: str
+    unit: Unit
+    help: str
+    labels: tuple[str, ...] = ()
+    counter: bool = False
+    topic: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A named number that a probe measured; its unit stands in the probe type's :class:`MeasurementSpec`."""
+
+    name: str
+    value: float
+    labels: Labels = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one run of a check's probe returned.
+
+    ``at`` is when the run began (epoch seconds), ``duration`` how long it took (seconds). ``reason`` is a short
+    label when the outcome is not ``up`` (``dns connect tls timeout status content auth protocol refused
+    permission missing parse …``), ``summary`` one line for a tired person, ``evidence`` at most 4 KiB of text by
+    name with secrets redacted.
+    """
+
+    check: str
+    location: str
+    at: float
+    duration: float
+    outcome: Outcome
+    reason: str
+    summary: str
+    measurements: tuple[Measurement, ...] = ()
+    evidence: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Quick confirmation of a failure: ``times`` more runs, ``every`` seconds apart, before anybody is told."""
+
+    times: int = 2
+    every: float = 10.0
+
+
+class EventKind(StrEnum):
+    """What happened to an incident; the words of the webhook message."""
+
+    OPENED = "opened"
+    RAISED = "raised"
+    LOWERED = "lowered"
+    REMINDED = "reminded"
+    ESCALATED = "escalated"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+    NOTED = "noted"
+    DIGEST = "digest"
+    DRILL = "drill"
+
+
+class IncidentState(StrEnum):
+    """Where an incident stands in its life."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    SUPPRESSED = "suppressed"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Whom a notification goes to: a configured channel and, where the channel needs one, a contact's address.
+
+    ``contact`` is the name of a person; ``address`` the phone number or mail address there (both empty for a channel that
+    has its own destination, such as a chat webhook).
+    """
+
+    channel: str
+    contact: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What a person handles: opened when a rule fires, until it is resolved.
+
+    ``subject`` names what of the check is meant (empty: the check itself; else topic and labels, ``disk /data``).
+    ``severity`` is how bad it is now, ``peak`` how bad it was at worst. ``told`` lists who was told of it, so
+    that they are told of its end. ``muted_by`` is the reason why nobody is told (empty: somebody is).
+    ``step`` is the number of escalation steps already taken, ``next_step_at``/``next_reminder_at`` when the next
+    one is owed (None: none is). ``sequence`` counts its events.
+    """
+
+    id: int
+    check: str
+    subject: str
+    severity: Severity
+    peak: Severity
+    state: IncidentState
+    opened_at: float
+    changed_at: float
+    summary: str
+    rule: str = ""
+    acknowledged_at: float | None = None
+    acknowledged_by: str = ""
+    resolved_at: float | None = None
+    muted_by: str = ""
+    told: tuple[Recipient, ...] = ()
+    severity_since: float = 0.0
+    step: int = 0
+    next_step_at: float | None = None
+    next_reminder_at: float | None = None
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of an incident's timeline, with the reason for the decision.
+
+    ``by`` is who or what caused it (``engine``, a person's name), ``reason`` the sentence that answers "why".
+    """
+
+    incident: int
+    sequence: int
+    kind: EventKind
+    at: float
+    severity: Severity
+    summary: str
+    reason: str
+    by: str = "engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Everything that can be said in a notification, independent of any medium (see the webhook message)."""
+
+    event: EventKind
+    at: float
+    watchd: str
+    location: str
+    incident: int
+    severity: Severity
+    state: IncidentState
+    opened_at: float
+    url: str
+    check: str
+    probe: str
+    target: str
+    subject: str
+    tags: tuple[str, ...]
+    owner: str
+    runbook: str
+    summary: str
+    reason: str
+    measurements: tuple[tuple[str, float, str], ...] = ()
+    """Name (with labels as ``name{label=value}``), value, unit word."""
+    contacts: tuple[str, ...] = ()
+    previous_severity: Severity = Severity.OK
+    by: str = ""
+    timezone: str = "UTC"
+    items: tuple[Message, ...] = ()
+    """The messages a digest or a cost-cap summary stands for; empty otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One message owed to one recipient because of one incident event.
+
+    ``id`` is its idempotency key: the same event to the same recipient always has the same one. ``not_before`` delays it (digest).
+    ``fallbacks`` are told in its place, in order, when its channel cannot deliver.
+    """
+
+    id: str
+    incident: int
+    event: EventKind
+    severity: Severity
+    recipient: Recipient
+    created_at: float
+    not_before: float
+    message: Message
+    digest: bool = False
+    fallbacks: tuple[Recipient, ...] = ()
+
+
+class DeliveryState(StrEnum):
+    """Where a notification stands on its way."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """Given up: the channel refused it for good or the deadline for trying passed (the dead-letter list)."""
+    MERGED = "merged"
+    """Its content went out as part of a digest or a summary."""
+    SUPERSEDED = "superseded"
+    """Overtaken before it could be sent: a reminder of an incident that is acknowledged or over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A notification with where it stands: the row of the outbox."""
+
+    notification: Notification
+    state: DeliveryState = DeliveryState.PENDING
+    attempts: int = 0
+    next_attempt_at: float = 0.0
+    last_error: str = ""
+    delivered_at: float | None = None
+    receipt: str = ""
+    fell_back: bool = False

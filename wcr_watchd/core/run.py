@@ -1,0 +1,95 @@
+"""One run of a probe as the probe sees it: what it may use, and how it says what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from wcr_watchd.core.model import Measurement, Observation, Outcome
+
+T = TypeVar("T")
+
+
+class Shared(Protocol):
+    """Technical helpers that live as long as the daemon and are shared by all runs (HTTP session, thread pool, …)."""
+
+    def get(self, kind: type[T]) -> T:
+        """Return the one instance of ``kind``, made by ``kind()`` on first use and closed when the daemon stops."""
+        ...
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a check's probe.
+
+    ``started`` is the wall time it began (epoch seconds), ``timeout`` the seconds it has, ``clock`` a monotonic
+    clock in seconds. A probe sets ``step`` to what it is doing ("waiting for the banner of mail:25"), so that a
+    time-out can say what it was waiting for, and adds to ``measurements`` and ``evidence`` as it goes, so that
+    they are kept even when it is cut off. It ends by returning :meth:`up`, :meth:`down` or :meth:`unknown`.
+    The runner enforces the deadline, redacts and bounds the evidence, and repeats a failure; a probe does not.
+    """
+
+    check: str
+    location: str
+    started: float
+    timeout: float
+    clock: Callable[[], float]
+    shared: Shared
+    step: str = "starting"
+    measurements: list[Measurement] = field(default_factory=list)
+    evidence: dict[str, str] = field(default_factory=dict)
+    begun: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.begun = self.clock()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self.clock() - self.begun
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline, never negative."""
+        return max(0.0, self.timeout - self.elapsed)
+
+    def measure(self, name: str, value: float, **labels: str) -> None:
+        """Note a measurement; ``labels`` must be the ones its :class:`MeasurementSpec` declares."""
+        self.measurements.append(Measurement(name, float(value), tuple(sorted(labels.items()))))
+
+    def measure_all(self, values: Mapping[str, float | None]) -> None:
+        """Note several measurements without labels, leaving out those that are None (absent, not 0)."""
+        for name, value in values.items():
+            if value is not None:
+                self.measure(name, value)
+
+    def up(self, summary: str) -> Observation:
+        """The target does what it should."""
+        return self._observation(Outcome.UP, "", summary)
+
+    def down(self, reason: str, summary: str) -> Observation:
+        """The target does not do what it should: what was tried, what came back, what was expected."""
+        return self._observation(Outcome.DOWN, reason, summary)
+
+    def unknown(self, reason: str, summary: str) -> Observation:
+        """The probe could not tell (missing privilege, file, tool …): what is missing and what to do."""
+        return self._observation(Outcome.UNKNOWN, reason, summary)
+
+    def missing(self, names: Iterable[str], why: str) -> None:
+        """Say in the evidence that some measurements are absent, and why (they are left out, never 0)."""
+        line = f"{', '.join(names)}: {why}"
+        self.evidence["absent"] = "\n".join(filter(None, (self.evidence.get("absent", ""), line)))
+
+    def _observation(self, outcome: Outcome, reason: str, summary: str) -> Observation:
+        return Observation(
+            check=self.check,
+            location=self.location,
+            at=self.started,
+            duration=self.elapsed,
+            outcome=outcome,
+            reason=reason,
+            summary=summary,
+            measurements=tuple(self.measurements),
+            evidence=dict(self.evidence),
+        )
