@@ -1,0 +1,200 @@
+"""The contracts between the floors: what a probe, a channel and a store must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from wcr_watchd.core.engine import CheckState
+from wcr_watchd.core.model import (
+    Delivery,
+    DeliveryState,
+    Event,
+    Incident,
+    Labels,
+    MeasurementSpec,
+    Message,
+    Notification,
+    Observation,
+    Recipient,
+    Severity,
+)
+from wcr_watchd.core.run import Run, Shared
+
+
+class Probe(Protocol):
+    """A probe type: options, measurements, default rules, and one coroutine that carries a check out once.
+
+    A file ``probes/<type>.py`` holds one class of this shape that derives from :class:`wcr_watchd.kit.options.Options`.
+    It never raises for anything the target does, honours ``run.timeout``, bounds every read, and leaves nothing
+    behind when cancelled. An instance lives as long as its check is unchanged, so it may keep what it needs
+    between runs (the counters of the last run) in pydantic private attributes.
+    """
+
+    type: ClassVar[str]
+    target_key: ClassVar[str]
+    """The option that names the target."""
+    measurements: ClassVar[tuple[MeasurementSpec, ...]]
+    default_rules: ClassVar[tuple[tuple[Severity, str], ...]]
+    """Rules that hold when the check names none of that severity."""
+    every: ClassVar[float]
+    """Default interval, seconds."""
+    timeout: ClassVar[float]
+    """Default deadline of one run, seconds."""
+    example: ClassVar[str]
+    """A TOML table that validates, for the documentation."""
+
+    @property
+    def target(self) -> str:
+        """What is looked at, in one line, without secrets."""
+        ...
+
+    def specs(self) -> tuple[MeasurementSpec, ...]:
+        """The measurements of this check: the type's own and those its options add (``values.users``)."""
+        ...
+
+    async def run(self, run: Run) -> Observation:
+        """Carry the check out once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a channel can do: longest text, messages per seconds (count, window), and whether it tells of ends."""
+
+    length: int | None = None
+    rate: tuple[int, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the provider said when it took a message: its own id, or its answer in a few words."""
+
+    text: str
+
+
+class Channel(Protocol):
+    """A channel type: options, limits, the look of its messages, and one coroutine that sends one.
+
+    A file ``channels/<type>.py`` holds one class of this shape that derives from
+    :class:`wcr_watchd.kit.options.Options`. ``send`` raises :class:`wcr_watchd.core.errors.ChannelError` for
+    everything the provider does. Retry, rate limits, caps, idempotency, redaction and records are the dispatcher's.
+    """
+
+    type: ClassVar[str]
+    address_kind: ClassVar[str]
+    """The kind of contact address it needs (``phone``, ``email``); empty when it has its own destination."""
+    limits: ClassVar[Limits]
+    example: ClassVar[str]
+    timeout: ClassVar[float]
+    """Deadline of one ``send``, seconds."""
+
+    def render(self, message: Message) -> Mapping[str, str]:
+        """The message as it will look, by part (``text``; ``subject``, ``text``, ``html``; ``json``)."""
+        ...
+
+    async def send(self, notification: Notification, parts: Mapping[str, str], shared: Shared) -> Receipt:
+        """Hand the rendered ``parts`` to the provider for ``notification.recipient``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What must be stored together: one transaction, all or nothing."""
+
+    observations: tuple[Observation, ...] = ()
+    states: tuple[CheckState, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+    events: tuple[Event, ...] = ()
+    notifications: tuple[Notification, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    """Outbox rows that changed (delivered, failed, next attempt …)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a store remembers of the last life: the engine's state, and the notifications still owed."""
+
+    states: tuple[CheckState, ...]
+    incidents: tuple[Incident, ...]
+    """All that are not resolved."""
+    next_incident: int
+    pending: tuple[Delivery, ...]
+    last_seen_at: float | None
+    """When the last life wrote last (epoch seconds); None on first start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of a series' history: raw (count 1) or rolled up over ``width`` seconds."""
+
+    at: float
+    count: int
+    minimum: float
+    maximum: float
+    mean: float
+
+
+class Store(Protocol):
+    """Where state, incidents, the outbox and history live. Every call is bounded in time; ``StoreError`` otherwise."""
+
+    async def open(self) -> None:
+        """Open or create, take the lock, migrate. Raises ``StoreLockedError`` when another daemon holds it."""
+        ...
+
+    async def close(self) -> None:
+        """Finish writing and release the lock."""
+        ...
+
+    async def restore(self) -> Restored:
+        """Read back what the last life knew."""
+        ...
+
+    async def commit(self, batch: Batch) -> None:
+        """Write the batch in one transaction; when this returns it survives ``kill -9`` and power loss of the process."""
+        ...
+
+    async def forget(self, checks: Sequence[str]) -> None:
+        """Drop the state of checks that are no longer configured (history and incidents stay until retention)."""
+        ...
+
+    async def observations(self, check: str, *, since: float, limit: int = 1000) -> Sequence[Observation]:
+        """Raw observations of a check since a time, oldest first."""
+        ...
+
+    async def history(
+        self, check: str, measurement: str, labels: Labels, *, since: float, until: float, points: int = 300
+    ) -> Sequence[Point]:
+        """A measurement's course, from raw rows or rollups, whichever fits the span."""
+        ...
+
+    async def incidents(
+        self, *, check: str | None = None, open_only: bool = False, since: float = 0.0, limit: int = 100
+    ) -> Sequence[Incident]:
+        """Incidents, newest first."""
+        ...
+
+    async def incident(self, number: int) -> Incident | None:
+        """One incident by its number."""
+        ...
+
+    async def events(self, incident: int) -> Sequence[Event]:
+        """The timeline of an incident, oldest first."""
+        ...
+
+    async def deliveries(
+        self,
+        *,
+        incident: int | None = None,
+        states: Sequence[DeliveryState] = (),
+        recipient: Recipient | None = None,
+        since: float = 0.0,
+        limit: int = 100,
+    ) -> Sequence[Delivery]:
+        """Rows of the outbox, newest first."""
+        ...
+
+    async def prune(self, now: float) -> None:
+        """Roll up and delete what retention no longer keeps; a bounded piece of work per call."""
+        ...

@@ -1,0 +1,115 @@
+"""What the engine works with: checks, policies, contacts and on-call schedules, built from a valid configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import time
+
+from wcr_watchd.core.model import Retry, Severity
+from wcr_watchd.core.rules import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One configured thing to watch.
+
+    ``probe`` is the probe type's name, ``target`` what it looks at in one line, ``every`` and ``timeout`` are
+    seconds. ``fingerprint`` changes whenever any of its settings does: an unchanged one keeps schedule and state.
+    """
+
+    name: str
+    probe: str
+    target: str
+    every: float
+    timeout: float
+    rules: tuple[Rule, ...]
+    retry: Retry = Retry()
+    policy: str = "default"
+    depends_on: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    owner: str = ""
+    group: str = ""
+    runbook: str = ""
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom a policy tells: a channel, and a contact or on-call schedule where the channel needs one (``sms:ops``)."""
+
+    channel: str
+    who: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.channel}:{self.who}" if self.who else self.channel
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happens ``after`` so many seconds without an acknowledgement: tell more people, raise the severity, or both."""
+
+    after: float
+    tell: tuple[Target, ...] = ()
+    raise_to: Severity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """One severity of a policy: whom to tell at once, whom later, how often to repeat, whether to batch.
+
+    ``repeat`` and ``digest`` are seconds (None: never, at once). ``fallback`` is told, in order, when a channel of ``tell`` cannot
+    deliver.
+    """
+
+    tell: tuple[Target, ...] = ()
+    steps: tuple[Step, ...] = ()
+    repeat: float | None = None
+    digest: float | None = None
+    fallback: tuple[Target, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An escalation policy: what to do per severity."""
+
+    name: str
+    by_severity: Mapping[Severity, Escalation] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A person; ``addresses`` by kind (``phone``, ``email``)."""
+
+    name: str
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OnCallSchedule:
+    """Who is on call now: contacts taking turns, week by week, at a weekday (0 = Monday) and local time in a named zone."""
+
+    name: str
+    timezone: str
+    rotation: tuple[str, ...]
+    handover_weekday: int = 0
+    handover_time: time = time(9, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that the engine decides by; replaced as a whole on reload.
+
+    ``channels`` maps each configured channel to the kind of address it needs (``phone``, ``email``; empty when
+    it has its own destination). ``children`` is the dependency graph turned around.
+    """
+
+    name: str
+    location: str
+    timezone: str
+    public_url: str
+    checks: Mapping[str, Check]
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    contacts: Mapping[str, Contact] = field(default_factory=dict)
+    on_call: Mapping[str, OnCallSchedule] = field(default_factory=dict)
+    channels: Mapping[str, str] = field(default_factory=dict)
