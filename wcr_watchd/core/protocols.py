@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from wcr_watchd.core.engine import CheckState
 from wcr_watchd.core.model import (
     Delivery,
     DeliveryState,
@@ -21,6 +20,7 @@ from wcr_watchd.core.model import (
     Severity,
 )
 from wcr_watchd.core.run import Run, Shared
+from wcr_watchd.core.state import CheckState
 
 
 class Probe(Protocol):

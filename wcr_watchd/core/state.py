@@ -1,0 +1,42 @@
+"""What the engine remembers between two observations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from wcr_watchd.core.model import Incident, Outcome, Severity
+from wcr_watchd.core.rules import History, RuleState
+
+
+@dataclass(frozen=True, slots=True)
+class CheckState:
+    """What is remembered of one check, and stored so that a restart goes on where it was.
+
+    ``outcome`` is that of the last observation (None before the first) and ``since`` when it became so;
+    ``severity`` the worst of its open incidents. ``failing_since`` is when an unconfirmed or confirmed failure
+    began (None: not failing). ``unknown_runs`` counts unknown outcomes in a row. ``rules`` holds a state per
+    rule text.
+    """
+
+    check: str
+    outcome: Outcome | None = None
+    since: float = 0.0
+    severity: Severity = Severity.OK
+    last_at: float = 0.0
+    summary: str = ""
+    failing_since: float | None = None
+    unknown_runs: int = 0
+    rules: tuple[tuple[str, RuleState], ...] = ()
+
+
+@dataclass(slots=True)
+class State:
+    """All the engine remembers. Decisions never change it; :func:`wcr_watchd.core.engine.apply` does."""
+
+    checks: dict[str, CheckState] = field(default_factory=dict)
+    incidents: dict[int, Incident] = field(default_factory=dict)
+    """Incidents that are not resolved, by number."""
+    by_subject: dict[tuple[str, str], int] = field(default_factory=dict)
+    """The number of the open incident of a check and subject."""
+    histories: dict[str, History] = field(default_factory=dict)
+    next_incident: int = 1
