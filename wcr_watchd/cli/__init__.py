@@ -1,0 +1,1 @@
+"""The ``wcr-watchd`` command: parse, call, print."""

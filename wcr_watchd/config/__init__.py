@@ -1,0 +1,1 @@
+"""From TOML to checked values: reading, validation, secrets, discovery of what stands on this host."""

@@ -73,9 +73,7 @@ class ChannelError(WatchdError):
     (``connect``, ``timeout``, ``rate_limited``, ``rejected``, ``auth``, ``server``, ``config``).
     """
 
-    def __init__(
-        self, summary: str, *, reason: str, permanent: bool, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, summary: str, *, reason: str, permanent: bool, retry_after: float | None = None) -> None:
         super().__init__(summary)
         self.summary = summary
         self.reason = reason

@@ -126,8 +126,8 @@ class IncidentState(StrEnum):
 class Recipient:
     """Whom a notification goes to: a configured channel and, where the channel needs one, a contact's address.
 
-    ``contact`` is the name of a person; ``address`` the phone number or mail address there (both empty for a channel that
-    has its own destination, such as a chat webhook).
+    ``contact`` is the name of a person; ``address`` the phone number or mail address there (both
+    empty for a channel that has its own destination, such as a chat webhook).
     """
 
     channel: str
@@ -221,7 +221,8 @@ class Message:
 class Notification:
     """One message owed to one recipient because of one incident event.
 
-    ``id`` is its idempotency key: the same event to the same recipient always has the same one. ``not_before`` delays it (digest).
+    ``id`` is its idempotency key: the same event to the same recipient always has the same one.
+    ``not_before`` delays it (digest).
     ``fallbacks`` are told in its place, in order, when its channel cannot deliver.
     """
 

@@ -152,7 +152,7 @@ class Store(Protocol):
         ...
 
     async def commit(self, batch: Batch) -> None:
-        """Write the batch in one transaction; when this returns it survives ``kill -9`` and power loss of the process."""
+        """Write the batch in one transaction; when this returns it survives ``kill -9``."""
         ...
 
     async def forget(self, checks: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A condition over measurements, held for a time, that gives a severity. (fields of the parsed form are the parser's)"""
+    """A condition over measurements, held for a time, that gives a severity."""
 
     severity: Severity
     text: str
@@ -71,8 +71,6 @@ def remember(history: History, rules: Sequence[Rule], observation: Observation) 
     raise NotImplementedError
 
 
-def evaluate(
-    rule: Rule, state: RuleState, history: History, observation: Observation, confirmations: int
-) -> RuleState:
+def evaluate(rule: Rule, state: RuleState, history: History, observation: Observation, confirmations: int) -> RuleState:
     """Return where the rule stands after the observation (``history`` already holds it)."""
     raise NotImplementedError

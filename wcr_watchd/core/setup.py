@@ -47,7 +47,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What happens ``after`` so many seconds without an acknowledgement: tell more people, raise the severity, or both."""
+    """What happens ``after`` so many seconds without an acknowledgement: tell more, raise the severity."""
 
     after: float
     tell: tuple[Target, ...] = ()
@@ -58,8 +58,8 @@ class Step:
 class Escalation:
     """One severity of a policy: whom to tell at once, whom later, how often to repeat, whether to batch.
 
-    ``repeat`` and ``digest`` are seconds (None: never, at once). ``fallback`` is told, in order, when a channel of ``tell`` cannot
-    deliver.
+    ``repeat`` and ``digest`` are seconds (None: never, at once). ``fallback`` is told, in order, when a
+    channel of ``tell`` cannot deliver.
     """
 
     tell: tuple[Target, ...] = ()
@@ -87,7 +87,7 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class OnCallSchedule:
-    """Who is on call now: contacts taking turns, week by week, at a weekday (0 = Monday) and local time in a named zone."""
+    """Who is on call now: contacts taking turns, weekly, from a weekday (0 = Monday) and local time on."""
 
     name: str
     timezone: str

@@ -13,9 +13,7 @@ from wcr_watchd.core.units import parse_duration, parse_ratio, parse_size
 class Options(BaseModel):
     """Base of every settings class: frozen, unknown keys refused, every field described."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=False)
 
 
 def _reader(parse: Any) -> Any:
@@ -43,9 +41,7 @@ def _duration(value: object) -> object:
 Duration = Annotated[
     float,
     BeforeValidator(_duration),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d|w))+$", "examples": ["30s", "5m"]}
-    ),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d|w))+$", "examples": ["30s", "5m"]}),
 ]
 """Seconds, written ``30s 5m 2h 7d`` (also ``1h30m``, ``250ms``)."""
 

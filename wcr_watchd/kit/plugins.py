@@ -38,10 +38,6 @@ def load(package: str, name: str) -> type[Any]:
         return loaded
     module = importlib.import_module(f"{package}.{name}")
     for value in vars(module).values():
-        if (
-            isinstance(value, type)
-            and value.__module__ == module.__name__
-            and vars(value).get("type") == name
-        ):
+        if isinstance(value, type) and value.__module__ == module.__name__ and vars(value).get("type") == name:
             return value
     raise PluginError(f"{module.__name__} holds no class with type = {name!r}")

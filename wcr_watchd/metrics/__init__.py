@@ -1,0 +1,1 @@
+"""The Prometheus exposition, made from a read-only view of the state."""

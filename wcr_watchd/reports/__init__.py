@@ -1,0 +1,1 @@
+"""Documents about what happened; nothing here sends anything."""

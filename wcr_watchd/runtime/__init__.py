@@ -1,0 +1,1 @@
+"""The moving parts: scheduler, runner, monitor, dispatcher and the tasks they run in."""

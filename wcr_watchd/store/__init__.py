@@ -1,0 +1,1 @@
+"""Where state, incidents, the outbox and history live."""
