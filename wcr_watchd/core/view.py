@@ -1,0 +1,156 @@
+"""What readers (metrics, pages, API, command line) may see: a read-only view of the running daemon, and its counters."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wcr_watchd.core.model import MeasurementSpec, Observation
+from wcr_watchd.core.protocols import Store
+from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.state import State
+
+LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Counts of observed seconds by upper bound (not cumulative; the last count is above every bound), and their sum."""
+
+    bounds: tuple[float, ...] = LAG_BUCKETS
+    counts: list[int] = field(default_factory=list)
+    sum: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = self.counts or [0] * (len(self.bounds) + 1)
+
+    def observe(self, seconds: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+
+@dataclass(slots=True)
+class ChannelCounters:
+    """What happened on one channel since the daemon started."""
+
+    sent: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+    """Failed attempts by reason."""
+    last_success_at: float | None = None
+
+
+@dataclass(slots=True)
+class CheckCounters:
+    """What happened to one check since the daemon started (or since the check was added)."""
+
+    runs: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    """Runs that were not up, and rules that began to fire (reason ``rule``), by reason."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """Plain numbers about the daemon itself; the moving parts count, metrics and health read.
+
+    ``*_progress_at`` are monotonic seconds of the last sign of life of a part; times ending in ``_at`` otherwise are
+    epoch seconds.
+    """
+
+    checks: dict[str, CheckCounters] = field(default_factory=dict)
+    channels: dict[str, ChannelCounters] = field(default_factory=dict)
+    scheduler_lag: Histogram = field(default_factory=Histogram)
+    scheduler_missed: int = 0
+    runs_void: int = 0
+    runs_in_flight: int = 0
+    event_loop_lag: float = 0.0
+    store_write: Histogram = field(default_factory=Histogram)
+    store_failures: int = 0
+    store_last_error: str = ""
+    notifications_pending: int = 0
+    oldest_pending_at: float | None = None
+    reload_successful: bool = True
+    reload_at: float = 0.0
+    loop_progress_at: float = 0.0
+    scheduler_progress_at: float = 0.0
+    store_progress_at: float = 0.0
+    dispatcher_progress_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something a live page may want to show: the name of a check that changed, or an incident's number."""
+
+    check: str = ""
+    incident: int = 0
+
+
+class View(Protocol):
+    """The running daemon, to look at. All of it is read on the event loop and none of it is changed by a reader."""
+
+    @property
+    def setup(self) -> Setup:
+        """The configuration in force."""
+        ...
+
+    @property
+    def state(self) -> State:
+        """What the engine remembers: states and open incidents."""
+        ...
+
+    @property
+    def latest(self) -> Mapping[str, Observation]:
+        """The newest observation of each check that has one."""
+        ...
+
+    @property
+    def specs(self) -> Mapping[str, tuple[MeasurementSpec, ...]]:
+        """What each check measures."""
+        ...
+
+    @property
+    def counters(self) -> Counters:
+        """Numbers about the daemon itself."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """History, incidents and deliveries; a reader calls its reading methods only."""
+        ...
+
+    @property
+    def started_at(self) -> float:
+        """When the daemon started (epoch seconds)."""
+        ...
+
+    @property
+    def reload_problems(self) -> tuple[str, ...]:
+        """Why the last reload was refused; empty when it was not."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The version of the program."""
+        ...
+
+    def now(self) -> float:
+        """The daemon's time (epoch seconds)."""
+        ...
+
+    def monotonic(self) -> float:
+        """The daemon's monotonic clock (seconds), to compare with the progress times of the counters."""
+        ...
+
+    def changes(self) -> AsyncIterator[tuple[Change, ...]]:
+        """Batches of changes from now on, bounded: a slow reader gets fewer, larger batches, never a backlog."""
+        ...
+
+    def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:
+        """The last runs of a check, oldest first, at most 60: time and duration in seconds (None: not up)."""
+        ...
+
+    async def acknowledge(self, incident: int, by: str) -> str:
+        """Acknowledge an incident; returns a sentence. Raises ``CommandError`` when that cannot be done."""
+        ...
