@@ -142,8 +142,8 @@ class Incident:
     ``subject`` names what of the check is meant (empty: the check itself; else topic and labels, ``disk /data``).
     ``severity`` is how bad it is now, ``peak`` how bad it was at worst. ``told`` lists who was told of it, so
     that they are told of its end. ``muted_by`` is the reason why nobody is told (empty: somebody is).
-    ``step`` is the number of escalation steps already taken, ``next_step_at``/``next_reminder_at`` when the next
-    one is owed (None: none is). ``sequence`` counts its events.
+    ``step`` is the number of escalation steps already taken, ``next_step_at`` and ``next_reminder_at`` when
+    the next one is owed (None: none is). ``sequence`` counts its events.
     """
 
     id: int
@@ -161,7 +161,7 @@ class Incident:
     resolved_at: float | None = None
     muted_by: str = ""
     told: tuple[Recipient, ...] = ()
-    severity_since: float = 0.0
+    floor: Severity = Severity.OK
     step: int = 0
     next_step_at: float | None = None
     next_reminder_at: float | None = None

@@ -101,7 +101,7 @@ class Setup:
     """All that the engine decides by; replaced as a whole on reload.
 
     ``channels`` maps each configured channel to the kind of address it needs (``phone``, ``email``; empty when
-    it has its own destination). ``children`` is the dependency graph turned around.
+    it has its own destination). ``units`` maps check and measurement to the unit's word, for messages.
     """
 
     name: str
@@ -113,3 +113,4 @@ class Setup:
     contacts: Mapping[str, Contact] = field(default_factory=dict)
     on_call: Mapping[str, OnCallSchedule] = field(default_factory=dict)
     channels: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -36,7 +36,7 @@ class State:
     checks: dict[str, CheckState] = field(default_factory=dict)
     incidents: dict[int, Incident] = field(default_factory=dict)
     """Incidents that are not resolved, by number."""
-    by_subject: dict[tuple[str, str], int] = field(default_factory=dict)
-    """The number of the open incident of a check and subject."""
+    by_check: dict[str, dict[str, int]] = field(default_factory=dict)
+    """The numbers of a check's open incidents by subject; a check without one has no entry."""
     histories: dict[str, History] = field(default_factory=dict)
     next_incident: int = 1

@@ -1,4 +1,4 @@
-"""What readers (metrics, pages, API, command line) may see: a read-only view of the running daemon, and its counters."""
+"""What readers (metrics, pages, API, command line) may see of the running daemon, and its counters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 1
 
 @dataclass(slots=True)
 class Histogram:
-    """Counts of observed seconds by upper bound (not cumulative; the last count is above every bound), and their sum."""
+    """Counts of observed seconds by upper bound (not cumulative; the last is above every bound), and their sum."""
 
     bounds: tuple[float, ...] = LAG_BUCKETS
     counts: list[int] = field(default_factory=list)
