@@ -21,9 +21,9 @@ def escalation_of(setup: Setup, policy: str, severity: Severity) -> Escalation:
 def on_call_now(schedule: OnCallSchedule, now: float) -> str:
     """Return the name of the contact whose turn it is.
 
-    Turns change weekly at the schedule's weekday and local wall-clock time, right across daylight-saving
-    changes: the weeks are counted in local calendar days, so a turn may be an hour shorter or longer but never starts at another hour.
-    The count starts at Monday 1970-01-05, so that every daemon agrees without storing anything.
+    Turns change weekly at the schedule's weekday and local wall-clock time, right across daylight-saving changes:
+    weeks are counted in local calendar days, so a turn may be an hour shorter or longer but never starts at another
+    hour. The count starts at Monday 1970-01-05, so that every daemon agrees without storing anything.
     """
     local = datetime.fromtimestamp(now, UTC).astimezone(ZoneInfo(schedule.timezone)).replace(tzinfo=None)
     first = datetime(1970, 1, 5) + timedelta(days=schedule.handover_weekday)  # noqa: DTZ001 - local calendar time

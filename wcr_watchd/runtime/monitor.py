@@ -1,0 +1,346 @@
+"""From observation to events, stored before anybody is told: the engine's decisions put into effect."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from math import isnan, nan
+from typing import Protocol
+
+import structlog
+
+from wcr_watchd.core import engine
+from wcr_watchd.core.errors import StoreError
+from wcr_watchd.core.model import Event, EventKind, Incident, Notification, Observation, Outcome
+from wcr_watchd.core.protocols import Batch, Store
+from wcr_watchd.core.rules import History, remember
+from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.state import CheckState, State
+from wcr_watchd.core.view import Change, CheckCounters, Counters
+
+log = structlog.get_logger(__name__)
+
+RECENT_RUNS = 60
+"""Runs per check that a page can draw at once; two packed arrays, so that 10 000 checks cost 10 MB."""
+FLUSH_EVERY = 1.0
+"""Seconds for which observations without an event may wait, so that many share one transaction."""
+STORE_RETRY = 5.0
+"""Seconds before a batch is tried again that the store did not take."""
+MAX_WAITING_OBSERVATIONS = 50_000
+"""Observations kept in memory while the store does not take them; beyond it the oldest are dropped and counted."""
+
+
+class Clock(Protocol):
+    """The daemon's time."""
+
+    def now(self) -> float:
+        """Epoch seconds; a step of the wall clock does not step it."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never goes back."""
+        ...
+
+
+class Outbox(Protocol):
+    """Where notifications go once they are stored."""
+
+    def owe(self, notifications: Iterable[Notification]) -> None:
+        """Deliver these from now on."""
+        ...
+
+    def overtaken(self, incidents: Iterable[int]) -> None:
+        """Unsent reminders of these incidents have lost their meaning."""
+        ...
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What is not stored yet."""
+
+    observations: list[Observation] = field(default_factory=list)
+    states: dict[str, CheckState] = field(default_factory=dict)
+    incidents: dict[int, Incident] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    notifications: list[Notification] = field(default_factory=list)
+    overtaken: list[int] = field(default_factory=list)
+
+    def batch(self) -> Batch:
+        return Batch(
+            observations=tuple(self.observations),
+            states=tuple(self.states.values()),
+            incidents=tuple(self.incidents.values()),
+            events=tuple(self.events),
+            notifications=tuple(self.notifications),
+        )
+
+    def put_back(self, batch: Batch) -> None:
+        """Keep a refused batch before whatever has come since."""
+        self.observations[:0] = batch.observations
+        del self.observations[: max(0, len(self.observations) - MAX_WAITING_OBSERVATIONS)]
+        self.states = {state.check: state for state in batch.states} | self.states
+        self.incidents = {incident.id: incident for incident in batch.incidents} | self.incidents
+        self.events[:0] = batch.events
+        self.notifications[:0] = batch.notifications
+
+
+class Monitor:
+    """Holds the engine's state, feeds it, and sees that what it decides is stored, told and shown.
+
+    ``run_soon(check, delay)`` asks the scheduler for another run; ``outbox`` delivers.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        state: State,
+        store: Store,
+        outbox: Outbox,
+        clock: Clock,
+        counters: Counters,
+        run_soon: Callable[[str, float], None],
+    ) -> None:
+        self.setup = setup
+        self.state = state
+        self.latest: dict[str, Observation] = {}
+        self._store = store
+        self._outbox = outbox
+        self._clock = clock
+        self._counters = counters
+        self._run_soon = run_soon
+        self._recent: dict[str, tuple[array[float], array[float]]] = {}
+        self._waiting = _Waiting()
+        self._told_unstored: set[str] = set()
+        self._urgent = asyncio.Event()
+        self._deadlines: list[tuple[float, int]] = []
+        self._deadline_added = asyncio.Event()
+        self._subscribers: set[_Subscriber] = set()
+        for incident in state.incidents.values():
+            self._watch_deadline(incident)
+
+    def receive(self, observation: Observation) -> None:
+        """Take an observation in: decide, remember, owe what follows."""
+        if observation.check not in self.setup.checks:  # removed by a reload while it ran
+            return
+        before = self.state.checks.get(observation.check)
+        decision = engine.observe(self.setup, self.state, observation, self._clock.now())
+        self.latest[observation.check] = observation
+        self._note_recent(observation)
+        self._count(observation, decision)
+        self._waiting.observations.append(observation)
+        after = decision.check
+        if after is not None and _differs(before, after):
+            self._waiting.states[after.check] = after
+        self._take(decision)
+        self._announce(Change(check=observation.check))
+
+    def acknowledge(self, incident: int, by: str) -> str:
+        """Acknowledge an incident; returns a sentence. Raises ``CommandError`` when that cannot be done."""
+        now = self._clock.now()
+        known = self.state.incidents.get(incident)
+        latest = self.latest.get(known.check) if known else None
+        self._take(engine.acknowledge(self.setup, self.state, incident, by, now, latest))
+        check = self.state.incidents[incident].check
+        return f"incident #{incident} ({check}) is acknowledged by {by}; reminders and escalation stop"
+
+    async def reload(self, setup: Setup) -> None:
+        """Go on under another configuration; unchanged checks keep everything."""
+        gone = [name for name in self.state.checks if name not in setup.checks]
+        self.setup = setup
+        self._take(engine.reconcile(setup, self.state, self._clock.now()))
+        for name in gone:
+            for kept in (self.state.checks, self.state.histories, self.latest, self._recent, self._counters.checks):
+                kept.pop(name, None)
+        if gone:
+            await self.flush()
+            try:
+                await self._store.forget(gone)
+            except StoreError as error:
+                log.warning("state of removed checks stays in the store until it takes writes again", error=str(error))
+
+    async def refill_histories(self) -> None:
+        """Read back the recent values that rules with windows need, so that a restart does not blind them."""
+        for check in self.setup.checks.values():
+            span = max((rule.longest_window for rule in check.rules), default=0.0)
+            if span == 0.0 or check.name in self.state.histories:
+                continue
+            history = History()
+            since = self._clock.now() - span
+            for observation in await self._store.observations(check.name, since=since, limit=5000):
+                history = remember(history, check.rules, observation)
+            self.state.histories[check.name] = history
+
+    async def serve_store(self) -> None:
+        """Store what waits: at once when somebody must be told, else once a second. Runs until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(FLUSH_EVERY):
+                    await self._urgent.wait()
+            except TimeoutError:
+                pass
+            self._urgent.clear()
+            stored = await self.flush()
+            if not stored:
+                await asyncio.sleep(STORE_RETRY)
+
+    async def flush(self) -> bool:
+        """Store what waits in one transaction, then hand its notifications over.
+
+        When the store refuses, the people are told all the same (a full disk must not silence a page) and the
+        batch is kept, to be stored when that works again. Returns whether it is stored.
+        """
+        waiting, self._waiting = self._waiting, _Waiting()
+        batch = waiting.batch()
+        if batch == Batch() and not waiting.overtaken:
+            self._counters.store_progress_at = self._clock.monotonic()
+            return True
+        started = self._clock.monotonic()
+        try:
+            await self._store.commit(batch)
+        except StoreError as error:
+            self._refused(batch, error)
+        else:
+            self._counters.store_write.observe(self._clock.monotonic() - started)
+            self._counters.store_last_error = ""
+        self._counters.store_progress_at = self._clock.monotonic()
+        self._hand_over(batch.notifications)
+        self._outbox.overtaken(waiting.overtaken)
+        stored = not self._counters.store_last_error
+        if stored:
+            self._told_unstored.clear()
+        return stored
+
+    async def serve_deadlines(self) -> None:
+        """Take escalation steps and send reminders when they are due. Runs until cancelled."""
+        while True:
+            self._deadline_added.clear()
+            wait = self._tick_due()
+            try:
+                async with asyncio.timeout(wait):
+                    await self._deadline_added.wait()
+            except TimeoutError:
+                pass
+
+    def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:
+        """The last runs of a check, oldest first: time and duration in seconds (None: not up)."""
+        at, durations = self._recent.get(check, (array("d"), array("d")))
+        return tuple((a, None if isnan(d) else d) for a, d in zip(at, durations, strict=True))
+
+    async def changes(self) -> AsyncIterator[tuple[Change, ...]]:
+        """Batches of changes from now on; a slow reader gets fewer, larger batches."""
+        subscriber = _Subscriber()
+        self._subscribers.add(subscriber)
+        try:
+            while True:
+                await subscriber.wake.wait()
+                subscriber.wake.clear()
+                batch, subscriber.pending = tuple(subscriber.pending), {}
+                yield batch
+        finally:
+            self._subscribers.discard(subscriber)
+
+    def _take(self, decision: engine.Decision) -> None:
+        engine.apply(self.state, decision)
+        self._waiting.incidents |= {incident.id: incident for incident in decision.incidents}
+        self._waiting.events.extend(decision.events)
+        self._waiting.notifications.extend(decision.notifications)
+        self._waiting.overtaken.extend(decision.overtaken)
+        for check, delay in decision.rechecks:
+            self._run_soon(check, delay)
+        for incident in decision.incidents:
+            self._watch_deadline(incident)
+        for event in decision.events:
+            self._log(event)
+            self._announce(Change(check=self._check_of(event, decision), incident=event.incident))
+        if decision.events:
+            self._urgent.set()
+
+    def _check_of(self, event: Event, decision: engine.Decision) -> str:
+        return next(incident.check for incident in decision.incidents if incident.id == event.incident)
+
+    def _refused(self, batch: Batch, error: StoreError) -> None:
+        # Notifications stay in the batch, so that the record of what was told gets stored in the end.
+        self._waiting.put_back(batch)
+        self._counters.store_failures += 1
+        if not self._counters.store_last_error:
+            log.error("the store does not take writes; watching and telling goes on", error=str(error))
+        self._counters.store_last_error = str(error)
+
+    def _hand_over(self, notifications: tuple[Notification, ...]) -> None:
+        new = [one for one in notifications if one.id not in self._told_unstored]
+        if self._counters.store_last_error:
+            self._told_unstored.update(one.id for one in new)
+        if new:
+            self._outbox.owe(new)
+
+    def _tick_due(self) -> float:
+        """Tick every incident whose deadline has come; returns the seconds until the next one."""
+        while self._deadlines:
+            at, number = self._deadlines[0]
+            now = self._clock.now()
+            if at > now:
+                # The daemon's time may run a little faster or slower than the loop's: look again soon enough.
+                return min(at - now, 60.0)
+            heappop(self._deadlines)
+            incident = self.state.incidents.get(number)
+            due = engine.deadline(incident) if incident else None
+            if incident and due is not None and due <= now:
+                latest = self.latest.get(incident.check)
+                self._take(engine.tick(self.setup, self.state, number, now, latest))
+        return 60.0
+
+    def _watch_deadline(self, incident: Incident) -> None:
+        at = engine.deadline(incident)
+        if at is not None:
+            heappush(self._deadlines, (at, incident.id))
+            self._deadline_added.set()
+
+    def _note_recent(self, observation: Observation) -> None:
+        at, durations = self._recent.setdefault(observation.check, (array("d"), array("d")))
+        at.append(observation.at)
+        durations.append(observation.duration if observation.outcome is Outcome.UP else nan)
+        if len(at) > RECENT_RUNS:
+            del at[0], durations[0]
+
+    def _count(self, observation: Observation, decision: engine.Decision) -> None:
+        counters = self._counters.checks.setdefault(observation.check, CheckCounters())
+        counters.runs += 1
+        reason = observation.reason if observation.outcome is not Outcome.UP else ""
+        if not reason and any(event.kind is EventKind.OPENED for event in decision.events):
+            reason = "rule"
+        if reason:
+            counters.failures[reason] = counters.failures.get(reason, 0) + 1
+
+    def _announce(self, change: Change) -> None:
+        for subscriber in self._subscribers:
+            subscriber.pending[change] = None
+            subscriber.wake.set()
+
+    def _log(self, event: Event) -> None:
+        incident = self.state.incidents.get(event.incident) or self._waiting.incidents[event.incident]
+        log.info(
+            "incident " + event.kind.value,
+            incident=event.incident,
+            check=incident.check,
+            subject=incident.subject,
+            severity=event.severity.word,
+            summary=event.summary,
+            reason=event.reason,
+            by=event.by,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class _Subscriber:
+    """A reader of changes; what waits for it is a set, so it is bounded by the number of checks and incidents."""
+
+    pending: dict[Change, None] = field(default_factory=dict)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def _differs(before: CheckState | None, after: CheckState) -> bool:
+    """Whether anything changed that a restart must know; the time and words of a run alone are in its observation."""
+    return before is None or replace(after, last_at=before.last_at, summary=before.summary) != before
