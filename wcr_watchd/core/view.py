@@ -154,3 +154,22 @@ class View(Protocol):
     async def acknowledge(self, incident: int, by: str) -> str:
         """Acknowledge an incident; returns a sentence. Raises ``CommandError`` when that cannot be done."""
         ...
+
+
+class Control(View, Protocol):
+    """The running daemon, with what an operator may ask of it besides acknowledging."""
+
+    async def run_now(self, check: str) -> Observation:
+        """Run a check out of turn and return what it found. Raises ``CommandError`` when there is no such check."""
+        ...
+
+    async def notify_test(self, channel: str, who: str) -> str:
+        """Send a test message over a channel, to a contact or schedule where it needs one; returns the receipt.
+
+        Raises ``CommandError`` for an unknown channel or contact and ``ChannelError`` when it is not accepted.
+        """
+        ...
+
+    async def reload(self) -> tuple[str, ...]:
+        """Read the configuration again; returns what is wrong with it, or nothing when it is now in force."""
+        ...
