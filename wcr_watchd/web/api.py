@@ -1,0 +1,229 @@
+"""The JSON API under ``/api/v1``: what the dashboard, the command line and scripts use."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from aiohttp_sse import sse_response
+
+from wcr_watchd.core.errors import ChannelError, CommandError, StoreError
+from wcr_watchd.core.model import Severity
+from wcr_watchd.core.view import Change
+from wcr_watchd.web import shapes
+from wcr_watchd.web.access import VISITOR
+from wcr_watchd.web.health import CONTROL
+
+MAX_ROWS = 1_000
+PING_INTERVAL = 20.0
+"""Seconds between two keep-alives of an event stream, so that proxies do not close it."""
+
+
+def add_routes(app: web.Application) -> None:
+    """Put the API's routes into the application."""
+    prefix = "/api/v1"
+    app.router.add_get(f"{prefix}/status", status)
+    app.router.add_get(f"{prefix}/checks", checks)
+    app.router.add_get(f"{prefix}/checks/{{name}}", check)
+    app.router.add_get(f"{prefix}/checks/{{name}}/history", history)
+    app.router.add_post(f"{prefix}/checks/{{name}}/run", run_check)
+    app.router.add_get(f"{prefix}/incidents", incidents)
+    app.router.add_get(f"{prefix}/incidents/{{number:\\d{{1,9}}}}", incident)
+    app.router.add_post(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/acknowledge", acknowledge)
+    app.router.add_get(f"{prefix}/deliveries", deliveries)
+    app.router.add_post(f"{prefix}/channels/{{name}}/test", notify_test)
+    app.router.add_post(f"{prefix}/reload", reload)
+    app.router.add_get(f"{prefix}/events", events)
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Say what is wrong in JSON to a program, never with a traceback."""
+    if not request.path.startswith("/api/"):
+        return await handler(request)
+    try:
+        return await handler(request)
+    except CommandError as error:
+        return web.json_response({"error": str(error)}, status=409)
+    except ChannelError as error:
+        return web.json_response({"error": error.summary, "reason": error.reason}, status=502)
+    except StoreError as error:
+        return web.json_response({"error": str(error)}, status=503)
+    except web.HTTPException as error:
+        if error.status < 400 or error.content_type == "application/json":
+            raise
+        return web.json_response({"error": (error.text or error.reason).strip()}, status=error.status)
+
+
+async def status(request: web.Request) -> web.Response:
+    """How it is now: counts by severity and outcome, and open incidents."""
+    view = request.app[CONTROL]
+    rows = [shapes.check(view, name) for name in view.setup.checks]
+    by_severity = {severity.word: sum(row["severity"] == severity.word for row in rows) for severity in Severity}
+    by_outcome = {name: sum(row["outcome"] == name for row in rows) for name in ("up", "down", "unknown")}
+    return web.json_response(
+        {
+            "watchd": view.setup.name,
+            "location": view.setup.location,
+            "version": view.version,
+            "started_at": shapes.time_text(view.started_at),
+            "now": shapes.time_text(view.now()),
+            "checks": {"total": len(rows), **by_outcome},
+            "severity": by_severity,
+            "incidents": [shapes.incident(found) for found in view.state.incidents.values()],
+            "reload_problems": list(view.reload_problems),
+        }
+    )
+
+
+async def checks(request: web.Request) -> web.Response:
+    """Every check as it stands now."""
+    view = request.app[CONTROL]
+    return web.json_response({"checks": [shapes.check(view, name) for name in view.setup.checks]})
+
+
+async def check(request: web.Request) -> web.Response:
+    """One check with its rules, latest observation and incidents."""
+    view = request.app[CONTROL]
+    name = _check_name(request)
+    latest = view.latest.get(name)
+    body = shapes.check(view, name)
+    body["rules"] = [{"severity": rule.severity.word, "rule": rule.text} for rule in view.setup.checks[name].rules]
+    body["latest"] = shapes.observation(view, latest) if latest else None
+    body["recent"] = [[at, duration] for at, duration in view.recent(name)]
+    found = await view.store.incidents(check=name, limit=20)
+    body["history"] = [shapes.incident(one) for one in found]
+    return web.json_response(body)
+
+
+async def history(request: web.Request) -> web.Response:
+    """The course of one measurement: ``?measurement=…&since=…&until=…`` (epoch seconds), labels likewise."""
+    view = request.app[CONTROL]
+    name = _check_name(request)
+    query = dict(request.query)
+    measurement = query.pop("measurement", "")
+    if not measurement:
+        raise web.HTTPBadRequest(text="say which measurement: ?measurement=response_time")
+    until = _number(query.pop("until", None), view.now())
+    since = _number(query.pop("since", None), until - 86_400)
+    points = int(min(MAX_ROWS, max(1, _number(query.pop("points", None), 300))))
+    found = await view.store.history(
+        name, measurement, tuple(sorted(query.items())), since=since, until=until, points=points
+    )
+    rows = [[p.at, p.mean, p.minimum, p.maximum, p.count] for p in found]
+    return web.json_response({"check": name, "measurement": measurement, "points": rows})
+
+
+async def run_check(request: web.Request) -> web.Response:
+    """Run a check out of turn; answers with what it found, which counts like any other run."""
+    view = request.app[CONTROL]
+    seen = await view.run_now(_check_name(request))
+    return web.json_response(shapes.observation(view, seen) | {"severity": shapes.check(view, seen.check)["severity"]})
+
+
+async def incidents(request: web.Request) -> web.Response:
+    """Incidents, newest first: ``?open=1``, ``?check=…``, ``?since=…``, ``?limit=…``."""
+    view = request.app[CONTROL]
+    query = request.query
+    found = await view.store.incidents(
+        check=query.get("check"),
+        open_only=query.get("open", "") in {"1", "true", "yes"},
+        since=_number(query.get("since"), 0.0),
+        limit=int(min(MAX_ROWS, max(1, _number(query.get("limit"), 100)))),
+    )
+    return web.json_response({"incidents": [shapes.incident(one) for one in found]})
+
+
+async def incident(request: web.Request) -> web.Response:
+    """One incident with its timeline and what became of its notifications."""
+    view = request.app[CONTROL]
+    number = int(request.match_info["number"])
+    found = view.state.incidents.get(number) or await view.store.incident(number)
+    if found is None:
+        raise web.HTTPNotFound(text=f"there is no incident #{number}")
+    body = shapes.incident(found)
+    body["timeline"] = [shapes.event(one) for one in await view.store.events(number)]
+    body["notifications"] = [shapes.delivery(row) for row in await view.store.deliveries(incident=number)]
+    return web.json_response(body)
+
+
+async def acknowledge(request: web.Request) -> web.Response:
+    """Take an incident: reminders and escalation stop. JSON body: ``{"by": name}``, else the visitor's own name."""
+    body = await _json_body(request)
+    by = str(body.get("by") or request[VISITOR])[:80]
+    sentence = await request.app[CONTROL].acknowledge(int(request.match_info["number"]), by)
+    return web.json_response({"done": sentence})
+
+
+async def deliveries(request: web.Request) -> web.Response:
+    """The newest notifications and where they stand."""
+    rows = await request.app[CONTROL].store.deliveries(limit=100)
+    return web.json_response({"deliveries": [shapes.delivery(row) for row in rows]})
+
+
+async def notify_test(request: web.Request) -> web.Response:
+    """Send a test message over a channel. JSON body: ``{"who": contact or schedule}`` where the channel needs one."""
+    body = await _json_body(request)
+    receipt = await request.app[CONTROL].notify_test(request.match_info["name"], str(body.get("who", "")))
+    return web.json_response({"done": receipt})
+
+
+async def reload(request: web.Request) -> web.Response:
+    """Read the configuration again; 422 with every problem when it is refused and the old one goes on."""
+    problems = await request.app[CONTROL].reload()
+    return web.json_response({"problems": list(problems)}, status=422 if problems else 200)
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """Server-sent events (WHATWG HTML, 9.2): ``check`` with a check as it stands now, ``incident`` likewise."""
+    view = request.app[CONTROL]
+    async with sse_response(request, ping_interval=PING_INTERVAL) as stream:
+        await stream.send("{}", event="hello")
+        async for batch in view.changes():
+            for change in batch:
+                kind, body = _change(request, change)
+                if kind:
+                    await stream.send(json.dumps(body), event=kind)
+    return stream
+
+
+def _change(request: web.Request, change: Change) -> tuple[str, shapes.Json]:
+    view = request.app[CONTROL]
+    if change.incident:
+        found = view.state.incidents.get(change.incident)
+        gone = {"id": change.incident, "check": change.check, "state": "resolved"}
+        return "incident", shapes.incident(found) if found else gone
+    if change.check in view.setup.checks:
+        recent = view.recent(change.check)
+        return "check", shapes.check(view, change.check) | {"recent": [list(run) for run in recent[-1:]]}
+    return "", {}
+
+
+def _check_name(request: web.Request) -> str:
+    name = request.match_info["name"]
+    if name not in request.app[CONTROL].setup.checks:
+        raise web.HTTPNotFound(text=f"there is no check named {name!r}; `wcr-watchd list` shows all")
+    return name
+
+
+async def _json_body(request: web.Request) -> dict[str, Any]:
+    if not request.can_read_body:
+        return {}
+    try:
+        body = await request.json()
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise web.HTTPBadRequest(text=f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise web.HTTPBadRequest(text="the body must be a JSON object")
+    return body
+
+
+def _number(text: str | None, default: float) -> float:
+    if text is None:
+        return default
+    try:
+        return float(text)
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=f"{text!r} is not a number") from error

@@ -1,0 +1,79 @@
+"""The web application: puts pages, API, health, metrics and access control together."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from wcr_watchd.core.view import Control
+from wcr_watchd.web import api, pages
+from wcr_watchd.web.access import Access, guard
+from wcr_watchd.web.health import CONTROL, healthz, readyz
+
+MAX_BODY = 64 * 1024
+PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/sign-in", "/favicon.svg"})
+
+
+class Page(Protocol):
+    """A rendered exposition."""
+
+    @property
+    def body(self) -> bytes:
+        """What to answer."""
+        ...
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Content type and encoding."""
+        ...
+
+
+class Exposition(Protocol):
+    """Renders the metrics for what a scraper accepts."""
+
+    async def render(self, accept: str, accept_encoding: str) -> Page:
+        """Return the metrics in the format and encoding negotiated from the two request headers."""
+        ...
+
+
+EXPOSITION = web.AppKey("exposition", Exposition)
+
+
+def build(control: Control, exposition: Exposition, access: Access) -> web.Application:
+    """Build the application for a running daemon; who serves it on which socket is the daemon's business."""
+    app = web.Application(
+        middlewares=[api.errors_as_json, security_headers, guard(access, PUBLIC)], client_max_size=MAX_BODY
+    )
+    app[CONTROL] = control
+    app[EXPOSITION] = exposition
+    app[pages.ACCESS] = access
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
+    api.add_routes(app)
+    pages.add_routes(app)
+    return app
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """The Prometheus exposition, text or OpenMetrics, gzip where the scraper takes it."""
+    if not request.app[pages.ACCESS].may_read_metrics(request):
+        raise web.HTTPForbidden(text='metrics are for this machine; set [web] metrics = "all" to open them\n')
+    accept, encoding = request.headers.get("Accept", ""), request.headers.get("Accept-Encoding", "")
+    page = await request.app[EXPOSITION].render(accept, encoding)
+    return web.Response(body=page.body, headers=page.headers)
+
+
+@web.middleware
+async def security_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Tell browsers to run nothing but our own and to show the pages in no foreign frame."""
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        error.headers.update(pages.SECURITY_HEADERS)
+        raise
+    if not response.prepared:
+        response.headers.update(pages.SECURITY_HEADERS)
+    return response

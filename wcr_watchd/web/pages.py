@@ -1,0 +1,313 @@
+"""The pages: dashboard, one check, one incident, sign-in; rendered on the server, kept fresh by server-sent events.
+
+A page is one round trip: style and script stand in it. Both are ours alone, named to the browser by their hash
+(Content Security Policy level 3), so nothing injected can run. Without JavaScript the pages work and are as
+fresh as the last reload.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+from aiohttp_sse import sse_response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from wcr_watchd.core import health
+from wcr_watchd.core.errors import CommandError
+from wcr_watchd.core.model import Observation, Outcome, Severity
+from wcr_watchd.core.units import Unit, format_duration, format_value
+from wcr_watchd.core.view import Change, View
+from wcr_watchd.web import shapes
+from wcr_watchd.web.access import COOKIE, SESSION_SECONDS, VISITOR, Access
+from wcr_watchd.web.health import CONTROL
+
+ACCESS = web.AppKey("access", Access)
+PING_INTERVAL = 20.0
+MAX_LIVE_ROWS = 200
+"""Rows sent in one batch of a live page; a browser that shows 10 000 checks gets the rest with the next."""
+
+_TEMPLATES = files("wcr_watchd.web") / "templates"
+STYLE = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+SCRIPT = (_TEMPLATES / "live.js").read_text(encoding="utf-8")
+FAVICON = (_TEMPLATES / "favicon.svg").read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src {_hash(STYLE)}; script-src {_hash(SCRIPT)}; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+_environment = Environment(
+    loader=PackageLoader("wcr_watchd.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def add_routes(app: web.Application) -> None:
+    """Put the pages' routes into the application."""
+    app.router.add_get("/", dashboard)
+    app.router.add_get("/live", live)
+    app.router.add_get("/checks/{name}", check_page)
+    app.router.add_get("/incidents/{number:\\d{1,9}}", incident_page)
+    app.router.add_post("/incidents/{number:\\d{1,9}}/acknowledge", acknowledge)
+    app.router.add_get("/sign-in", sign_in_page)
+    app.router.add_post("/sign-in", sign_in)
+    app.router.add_post("/sign-out", sign_out)
+    app.router.add_get("/favicon.svg", favicon)
+
+
+async def dashboard(request: web.Request) -> web.Response:
+    """Everything at a glance: open incidents, then all checks, the worst first."""
+    view = request.app[CONTROL]
+    names = sorted(view.setup.checks, key=lambda name: _urgency(view, name))
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for name in names:
+        groups.setdefault(view.setup.checks[name].group, []).append(_row(view, name))
+    return _page(request, "dashboard.html", groups=groups, header=_header(view), incidents=_incidents(view))
+
+
+async def live(request: web.Request) -> web.StreamResponse:
+    """Server-sent events for the dashboard: fragments of the page by the id of the element they replace."""
+    view = request.app[CONTROL]
+    async with sse_response(request, ping_interval=PING_INTERVAL) as stream:
+        await stream.send(json.dumps(_overview(view)))
+        async for batch in view.changes():
+            for fragments in _fragments(view, batch):
+                await stream.send(json.dumps(fragments))
+    return stream
+
+
+async def check_page(request: web.Request) -> web.Response:
+    """One check: its latest observation with every measurement, its rules, its incidents."""
+    view = request.app[CONTROL]
+    name = request.match_info["name"]
+    if name not in view.setup.checks:
+        raise web.HTTPNotFound(text=f"there is no check named {name!r}\n")
+    latest = view.latest.get(name)
+    return _page(
+        request,
+        "check.html",
+        row=_row(view, name),
+        check=view.setup.checks[name],
+        latest=latest,
+        measurements=_measurements(view, latest),
+        incidents=await view.store.incidents(check=name, limit=20),
+    )
+
+
+async def incident_page(request: web.Request) -> web.Response:
+    """One incident: what is wrong, who was told and why, and what happened since."""
+    view = request.app[CONTROL]
+    number = int(request.match_info["number"])
+    found = view.state.incidents.get(number) or await view.store.incident(number)
+    if found is None:
+        raise web.HTTPNotFound(text=f"there is no incident #{number}\n")
+    return _page(
+        request,
+        "incident.html",
+        incident=found,
+        check=view.setup.checks.get(found.check),
+        timeline=await view.store.events(number),
+        deliveries=await view.store.deliveries(incident=number),
+    )
+
+
+async def acknowledge(request: web.Request) -> web.Response:
+    """Take an incident, from the button of a page; back to that page."""
+    try:
+        await request.app[CONTROL].acknowledge(int(request.match_info["number"]), request[VISITOR])
+    except CommandError as error:
+        raise web.HTTPConflict(text=f"{error}\n") from error
+    raise web.HTTPSeeOther("/")
+
+
+async def sign_in_page(request: web.Request) -> web.Response:
+    """The form that asks for the token."""
+    return _page(request, "sign_in.html", failed=False)
+
+
+async def sign_in(request: web.Request) -> web.Response:
+    """Check the token and start a session."""
+    form = await request.post()
+    cookie = request.app[ACCESS].sign_in(str(form.get("token", "")))
+    if cookie is None:
+        response = _page(request, "sign_in.html", failed=True)
+        response.set_status(403)
+        return response
+    answer = web.Response(status=303, headers={"Location": "/"})
+    secure = request.headers.get("X-Forwarded-Proto", request.scheme) == "https"
+    answer.set_cookie(COOKIE, cookie, max_age=SESSION_SECONDS, httponly=True, samesite="Lax", secure=secure)
+    return answer
+
+
+async def sign_out(request: web.Request) -> web.Response:
+    """End the session."""
+    request.app[ACCESS].sign_out(request)
+    answer = web.Response(status=303, headers={"Location": "/sign-in"})
+    answer.del_cookie(COOKIE)
+    return answer
+
+
+async def favicon(request: web.Request) -> web.Response:
+    """The picture in the browser's tab."""
+    return web.Response(text=FAVICON, content_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
+
+
+def _page(request: web.Request, template: str, **values: Any) -> web.Response:
+    view = request.app[CONTROL]
+    text = _environment.get_template(template).render(
+        style=STYLE,
+        script=SCRIPT,
+        watchd=view.setup.name,
+        location=view.setup.location,
+        version=view.version,
+        signed_in=bool(request.app[ACCESS].token) and VISITOR in request,
+        time=lambda at: _time(view, at),
+        ago=lambda at: format_duration(max(0.0, view.now() - at)),
+        duration=format_duration,
+        **values,
+    )
+    return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-store"})
+
+
+def _fragment(view: View, template: str, **values: Any) -> str:
+    return _environment.get_template(template).render(time=lambda at: _time(view, at), **values)
+
+
+def _fragments(view: View, batch: tuple[Change, ...]) -> list[dict[str, str]]:
+    """What of the page changed, in pieces that render quickly."""
+    names = list(dict.fromkeys(change.check for change in batch if change.check in view.setup.checks))
+    pieces = [
+        {_row_id(name): _fragment(view, "_row.html", row=_row(view, name)) for name in names[at : at + MAX_LIVE_ROWS]}
+        for at in range(0, len(names), MAX_LIVE_ROWS)
+    ]
+    return [_overview(view), *pieces]
+
+
+def _overview(view: View) -> dict[str, str]:
+    return {
+        "header": _fragment(view, "_header.html", header=_header(view)),
+        "incidents": _fragment(view, "_incidents.html", incidents=_incidents(view)),
+    }
+
+
+def _header(view: View) -> dict[str, Any]:
+    """The one sentence that says how it is, and what is wrong with the daemon itself."""
+    severities = [state.severity for name, state in view.state.checks.items() if name in view.setup.checks]
+    worst = max(severities, default=Severity.OK)
+    bad = sum(severity > Severity.OK for severity in severities)
+    total = len(view.setup.checks)
+    unseen = len(health.waiting_for_first_result(view))
+    unknown = sum(seen.outcome is Outcome.UNKNOWN for seen in view.latest.values())
+    return {
+        "state": worst.word if bad else ("unknown" if unknown else "ok"),
+        "sentence": _sentence(total, bad, unknown, unseen),
+        "reload_problems": view.reload_problems,
+        "ailing": [part for part in health.parts(view) if not part.ok],
+    }
+
+
+def _sentence(total: int, bad: int, unknown: int, unseen: int) -> str:
+    if not total:
+        return "Nothing is watched yet"
+    checks = "check" if total == 1 else "checks"
+    if bad:
+        return f"{bad} of {total} {checks} need{'s' if bad == 1 else ''} attention"
+    if unknown:
+        return f"No problem found; {unknown} of {total} {checks} could not tell"
+    if unseen:
+        return f"{total - unseen} of {total} {checks} looked at so far, all fine"
+    return f"All {total} {checks} are fine" if total > 1 else "The one check is fine"
+
+
+def _incidents(view: View) -> list[Any]:
+    return sorted(view.state.incidents.values(), key=lambda found: (-found.severity, found.opened_at))
+
+
+def _urgency(view: View, name: str) -> tuple[str, int, bool, str]:
+    state = view.state.checks.get(name)
+    severity = state.severity if state else Severity.OK
+    uncertain = state is None or state.outcome is not Outcome.UP
+    return view.setup.checks[name].group, -severity, not uncertain, name
+
+
+def _row(view: View, name: str) -> dict[str, Any]:
+    state = view.state.checks.get(name)
+    latest = view.latest.get(name)
+    severity = state.severity if state else Severity.OK
+    outcome = state.outcome if state else None
+    return {
+        "id": _row_id(name),
+        "name": name,
+        "probe": view.setup.checks[name].probe,
+        "target": view.setup.checks[name].target,
+        "state": _state_word(severity, outcome),
+        "summary": latest.summary if latest else (state.summary if state else "waiting for the first result"),
+        "since": state.since if state and outcome else None,
+        "last_at": latest.at if latest else None,
+        "line": _history_line(view.recent(name)),
+    }
+
+
+def _state_word(severity: Severity, outcome: Outcome | None) -> str:
+    """One word for the row: the severity of its incidents, else what the last run said."""
+    if severity > Severity.OK:
+        return severity.word
+    if outcome is None:
+        return "new"
+    return {Outcome.UP: "ok", Outcome.DOWN: "confirming", Outcome.UNKNOWN: "unknown"}[outcome]
+
+
+def _row_id(name: str) -> str:
+    return "check-" + name
+
+
+def _history_line(recent: tuple[tuple[float, float | None], ...]) -> list[dict[str, float | bool]]:
+    """Bars of the last runs, high by duration against the slowest; a run that was not up is a full bar."""
+    slowest = max((duration for _, duration in recent if duration is not None), default=0.0) or 1.0
+    return [
+        {"x": at * 2, "height": 20.0 if duration is None else 2.0 + 14.0 * duration / slowest, "bad": duration is None}
+        for at, (_, duration) in enumerate(recent)
+    ]
+
+
+def _measurements(view: View, latest: Observation | None) -> list[tuple[str, str, str]]:
+    """Name with labels, value for people, and help of every measurement."""
+    if latest is None:
+        return []
+    specs = {spec.name: spec for spec in view.specs.get(latest.check, ())}
+    return [
+        (
+            shapes.series_name(measured.name, measured.labels),
+            format_value(measured.value, specs[measured.name].unit if measured.name in specs else Unit.COUNT),
+            specs[measured.name].help if measured.name in specs else "",
+        )
+        for measured in latest.measurements
+    ]
+
+
+def _time(view: View, at: float) -> str:
+    """Local time of the platform: the clock alone today, else with the date."""
+    zone = ZoneInfo(view.setup.timezone)
+    moment = datetime.fromtimestamp(at, UTC).astimezone(zone)
+    today = datetime.fromtimestamp(view.now(), UTC).astimezone(zone).date()
+    return moment.strftime("%H:%M:%S" if moment.date() == today else "%Y-%m-%d %H:%M")

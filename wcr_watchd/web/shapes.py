@@ -1,0 +1,121 @@
+"""The JSON shapes of the API: one function per thing, used by the API, the pages and the command line alike."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from wcr_watchd.core.model import Delivery, Event, Incident, Labels, Measurement, Observation, Severity
+from wcr_watchd.core.view import View
+
+Json = dict[str, Any]
+
+
+def time_text(at: float | None) -> str | None:
+    """RFC 3339 in UTC, to the millisecond; None stays None."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def series_name(name: str, labels: Labels) -> str:
+    """``disk_used{mount="/"}``: a measurement's name with its labels, as rules write it."""
+    return name + ("{" + ",".join(f'{key}="{value}"' for key, value in labels) + "}" if labels else "")
+
+
+def measurement(view: View, check: str, measured: Measurement) -> Json:
+    """A measured value with its unit."""
+    unit = view.setup.units.get(check, {}).get(measured.name, "")
+    return {"name": measured.name, "labels": dict(measured.labels), "value": measured.value, "unit": unit}
+
+
+def observation(view: View, seen: Observation) -> Json:
+    """What one run found."""
+    return {
+        "check": seen.check,
+        "location": seen.location,
+        "at": time_text(seen.at),
+        "duration": seen.duration,
+        "outcome": seen.outcome.value,
+        "reason": seen.reason,
+        "summary": seen.summary,
+        "measurements": [measurement(view, seen.check, one) for one in seen.measurements],
+        "evidence": dict(seen.evidence),
+    }
+
+
+def check(view: View, name: str) -> Json:
+    """A check as it stands now, without its measurements."""
+    configured = view.setup.checks[name]
+    state = view.state.checks.get(name)
+    latest = view.latest.get(name)
+    numbers = sorted(view.state.by_check.get(name, {}).values())
+    return {
+        "name": name,
+        "type": configured.probe,
+        "target": configured.target,
+        "every": configured.every,
+        "group": configured.group,
+        "tags": list(configured.tags),
+        "owner": configured.owner,
+        "depends_on": list(configured.depends_on),
+        "outcome": state.outcome.value if state and state.outcome else None,
+        "severity": (state.severity if state else Severity.OK).word,
+        "since": time_text(state.since) if state and state.outcome else None,
+        "last_at": time_text(latest.at) if latest else None,
+        "duration": latest.duration if latest else None,
+        "summary": latest.summary if latest else (state.summary if state else ""),
+        "incidents": numbers,
+    }
+
+
+def incident(found: Incident) -> Json:
+    """An incident as it stands."""
+    return {
+        "id": found.id,
+        "check": found.check,
+        "subject": found.subject,
+        "severity": found.severity.word,
+        "peak": found.peak.word,
+        "state": found.state.value,
+        "opened_at": time_text(found.opened_at),
+        "changed_at": time_text(found.changed_at),
+        "resolved_at": time_text(found.resolved_at),
+        "acknowledged_at": time_text(found.acknowledged_at),
+        "acknowledged_by": found.acknowledged_by,
+        "summary": found.summary,
+        "rule": found.rule,
+        "muted_by": found.muted_by,
+        "told": [{"channel": who.channel, "contact": who.contact} for who in found.told],
+        "next_escalation_at": time_text(found.next_step_at),
+        "next_reminder_at": time_text(found.next_reminder_at),
+    }
+
+
+def event(happened: Event) -> Json:
+    """One entry of a timeline."""
+    return {
+        "sequence": happened.sequence,
+        "event": happened.kind.value,
+        "at": time_text(happened.at),
+        "severity": happened.severity.word,
+        "summary": happened.summary,
+        "reason": happened.reason,
+        "by": happened.by,
+    }
+
+
+def delivery(row: Delivery) -> Json:
+    """A notification and where it stands; addresses are left out, contacts have names."""
+    owed = row.notification
+    return {
+        "id": owed.id,
+        "incident": owed.incident,
+        "event": owed.event.value,
+        "channel": owed.recipient.channel,
+        "contact": owed.recipient.contact,
+        "state": row.state.value,
+        "attempts": row.attempts,
+        "created_at": time_text(owed.created_at),
+        "delivered_at": time_text(row.delivered_at),
+        "last_error": row.last_error,
+        "receipt": row.receipt,
+    }
