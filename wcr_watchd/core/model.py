@@ -215,6 +215,8 @@ class Message:
     timezone: str = "UTC"
     items: tuple[Message, ...] = ()
     """The messages a digest or a cost-cap summary stands for; empty otherwise."""
+    note: str = ""
+    """Something about the message itself: that it comes by a fallback, or why several come as one."""
 
 
 @dataclass(frozen=True, slots=True)

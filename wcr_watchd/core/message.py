@@ -1,0 +1,361 @@
+"""What a notification says: the texts that all channels share, from one line to the whole story.
+
+Everything here is a pure function of a :class:`~wcr_watchd.core.model.Message`. A channel adds its medium's form
+(HTML, Block Kit, JSON); what is said, and in which words, is decided here so that a person reads the same everywhere.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from wcr_watchd.core.model import EventKind, IncidentState, Message, Severity
+from wcr_watchd.core.units import Unit, format_duration, format_value
+
+GSM7_LENGTH = 160
+"""Septets of one SMS in the GSM 7-bit alphabet (3GPP TS 23.040)."""
+UCS2_LENGTH = 70
+"""UTF-16 code units of one SMS in UCS-2."""
+DIGEST_ITEMS = 100
+"""Messages a digest carries in full; the counts in its summary are of all."""
+
+_GSM7_BASIC = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_GSM7_EXTENSION = "\f^{}\\[~]|€"
+_GSM7_SEPTETS = dict.fromkeys(_GSM7_BASIC, 1) | dict.fromkeys(_GSM7_EXTENSION, 2)
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("‘’‚‛′`´", "'"),
+        **dict.fromkeys("“”„‟″«»", '"'),
+        **dict.fromkeys("‐‑‒–—―−", "-"),
+        **dict.fromkeys("•·", "*"),
+        "…": "...",
+        "→": "->",
+        "←": "<-",
+        "×": "x",
+        "≤": "<=",
+        "≥": ">=",
+        "≠": "!=",
+        "µ": "u",
+        "°": "",
+        "\t": " ",
+    }
+)
+
+
+# --- words -------------------------------------------------------------------------------------------------------
+
+
+def tag(message: Message) -> str:
+    """How bad it is and what kind of news, in capitals: ``CRITICAL``, ``STILL CRITICAL``, ``RESOLVED``, ``TEST``."""
+    word = message.severity.name
+    if message.event is EventKind.DRILL:
+        return "DRILL" if message.incident else "TEST"
+    return {
+        EventKind.REMINDED: f"STILL {word}",
+        EventKind.RAISED: f"{word}, was {message.previous_severity.word}",
+        EventKind.LOWERED: f"{word}, was {message.previous_severity.word}",
+        EventKind.ESCALATED: f"{word}, ESCALATED",
+        EventKind.ACKNOWLEDGED: "ACKNOWLEDGED",
+        EventKind.RESOLVED: "RESOLVED",
+        EventKind.NOTED: "NOTE",
+    }.get(message.event, word)
+
+
+def what(message: Message) -> str:
+    """The check and, where an incident is about a part of it, that part: ``api``, ``host disk /data``."""
+    return " ".join(filter(None, (message.check, message.subject)))
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks, control characters and repeated blanks."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def clock_time(at: float, timezone: str, relative_to: float) -> str:
+    """A point in time as people of that zone write it: ``03:12 EST``, or ``Nov 23 03:12 EST`` on another day."""
+    local = datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(timezone))
+    today = datetime.fromtimestamp(relative_to, UTC).astimezone(ZoneInfo(timezone))
+    day = "" if local.date() == today.date() else f"{local:%b} {local.day} "
+    return f"{day}{local:%H:%M} {local.tzname()}"
+
+
+def since(message: Message) -> str:
+    """When the incident began, in the message's own time zone."""
+    return clock_time(message.opened_at, message.timezone, message.at)
+
+
+def lasted(message: Message) -> str:
+    """How long the incident has lasted (or lasted in all, when it is over)."""
+    return format_duration(max(0.0, message.at - message.opened_at))
+
+
+def rfc3339(at: float, timezone: str) -> str:
+    """A point in time as RFC 3339 with the zone's offset, to the millisecond."""
+    return datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(timezone)).isoformat(timespec="milliseconds")
+
+
+def headline(message: Message) -> str:
+    """The news in one line: ``[CRITICAL] wcr-prod: api: HTTP 500, expected 2xx #42``."""
+    return one_line(f"[{tag(message)}] {message.watchd}: {_story(message)}{_number(message)}")
+
+
+def _story(message: Message) -> str:
+    about, said = what(message), message.summary
+    if message.event is EventKind.ACKNOWLEDGED and message.by:
+        said = f"acknowledged by {message.by}"
+    return ": ".join(filter(None, (about, said)))
+
+
+def _number(message: Message) -> str:
+    return f" #{message.incident}" if message.incident else ""
+
+
+# --- long texts --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One labelled line of a long message."""
+
+    label: str
+    value: str
+
+
+def facts(message: Message) -> tuple[Fact, ...]:
+    """What a person wants to know, most urgent first; empty values are left out."""
+    note = (Fact("Note", one_line(message.note)),) if message.note else ()
+    if message.items:
+        items = (Fact(clock_time(item.at, item.timezone, message.at), headline(item)) for item in message.items)
+        return (*note, *items)
+    over = message.event is EventKind.RESOLVED
+    found = (
+        Fact("Check", what(message)),
+        Fact("Target", message.target),
+        Fact("Severity", _severity(message)),
+        Fact("Lasted" if over else "Since", _duration(message)),
+        Fact("Why you are told", message.reason),
+        Fact("By", message.by),
+        Fact("Measured", ", ".join(f"{name} {measured(value, unit)}" for name, value, unit in message.measurements)),
+        Fact("Told", ", ".join(message.contacts)),
+        Fact("Owner", message.owner),
+        Fact("Tags", ", ".join(message.tags)),
+        Fact("Watched by", " at ".join(filter(None, (message.watchd, message.location)))),
+        Fact("Runbook", message.runbook),
+        Fact("Incident", message.url),
+    )
+    return note + tuple(Fact(fact.label, one_line(fact.value)) for fact in found if fact.value)
+
+
+def _severity(message: Message) -> str:
+    if message.event is EventKind.RESOLVED or not message.incident:
+        return ""
+    was = message.previous_severity
+    return message.severity.word + (f" (was {was.word})" if was is not Severity.OK else "")
+
+
+def _duration(message: Message) -> str:
+    if not message.incident:
+        return ""
+    if message.event is EventKind.RESOLVED:
+        end = clock_time(message.at, message.timezone, message.opened_at)
+        return f"{lasted(message)}, from {since(message)} to {end}"
+    return since(message) if message.at - message.opened_at < 1 else f"{since(message)} ({lasted(message)})"
+
+
+def measured(value: float, unit: str) -> str:
+    """A measured value with its unit, for people; a unit this program does not know is written as it stands."""
+    try:
+        return format_value(value, Unit(unit))
+    except ValueError:
+        return f"{value:g} {unit}"
+
+
+def long_text(message: Message) -> str:
+    """The whole message as plain text: the headline, then the facts."""
+    lines = (f"{fact.label}: {fact.value}" for fact in facts(message))
+    return "\n".join((headline(message), "", *lines)) + "\n"
+
+
+# --- one SMS -----------------------------------------------------------------------------------------------------
+
+
+def sms_text(message: Message) -> str:
+    """The message in a single SMS: what, where, since when and the incident's number.
+
+    At most 160 septets of the GSM 7-bit alphabet; a text in another script has 70 UTF-16 code units (UCS-2).
+    What is too long loses the end of its summary first, then of the daemon's name, then of the check's name;
+    severity and number are always whole.
+    """
+    before = f"[{_short_tag(message)}] "
+    end = _short_end(message)
+    after = f" {end}" if end else ""
+    pieces = [plain(one_line(text))[:GSM7_LENGTH] for text in (message.watchd, what(message), _short_story(message))]
+    for widths in _narrower(pieces):
+        text = before + ": ".join(filter(None, map(shorten, pieces, widths))) + after
+        if fits_sms(text):
+            return text
+    return before.strip() + after
+
+
+def _short_tag(message: Message) -> str:
+    """A tag without the severity it had before, which an SMS has no room for."""
+    if message.event in (EventKind.RAISED, EventKind.LOWERED):
+        return f"{message.severity.name} {message.event.name}"
+    return tag(message)
+
+
+def _short_story(message: Message) -> str:
+    if message.event is EventKind.ACKNOWLEDGED and message.by:
+        return f"by {message.by}"
+    return " ".join(filter(None, (f"({message.note})" if message.note else "", message.summary)))
+
+
+def _short_end(message: Message) -> str:
+    if not message.incident:
+        return ""
+    if message.event is EventKind.RESOLVED:
+        return f"after {lasted(message)} #{message.incident}"
+    return f"Since {since(message)}. #{message.incident}"
+
+
+def _narrower(pieces: Sequence[str]) -> Iterable[tuple[int, ...]]:
+    """Widths for the pieces, from all to nothing: the last piece gives way first, then the first, then the middle."""
+    name, about, story = (len(piece) for piece in pieces)
+    yield name, about, story
+    yield from ((name, about, width) for width in range(story, -1, -1))
+    yield from ((width, about, 0) for width in range(name, -1, -1))
+    yield from ((0, width, 0) for width in range(about, -1, -1))
+
+
+def shorten(text: str, width: int) -> str:
+    """The text in at most ``width`` characters, with ``...`` where something is missing (if there is room for it)."""
+    if len(text) <= width:
+        return text
+    return text[: width - 3].rstrip(" ,.:;") + "..." if width > 6 else ""
+
+
+def plain(text: str) -> str:
+    """The text in the GSM 7-bit alphabet as far as that loses no meaning.
+
+    Typographic quotes, dashes and ellipses become their typewriter forms, letters lose accents that the alphabet
+    does not have, and pictures and other symbols are dropped. Letters of other scripts stay as they are.
+    """
+    if all(character in _GSM7_SEPTETS for character in text):
+        return text
+    return "".join(_plain_character(character) for character in unicodedata.normalize("NFC", text).translate(_PLAIN))
+
+
+def _plain_character(character: str) -> str:
+    if character in _GSM7_SEPTETS:
+        return character
+    base = "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
+    if base and all(c in _GSM7_SEPTETS for c in base):
+        return base
+    category = unicodedata.category(character)
+    if category.startswith("Z"):
+        return " "
+    return "" if category[0] in "SC" or category == "Mn" else character
+
+
+def gsm7_septets(text: str) -> int | None:
+    """Length in septets of the GSM 7-bit alphabet (3GPP TS 23.038; the extension table counts double).
+
+    None when the text has a character outside it and needs UCS-2.
+    """
+    septets = [_GSM7_SEPTETS.get(character) for character in text]
+    return None if None in septets else sum(filter(None, septets))
+
+
+def fits_sms(text: str) -> bool:
+    """Whether the text goes out as one SMS, in whichever of the two encodings it needs."""
+    septets = gsm7_septets(text)
+    if septets is not None:
+        return septets <= GSM7_LENGTH
+    return len(text.encode("utf-16-be", "surrogatepass")) // 2 <= UCS2_LENGTH
+
+
+# --- messages made of messages, and made up ones -------------------------------------------------------------------
+
+
+def digest(messages: Sequence[Message], at: float, note: str = "") -> Message:
+    """One message that stands for several to the same recipient, oldest first; ``at`` is now.
+
+    ``note`` says why they come together. At least one message; digests among them are taken apart. Beyond
+    :data:`DIGEST_ITEMS` the later ones are counted, not carried.
+    """
+    items = sorted((item for message in messages for item in message.items or (message,)), key=lambda item: item.at)
+    first = items[0]
+    return replace(
+        first,
+        event=EventKind.DIGEST,
+        at=at,
+        incident=0,
+        severity=max((i.severity for i in items if i.event is not EventKind.RESOLVED), default=Severity.OK),
+        state=IncidentState.OPEN,
+        opened_at=first.at,
+        url="",
+        check="",
+        probe="",
+        target="",
+        subject="",
+        tags=(),
+        owner="",
+        runbook="",
+        summary=_counts(items),
+        reason="several messages sent as one",
+        measurements=(),
+        contacts=tuple(dict.fromkeys(contact for item in items for contact in item.contacts)),
+        previous_severity=Severity.OK,
+        by="",
+        items=tuple(items[:DIGEST_ITEMS]),
+        note=note,
+    )
+
+
+def _counts(items: Sequence[Message]) -> str:
+    """``7 messages: 2 critical, 1 resolved: api #42, database #43``."""
+    kinds = Counter(
+        item.event.value if item.event in (EventKind.RESOLVED, EventKind.ACKNOWLEDGED) else item.severity.word
+        for item in items
+    )
+    order = ("critical", "warning", "info", "ok", "acknowledged", "resolved")
+    counts = ", ".join(f"{kinds[kind]} {kind}" for kind in order if kinds[kind])
+    about = dict.fromkeys(f"{what(item)}{_number(item)}" for item in items)
+    return f"{len(items)} messages: {counts}: {', '.join(about)}"
+
+
+def redirected(message: Message, channel: str) -> Message:
+    """The message as it goes out by a fallback because ``channel`` could not deliver it."""
+    return replace(message, note=f"sent here because {channel} could not deliver")
+
+
+def trial(*, watchd: str, location: str, timezone: str, at: float) -> Message:
+    """A message that proves that a channel delivers: marked [TEST], about no incident, nothing to do."""
+    return Message(
+        event=EventKind.DRILL,
+        at=at,
+        watchd=watchd,
+        location=location,
+        incident=0,
+        severity=Severity.INFO,
+        state=IncidentState.RESOLVED,
+        opened_at=at,
+        url="",
+        check="",
+        probe="",
+        target="",
+        subject="",
+        tags=(),
+        owner="",
+        runbook="",
+        summary=f"this channel works; sent {clock_time(at, timezone, at)}, nothing to do",
+        reason="somebody ran wcr-watchd notify-test",
+        timezone=timezone,
+    )
