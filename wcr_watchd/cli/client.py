@@ -1,0 +1,77 @@
+"""Talking to the running daemon over its Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+MAX_ANSWER = 64 * 1024 * 1024
+ANSWER_WITHIN = 60.0
+
+
+class NoDaemonError(Exception):
+    """No daemon answers on the socket; the text says which was tried and what to do."""
+
+
+class RefusedError(Exception):
+    """The daemon answered that it cannot do this; the text is its own, ``problems`` its list if it gave one."""
+
+    def __init__(self, text: str, problems: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.problems = problems
+
+
+def default_socket() -> Path:
+    """Where a daemon of this user listens, else the system's.
+
+    ``$WATCHD_SOCKET`` wins; root looks in ``/run/wcr-watchd``, others in ``$XDG_RUNTIME_DIR`` first.
+    """
+    if named := os.environ.get("WATCHD_SOCKET"):
+        return Path(named)
+    system = Path("/run/wcr-watchd/control.sock")
+    own = runtime_directory() / "control.sock"
+    return own if own.exists() or not system.exists() else system
+
+
+def runtime_directory() -> Path:
+    """The folder for the socket: systemd's, else the user's runtime folder, else one in the state folder."""
+    if given := os.environ.get("RUNTIME_DIRECTORY"):
+        return Path(given.split(":")[0])
+    if given := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(given) / "wcr-watchd"
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "wcr-watchd"
+
+
+def call(socket: Path, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Make one API call and return its JSON. Raises :class:`NoDaemonError` and :class:`RefusedError`."""
+    return asyncio.run(call_async(socket, method, path, body))
+
+
+async def call_async(socket: Path, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """As :func:`call`, from within a loop."""
+    connector = aiohttp.UnixConnector(path=str(socket))
+    timeout = aiohttp.ClientTimeout(total=ANSWER_WITHIN)
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+            session.request(method, f"http://localhost/api/v1{path}", json=body) as response,
+        ):
+            answer: dict[str, Any] = await response.json()
+            if response.status >= 400:
+                problems = tuple(answer.get("problems", ()))
+                raise RefusedError(str(answer.get("error", "refused")), problems)
+            return answer
+    except PermissionError as error:
+        raise NoDaemonError(
+            f"may not use {socket}: permission denied; run as root or join the group that owns it"
+        ) from error
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise NoDaemonError(
+            f"no daemon answers on {socket} ({type(error).__name__}: {error}); is it running? "
+            "`systemctl status wcr-watchd`, or name its socket with --socket"
+        ) from error
