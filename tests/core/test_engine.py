@@ -1,0 +1,326 @@
+"""What the engine makes of observations, time and commands."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.core.world import POLICY, World, check, setup
+from wcr_watchd.core import engine
+from wcr_watchd.core.errors import CommandError
+from wcr_watchd.core.model import IncidentState, Severity
+from wcr_watchd.core.setup import Escalation, Policy, Target
+
+
+def down(world: World, name: str = "api", times: int = 3) -> None:
+    for _ in range(times):
+        world.see(name, "down")
+
+
+def test_a_failure_is_told_once_after_it_is_confirmed() -> None:
+    world = World(setup(check("api")))
+    assert world.see("api", "down") == []
+    assert world.see("api", "down") == []
+    assert world.see("api", "down") == ["opened"]
+    assert world.see("api", "down") == []
+    assert world.told() == ["sms:lead", "mail:lead"]
+    assert world.events[0].reason == "down, confirmed by 3 of 3 runs"
+
+
+def test_each_unconfirmed_failure_asks_for_a_quick_recheck() -> None:
+    world = World(setup(check("api")))
+    down(world)
+    assert world.rechecks == [("api", 10.0), ("api", 10.0)]
+
+
+def test_a_failure_that_is_over_before_it_is_confirmed_stays_untold() -> None:
+    world = World(setup(check("api")))
+    down(world, times=2)
+    assert world.see("api", "up") == []
+    down(world, times=2)
+    assert world.notifications == []
+    assert not world.state.incidents
+
+
+def test_whoever_was_told_is_told_of_the_recovery_once() -> None:
+    world = World(setup(check("api")))
+    down(world)
+    assert world.see("api", "up") == ["resolved"]
+    assert world.see("api", "up") == []
+    assert world.told("resolved") == ["sms:lead", "mail:lead"]
+    assert world.events[-1].summary == "api is up"
+    assert not world.state.by_check
+
+
+def test_one_run_is_enough_without_retries() -> None:
+    world = World(setup(check("api", times=0)))
+    assert world.see("api", "down") == ["opened"]
+    assert world.rechecks == []
+
+
+def test_worse_is_told_anew_and_better_once() -> None:
+    slow = ("response_time", 2.0, "")
+    world = World(setup(check("api", warning="response_time > 1s")))
+    for _ in range(3):
+        world.see("api", "up", slow)
+    assert world.told() == ["mail:lead"]
+    for _ in range(2):
+        assert world.see("api", "down") == []
+    assert world.see("api", "down") == ["raised"]
+    assert world.told("raised") == ["sms:lead", "mail:lead"]
+    assert world.see("api", "up", slow) == ["lowered"]
+    assert world.see("api", "up", slow) == []
+    assert world.told("lowered") == ["mail:lead", "sms:lead"]
+    assert world.notifications[-1].message.previous_severity is Severity.CRITICAL
+    assert world.see("api", "up", ("response_time", 0.1, "")) == ["resolved"]
+
+
+def test_reminders_repeat_until_somebody_acknowledges() -> None:
+    world = World(setup(check("api")))
+    down(world)
+    world.pass_time(1_300.0)
+    assert world.told("reminded")[:2] == ["sms:lead", "mail:lead"]
+    assert sum(event.kind == "reminded" for event in world.events) == 2
+    assert world.acknowledge(1) == ["acknowledged"]
+    world.pass_time(100_000.0)
+    assert sum(event.kind == "reminded" for event in world.events) == 2
+    assert world.state.incidents[1].acknowledged_by == "ann"
+
+
+def test_an_acknowledgement_wakes_nobody() -> None:
+    world = World(setup(check("api")))
+    down(world)
+    world.acknowledge(1)
+    assert world.told("acknowledged") == ["mail:lead"]
+
+
+def test_escalation_reaches_the_next_person_once() -> None:
+    world = World(setup(check("api")))
+    down(world)
+    world.pass_time(4_000.0)
+    assert world.told("escalated") == ["sms:second"]
+    assert "sms:second" in world.told("reminded")
+    world.see("api", "up")
+    assert set(world.told("resolved")) == {"sms:lead", "mail:lead", "sms:second"}
+
+
+def test_a_warning_nobody_takes_becomes_critical() -> None:
+    world = World(setup(check("api", critical="", warning="response_time > 1s")))
+    for _ in range(3):
+        world.see("api", "up", ("response_time", 2.0, ""))
+    world.pass_time(86_500.0)
+    assert world.state.incidents[1].severity is Severity.CRITICAL
+    assert world.told("raised") == ["sms:lead", "mail:lead"]
+    # still the same warning: it stays critical until it is over
+    assert world.see("api", "up", ("response_time", 2.0, "")) == []
+    assert world.see("api", "up", ("response_time", 0.1, "")) == ["resolved"]
+
+
+def test_getting_worse_voids_an_acknowledgement() -> None:
+    world = World(setup(check("api", warning="response_time > 1s")))
+    for _ in range(3):
+        world.see("api", "up", ("response_time", 2.0, ""))
+    world.acknowledge(1)
+    down(world)
+    incident = world.state.incidents[1]
+    assert incident.state is IncidentState.OPEN
+    assert incident.acknowledged_by == ""
+    assert incident.next_reminder_at is not None
+
+
+def test_unknown_neither_opens_nor_ends_the_targets_incident() -> None:
+    world = World(setup(check("api")))
+    down(world, times=2)
+    assert world.see("api", "unknown") == []
+    assert world.see("api", "down") == ["opened"]
+    assert world.see("api", "unknown") == []
+    assert world.state.incidents[1].state is IncidentState.OPEN
+
+
+def test_staying_unknown_is_a_warning_of_its_own() -> None:
+    world = World(setup(check("api")))
+    kinds = [world.see("api", "unknown") for _ in range(4)]
+    assert kinds == [[], [], ["opened"], []]
+    incident = world.state.incidents[1]
+    assert (incident.subject, incident.severity) == ("no result", Severity.WARNING)
+    assert world.see("api", "up") == ["resolved"]
+
+
+def test_what_a_person_handles_apart_is_told_apart() -> None:
+    rule = "disk_used > 90%"
+    world = World(setup(check("host", critical="", warning=rule, times=0)))
+    world.see("host", "up", ("disk_used", 0.95, "/"), ("disk_used", 0.5, "/data"))
+    assert world.see("host", "up", ("disk_used", 0.95, "/"), ("disk_used", 0.97, "/data")) == ["opened"]
+    assert sorted(one.subject for one in world.state.incidents.values()) == ["disk /", "disk /data"]
+    assert world.see("host", "up", ("disk_used", 0.5, "/"), ("disk_used", 0.97, "/data")) == ["resolved"]
+    assert [one.subject for one in world.state.incidents.values()] == ["disk /data"]
+
+
+class TestDependencies:
+    """A child of a failed parent is recorded and not told."""
+
+    def world(self, **parent: int) -> World:
+        return World(setup(check("database", **parent), check("api", depends_on=("database",))))
+
+    def test_child_of_a_failed_parent_is_not_told(self) -> None:
+        world = self.world()
+        down(world, "database")
+        before = len(world.notifications)
+        down(world, "api")
+        assert len(world.notifications) == before
+        child = world.state.incidents[2]
+        assert (child.state, child.muted_by) == (IncidentState.SUPPRESSED, "child of database (#1)")
+
+    def test_child_recovering_with_its_parent_stays_untold(self) -> None:
+        world = self.world()
+        down(world, "database")
+        down(world, "api")
+        world.see("database", "up")
+        world.see("api", "up")
+        assert all(one.message.check == "database" for one in world.notifications)
+        assert not world.state.incidents
+
+    def test_child_that_still_fails_when_the_parent_is_fine_is_told_after_all(self) -> None:
+        world = self.world()
+        down(world, "database")
+        down(world, "api")
+        world.see("database", "up")
+        assert ("api", 0.0) in world.rechecks
+        assert world.see("api", "down", after=1.0) == ["opened"]
+        assert [one.message.check for one in world.notifications][-2:] == ["api", "api"]
+
+    def test_child_failing_at_the_same_moment_waits_for_the_parent(self) -> None:
+        world = self.world()
+        for _ in range(3):
+            world.see("api", "down", after=5.0)
+            world.see("database", "down", after=5.0)
+        assert {one.message.check for one in world.notifications} == {"database"}
+        assert ("database", 0.0) in world.rechecks
+        world.see("api", "down")
+        assert world.state.by_check.keys() == {"api", "database"}
+
+    def test_child_is_told_when_the_parent_never_makes_up_its_mind(self) -> None:
+        world = self.world()
+        world.see("database", "up")
+        down(world, "api")  # the parent's next result never comes
+        assert world.told() == []
+        world.pass_time(120.0)
+        assert world.told("opened") == ["sms:lead", "mail:lead"]
+
+    def test_child_is_told_at_once_when_the_parent_is_known_to_be_fine(self) -> None:
+        world = self.world()
+        world.see("api", "down")
+        world.see("database", "up", after=0.5)
+        world.see("api", "down")
+        assert world.see("api", "down") == ["opened"]
+        assert world.told() == ["sms:lead", "mail:lead"]
+
+
+def test_info_waits_for_its_digest() -> None:
+    policy = Policy("default", {Severity.CRITICAL: Escalation(tell=(Target("slack"),), digest=3_600.0)})
+    world = World(setup(check("api"), policy=policy))
+    down(world)
+    owed = world.notifications[0]
+    assert owed.digest
+    assert owed.not_before == owed.created_at + 3_600.0
+
+
+def test_fallbacks_leave_out_who_is_told_anyway() -> None:
+    plan = Escalation(tell=(Target("sms", "ops"), Target("slack")), fallback=(Target("slack"), Target("mail", "ops")))
+    world = World(setup(check("api"), policy=Policy("default", {Severity.CRITICAL: plan})))
+    down(world)
+    assert [who.channel for who in world.notifications[0].fallbacks] == ["mail"]
+
+
+def test_idempotency_keys_are_unique_and_stable() -> None:
+    keys = []
+    for _ in range(2):
+        world = World(setup(check("api")))
+        down(world)
+        world.pass_time(2_000.0)
+        keys.append([one.id for one in world.notifications])
+    assert keys[0] == keys[1]
+    assert len(set(keys[0])) == len(keys[0])
+
+
+def test_acknowledging_what_is_not_open_says_what_to_do() -> None:
+    world = World(setup(check("api")))
+    with pytest.raises(CommandError, match="no open incident #7"):
+        world.acknowledge(7)
+    down(world)
+    world.acknowledge(1)
+    with pytest.raises(CommandError, match="already acknowledged by ann"):
+        world.acknowledge(1)
+
+
+def test_removing_a_check_ends_its_incident_and_says_so() -> None:
+    world = World(setup(check("api"), check("web")))
+    down(world)
+    world.setup = setup(check("web"))
+    assert world.take(engine.reconcile(world.setup, world.state, world.now)) == ["resolved"]
+    assert world.told("resolved") == ["sms:lead", "mail:lead"]
+    assert "removed" in world.events[-1].reason
+
+
+def test_a_replaced_rule_does_not_end_the_incident_while_the_new_one_is_confirmed() -> None:
+    world = World(setup(check("api")))
+    down(world)
+    world.setup = setup(check("api", critical="down or response_time > 5s"))
+    assert world.see("api", "down") == []
+    assert world.see("api", "down") == []
+    assert world.see("api", "down") == []
+    assert world.told() == ["sms:lead", "mail:lead"]
+
+
+def test_a_restart_goes_on_where_it_was() -> None:
+    world = World(setup(check("api")))
+    down(world, times=2)
+    world.state = engine.restore(world.state.checks.values(), world.state.incidents.values(), world.state.next_incident)
+    assert world.see("api", "down") == ["opened"]
+    world.state = engine.restore(world.state.checks.values(), world.state.incidents.values(), world.state.next_incident)
+    assert world.see("api", "down") == []
+    world.pass_time(700.0)
+    assert [event.kind.value for event in world.events] == ["opened", "reminded"]
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["api", "database"]),
+        st.sampled_from(["up", "down", "unknown"]),
+        st.sampled_from([0.1, 2.0]),
+        st.floats(1.0, 700.0),
+        st.booleans(),
+    ),
+    max_size=60,
+)
+
+
+@given(steps)
+def test_invariants_hold_over_any_history(history: list[tuple[str, str, float, float, bool]]) -> None:
+    """Whatever happens: opened once, ended once, nobody told twice of the same, and all is over when all is well."""
+    world = World(setup(check("database"), check("api", warning="response_time > 1s", depends_on=("database",))))
+    for name, outcome, seconds, pause, acknowledge in history:
+        measured = [("response_time", seconds, "")] if outcome == "up" else []
+        world.see(name, outcome, *measured, after=pause)
+        open_numbers = [n for n, one in world.state.incidents.items() if one.state is IncidentState.OPEN]
+        if acknowledge and open_numbers:
+            world.acknowledge(open_numbers[0])
+    for name in ("database", "api", "api"):
+        world.see(name, "up", ("response_time", 0.1, ""))
+    assert not world.state.incidents
+    ids = [one.id for one in world.notifications]
+    assert len(set(ids)) == len(ids)
+    for number in {event.incident for event in world.events}:
+        kinds = [event.kind.value for event in world.events if event.incident == number]
+        assert kinds[0] == "opened"
+        assert kinds.count("resolved") == 1
+        assert kinds[-1] == "resolved"
+        told = {one.recipient for one in world.notifications if one.incident == number and one.event != "resolved"}
+        ended = [one.recipient for one in world.notifications if one.incident == number and one.event == "resolved"]
+        assert set(ended) == told
+        assert len(ended) == len(set(ended))
+
+
+def test_the_policy_of_the_tests_escalates_every_severity() -> None:
+    assert set(POLICY.by_severity) == {Severity.INFO, Severity.WARNING, Severity.CRITICAL}

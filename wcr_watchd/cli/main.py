@@ -1,0 +1,318 @@
+"""The ``wcr-watchd`` command.
+
+Exit status: 0 fine, 1 a check is failing, 2 wrong usage or configuration, 3 no daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import click
+from click.shell_completion import get_completion_class
+from rich.progress import Progress
+
+from wcr_watchd import __version__
+from wcr_watchd.cli import render
+from wcr_watchd.cli.client import NoDaemonError, RefusedError, call, default_socket, runtime_directory
+from wcr_watchd.config import discover as discovery
+from wcr_watchd.config import load as loading
+from wcr_watchd.config import schema as schemas
+from wcr_watchd.config import show as showing
+from wcr_watchd.config.load import Loaded
+from wcr_watchd.core.errors import ConfigError, StoreError, WatchdError
+from wcr_watchd.daemon import Daemon, run_checks_once
+
+FINE, FAILING, WRONG, NO_DAEMON = 0, 1, 2, 3
+DEFAULT_CONFIG = Path("/etc/wcr-watchd/watchd.toml")
+
+P = ParamSpec("P")
+
+
+def exits(command: Callable[P, int | None]) -> Callable[P, None]:
+    """Turn what a command returns or raises into an exit status, and errors into one clear text."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            status = command(*args, **kwargs)
+        except ConfigError as error:
+            for problem in error.problems:
+                render.complain(str(problem))
+            count = len(error.problems)
+            render.complain(f"{count} problem{'s' if count > 1 else ''}; nothing was changed")
+            status = WRONG
+        except NoDaemonError as error:
+            render.complain(str(error))
+            status = NO_DAEMON
+        except RefusedError as error:
+            render.complain("\n".join(error.problems) or str(error))
+            status = WRONG
+        except WatchdError as error:
+            render.complain(str(error))
+            status = WRONG
+        sys.exit(status or FINE)
+
+    return wrapped
+
+
+config_option = click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="WATCHD_CONFIG",
+    help=f"Configuration file (default: {DEFAULT_CONFIG}).",
+)
+socket_option = click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    default=default_socket,
+    show_default="the running daemon's",
+    help="Unix socket of the daemon.",
+)
+json_option = click.option("--json", "json_", is_flag=True, help="Print JSON for programs.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Watch a platform, tell the right person, and say when it cannot know."""
+
+
+def main() -> None:
+    """The entry point of the ``wcr-watchd`` command."""
+    cli(prog_name="wcr-watchd")
+
+
+@cli.command()
+@config_option
+@click.option("--socket", type=click.Path(path_type=Path), help="Unix socket to listen on for commands.")
+@click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
+@exits
+def run(config: Path | None, socket: Path | None, log_level: str) -> int:
+    """Run the daemon in the foreground.
+
+    Without a configuration it discovers what stands on this host and watches that.
+    """
+    path = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+    daemon = Daemon(path, socket or runtime_directory() / "control.sock", log_level)
+    try:
+        asyncio.run(daemon.run())
+    except StoreError as error:
+        render.complain(str(error))
+        return WRONG
+    return FINE
+
+
+@cli.command("check-config")
+@config_option
+@click.option("--show", metavar="NAME", help="Print the effective settings of one check and where each comes from.")
+@json_option
+@exits
+def check_config(config: Path | None, show: str | None, json_: bool) -> None:
+    """Validate the configuration; say everything that is wrong with it."""
+    path = config or DEFAULT_CONFIG
+    loaded = loading.load(path)
+    if show:
+        _show_check(loaded, show, json_)
+        return
+    summary = {"file": str(path), "checks": len(loaded.setup.checks), "channels": len(loaded.setup.channels)}
+    if json_:
+        render.as_json(summary)
+    else:
+        click.echo(f"{path}: fine; {summary['checks']} checks, {summary['channels']} channels")
+
+
+def _show_check(loaded: Loaded, name: str, json_: bool) -> None:
+    settings = showing.effective(loaded, name)
+    if json_:
+        render.as_json(settings)
+    else:
+        click.echo(showing.as_toml(settings))
+
+
+@cli.command()
+@exits
+def init() -> None:
+    """Discover what stands on this host and print a commented configuration (TOML)."""
+    click.echo(discovery.render(discovery.discover()), nl=False)
+
+
+@cli.command()
+@exits
+def schema() -> None:
+    """Print the JSON Schema of the configuration, so that editors complete and check it."""
+    render.as_json(schemas.json_schema())
+
+
+@cli.command()
+@json_option
+@exits
+def version(json_: bool) -> None:
+    """Print the version."""
+    if json_:
+        render.as_json({"name": "wcr-watchd", "version": __version__})
+    else:
+        click.echo(f"wcr-watchd {__version__}")
+
+
+@cli.command("list")
+@socket_option
+@json_option
+@exits
+def list_(socket: Path, json_: bool) -> None:
+    """What is watched."""
+    rows = call(socket, "GET", "/checks")["checks"]
+    if json_:
+        render.as_json(rows)
+    else:
+        render.targets(rows)
+
+
+@cli.command()
+@socket_option
+@json_option
+@exits
+def status(socket: Path, json_: bool) -> int:
+    """How it is now; exit status 1 when a check is failing."""
+    now = call(socket, "GET", "/status")
+    rows = call(socket, "GET", "/checks")["checks"]
+    if json_:
+        render.as_json(now | {"all": rows})
+    else:
+        for problem in now["reload_problems"]:
+            render.complain(f"the last reload was refused: {problem}")
+        render.checks(sorted(rows, key=lambda row: (row["severity"] == "ok", row["outcome"] == "up", row["name"])))
+    return FAILING if any(_fails(row) for row in rows) else FINE
+
+
+@cli.command()
+@socket_option
+@click.option("--all", "all_", is_flag=True, help="Also those that are over.")
+@click.option("--check", help="Only of this check.")
+@json_option
+@exits
+def incidents(socket: Path, all_: bool, check: str | None, json_: bool) -> None:
+    """What happened: open incidents, or all."""
+    query = "?limit=200" + ("" if all_ else "&open=1") + (f"&check={check}" if check else "")
+    rows = call(socket, "GET", f"/incidents{query}")["incidents"]
+    if json_:
+        render.as_json(rows)
+    else:
+        render.incidents(rows)
+
+
+@cli.command()
+@click.argument("number", type=int)
+@click.option("--by", help="Who takes it (default: you).")
+@socket_option
+@json_option
+@exits
+def ack(number: int, by: str | None, socket: Path, json_: bool) -> None:
+    """Take an incident: reminders and escalation stop."""
+    body = {"by": by} if by else {}
+    _done(call(socket, "POST", f"/incidents/{number}/acknowledge", body), json_)
+
+
+@cli.command("notify-test")
+@click.argument("channel")
+@click.argument("who", required=False, default="")
+@socket_option
+@json_option
+@exits
+def notify_test(channel: str, who: str, socket: Path, json_: bool) -> None:
+    """Send a test message over CHANNEL (to WHO, a contact or on-call schedule, where it needs one)."""
+    _done(call(socket, "POST", f"/channels/{channel}/test", {"who": who}), json_)
+
+
+@cli.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": True}
+)
+@click.argument("names", nargs=-1)
+@click.option("--type", "type_", help="Probe type, for a check that is not configured: --type http --url …")
+@click.option("--tag", help="All checks with this tag.")
+@config_option
+@json_option
+@exits
+def probe(names: tuple[str, ...], type_: str | None, tag: str | None, config: Path | None, json_: bool) -> int:
+    """Carry checks out once, now, and show what they find; exit status 1 when one is failing.
+
+    NAMES are checks of the configuration (``all`` for every one). With --type the remaining options are the probe
+    type's own: ``wcr-watchd probe --type tcp --address localhost:22``.
+    """
+    loaded = _ad_hoc(type_, names) if type_ else loading.load(config or DEFAULT_CONFIG)
+    wanted = ("probe",) if type_ else _wanted(loaded, names, tag)
+    with Progress(console=render.errors, transient=True, disable=len(wanted) < 5 or json_) as progress:
+        task = progress.add_task("running checks", total=len(wanted))
+        results = asyncio.run(run_checks_once(loaded, wanted, lambda: progress.advance(task)))
+    if json_:
+        render.as_json(results)
+    else:
+        for seen in results:
+            render.observation(seen)
+    return FINE if all(seen["outcome"] == "up" for seen in results) else FAILING
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@exits
+def completion(shell: str) -> None:
+    """Print the completion script of a shell, for its completion folder."""
+    found = get_completion_class(shell)
+    if found is None:
+        raise click.UsageError(f"no completion for {shell}")
+    click.echo(found(cli, {}, "wcr-watchd", "_WCR_WATCHD_COMPLETE").source())
+
+
+def _fails(row: dict[str, Any]) -> bool:
+    return row["severity"] in {"warning", "critical"} or row["outcome"] == "down"
+
+
+def _done(answer: dict[str, Any], json_: bool) -> None:
+    if json_:
+        render.as_json(answer)
+    else:
+        click.echo(answer["done"])
+
+
+def _wanted(loaded: Loaded, names: tuple[str, ...], tag: str | None) -> tuple[str, ...]:
+    """The checks to run; a name that does not exist is wrong usage."""
+    checks = loaded.setup.checks
+    if tag:
+        names = (*names, *(name for name, check in checks.items() if tag in check.tags))
+    if names == ("all",):
+        return tuple(checks)
+    unknown = [name for name in names if name not in checks]
+    if unknown:
+        raise click.UsageError(f"no check named {', '.join(map(repr, unknown))}; there are: {', '.join(checks)}")
+    if not names:
+        raise click.UsageError("say which checks: names, `all`, --tag or --type")
+    return names
+
+
+def _ad_hoc(type_: str, rest: tuple[str, ...]) -> Loaded:
+    """A configuration of one check from command-line options such as ``--url http://…`` or ``--expect.status=200``."""
+    lines = ["[check.probe]", f"type = {json.dumps(type_)}"]
+    words = list(rest)
+    while words:
+        option = words.pop(0)
+        if not option.startswith("--"):
+            raise click.UsageError(f"{option!r} is not an option of a probe; with --type write --key value")
+        key, _, value = option[2:].partition("=")
+        if "=" not in option:
+            if not words:
+                raise click.UsageError(f"--{key} needs a value")
+            value = words.pop(0)
+        lines.append(f"{key.replace('-', '_')} = {_toml_value(value)}")
+    return loading.loads("\n".join(lines), "the command line")
+
+
+def _toml_value(text: str) -> str:
+    """A value as TOML: numbers, booleans and lists as they are written, anything else as a string."""
+    if text in {"true", "false"} or text.lstrip("-").isdigit() or text.startswith(("[", "{", '"')):
+        return text
+    return json.dumps(text)
