@@ -331,9 +331,9 @@ def _counts(items: Sequence[Message]) -> str:
     return f"{len(items)} messages: {counts}: {', '.join(about)}"
 
 
-def redirected(message: Message, channel: str) -> Message:
-    """The message as it goes out by a fallback because ``channel`` could not deliver it."""
-    return replace(message, note=f"sent here because {channel} could not deliver")
+def redirected(message: Message, channel: str, why: str = "could not deliver") -> Message:
+    """The message as it goes out by a fallback of ``channel``; ``why`` goes on with the sentence."""
+    return replace(message, note=f"sent here because {channel} {why}")
 
 
 def trial(*, watchd: str, location: str, timezone: str, at: float) -> Message:

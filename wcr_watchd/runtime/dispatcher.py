@@ -1,0 +1,452 @@
+"""Delivers what is owed: every notification once, by its channel or its fallback, across failures and restarts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from random import SystemRandom
+
+import structlog
+
+from wcr_watchd.core.errors import ChannelError, StoreError
+from wcr_watchd.core.message import digest, redirected
+from wcr_watchd.core.model import (
+    Delivery,
+    DeliveryState,
+    EventKind,
+    Incident,
+    IncidentState,
+    Message,
+    Notification,
+    Recipient,
+)
+from wcr_watchd.core.protocols import Channel, Receipt, Restored, Store
+from wcr_watchd.core.run import Shared
+from wcr_watchd.core.view import ChannelCounters, Counters
+from wcr_watchd.runtime.lane import Cap, Clock, Lane, Owed
+from wcr_watchd.runtime.ledger import Ledger
+
+log = structlog.get_logger(__name__)
+
+FIRST_BACKOFF = 5.0
+"""Seconds before the second attempt; doubled each time, up to the longest."""
+LONGEST_BACKOFF = 600.0
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds that a provider may ask us to wait; more would silence us by a mistake of theirs."""
+JITTER = 0.2
+"""Part of a backoff that is left to chance, so that many messages do not come back at once."""
+GIVE_UP_AFTER = 24 * 3600.0
+"""Seconds after which a message is no longer tried."""
+FALLBACK_AFTER_ATTEMPTS = 2
+FALLBACK_AFTER = 20.0
+"""Seconds without acceptance after which the fallback is told while the channel is in trouble."""
+HANGS_AFTER = 10.0
+"""Seconds after which an attempt without an answer counts as trouble."""
+LOOK_AGAIN = 5.0
+"""Seconds between looks at a message that waits although its channel works."""
+RECORD_PATIENCE = 2.0
+"""Seconds to wait for the store before a message goes out unrecorded: a full disk must not silence a page."""
+FLUSH_WITHIN = 2.0
+REPORT_EVERY = 5.0
+RECALLED = 1000
+"""Deliveries of the last life that are looked at to count against the cost caps."""
+REMEMBERED_REDIRECTIONS = 1000
+
+_OVERTAKEN = frozenset({EventKind.REMINDED, EventKind.ESCALATED})
+_random = SystemRandom()
+
+
+class Dispatcher:
+    """The durable outbox's other half: takes notifications that are stored and sees that they are delivered.
+
+    ``channels`` by configured name; ``caps`` the most messages in so many seconds for those that cost money;
+    ``redact`` removes secrets from a text. One :class:`~wcr_watchd.runtime.lane.Lane` per channel keeps the order, so
+    that a provider that hangs delays no other. Call :meth:`resume` once before :meth:`run`.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, Channel],
+        store: Store,
+        clock: Clock,
+        shared: Shared,
+        counters: Counters,
+        caps: Mapping[str, Cap] | None = None,
+        redact: Callable[[str], str] = str,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._shared = shared
+        self._counters = counters
+        self._redact = redact
+        self._ledger = Ledger(store, redact)
+        self._lanes: dict[str, Lane] = {}
+        self._owed: dict[str, Owed] = {}
+        self._digests: dict[Recipient, list[Owed]] = {}
+        self._redirections: OrderedDict[tuple[int, EventKind, float, Recipient], None] = OrderedDict()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._open_lanes(channels, caps or {})
+
+    # --- what the rest of the daemon calls ---
+
+    def owe(self, notifications: Iterable[Notification]) -> None:
+        """Deliver these; they are stored already."""
+        for notification in notifications:
+            self._take(Delivery(notification))
+
+    def overtaken(self, incidents: Iterable[int]) -> None:
+        """The incidents are acknowledged or over: reminders of them that are still owed have lost their meaning."""
+        numbers = set(incidents)
+        for owed in list(self._owed.values()) if numbers else ():
+            notification = owed.notification
+            if notification.incident in numbers and notification.event in _OVERTAKEN:
+                owed.overtaken = True
+                if not owed.in_flight:
+                    self._close(owed, replace(owed.delivery, state=DeliveryState.SUPERSEDED))
+
+    def resume(self, restored: Restored) -> None:
+        """Go on with what the last life still owed; reminders of what is acknowledged or over are dropped."""
+        incidents = {incident.id: incident for incident in restored.incidents}
+        for delivery in sorted(restored.pending, key=lambda row: row.notification.created_at):
+            if delivery.notification.event in _OVERTAKEN and not _unattended(incidents, delivery.notification):
+                self._ledger.note([replace(delivery, state=DeliveryState.SUPERSEDED)])
+            else:
+                self._take(delivery)
+
+    def reconfigure(self, channels: Mapping[str, Channel], caps: Mapping[str, Cap]) -> None:
+        """Go on with other channels. What is owed to a channel that is gone goes to its fallback."""
+        for name in [name for name in self._lanes if name not in channels]:
+            self._lanes.pop(name).retired = True
+            self._counters.channels.pop(name, None)
+        self._open_lanes(channels, caps)
+        for owed in list(self._owed.values()):
+            if owed.notification.recipient.channel not in channels and not owed.in_flight:
+                self._fail_unknown(owed)
+
+    async def send_test(self, recipient: Recipient, message: Message) -> Receipt:
+        """Send a message at once, past queue, cap and store, to prove that the channel delivers.
+
+        Raises :class:`ChannelError` when it is not accepted, ``KeyError`` when there is no such channel.
+        """
+        notification = Notification(
+            id=f"{message.watchd}-test-{message.at:.3f}-{recipient.channel}-{recipient.contact}",
+            incident=message.incident,
+            event=message.event,
+            severity=message.severity,
+            recipient=recipient,
+            created_at=message.at,
+            not_before=message.at,
+            message=message,
+        )
+        receipt = await hand_over(self._lanes[recipient.channel].channel, notification, self._shared)
+        return Receipt(self._redact(receipt.text))
+
+    async def run(self) -> None:
+        """Deliver until cancelled; then finish what is on its way, and leave the rest to the next life."""
+        await self._recall_sent()
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                self._tasks.create_task(self._ledger.run(), name="ledger")
+                for lane in self._lanes.values():
+                    self._tasks.create_task(lane.run(), name=f"lane {lane.name}")
+                while True:
+                    self._report()
+                    await asyncio.sleep(REPORT_EVERY)
+        finally:
+            self._tasks = None
+            await self._ledger.flush(FLUSH_WITHIN)
+
+    # --- taking on ---
+
+    def _open_lanes(self, channels: Mapping[str, Channel], caps: Mapping[str, Cap]) -> None:
+        for name, channel in channels.items():
+            if name in self._lanes:
+                self._lanes[name].channel, self._lanes[name].cap = channel, caps.get(name)
+                continue
+            lane = Lane(
+                name, channel, caps.get(name), self._clock, self._attempt, self._summarise, self._fall_back_full
+            )
+            self._lanes[name] = lane
+            self._counters.channels.setdefault(name, ChannelCounters())
+            if self._tasks is not None:
+                self._tasks.create_task(lane.run(), name=f"lane {name}")
+
+    def _take(self, delivery: Delivery, *, unwritten: bool = False) -> None:
+        notification = delivery.notification
+        if notification.id in self._owed:
+            return
+        due = max(delivery.next_attempt_at, notification.not_before)
+        owed = Owed(delivery, due=due, unwritten=unwritten)
+        self._owed[notification.id] = owed
+        self._counters.notifications_pending = len(self._owed)
+        lane = self._lanes.get(notification.recipient.channel)
+        if lane is None:
+            self._fail_unknown(owed)
+        elif notification.digest:
+            self._gather(lane, owed)
+        else:
+            self._enqueue(lane, owed)
+
+    def _enqueue(self, lane: Lane, owed: Owed) -> None:
+        lane.add(owed)
+        if owed.notification.fallbacks and not owed.delivery.fell_back:
+            when = max(self._clock.now(), owed.begun) + FALLBACK_AFTER
+            lane.at(when, lambda: self._check_overdue(lane, owed))
+
+    # --- one attempt and what follows ---
+
+    async def _attempt(self, lane: Lane, owed: Owed) -> None:
+        if owed.unwritten:
+            await self._ledger.written(RECORD_PATIENCE)
+            owed.unwritten = False
+        try:
+            receipt = await hand_over(lane.channel, owed.notification, self._shared)
+        except ChannelError as error:
+            self._failed(lane, owed, error)
+        else:
+            self._delivered(lane, owed, receipt)
+
+    def _delivered(self, lane: Lane, owed: Owed, receipt: Receipt) -> None:
+        now = self._clock.now()
+        lane.note_sent(now)
+        counters = self._counters_of(lane.name)
+        counters.sent += 1
+        counters.last_success_at = now
+        if lane.failing_since is not None:
+            log.info("channel delivers again", channel=lane.name, after=round(now - lane.failing_since, 1))
+            lane.failing_since = None
+        delivered = replace(
+            owed.delivery,
+            state=DeliveryState.DELIVERED,
+            attempts=owed.delivery.attempts + 1,
+            delivered_at=now,
+            receipt=self._redact(receipt.text),
+        )
+        log.info("notification delivered", channel=lane.name, id=owed.notification.id, receipt=delivered.receipt)
+        self._close(owed, delivered)
+
+    def _failed(self, lane: Lane, owed: Owed, error: ChannelError) -> None:
+        now = self._clock.now()
+        counters = self._counters_of(lane.name)
+        counters.failed[error.reason] = counters.failed.get(error.reason, 0) + 1
+        attempts = owed.delivery.attempts + 1
+        owed.delivery = replace(owed.delivery, attempts=attempts, last_error=self._redact(error.summary))
+        self._say_failing(lane, owed, error, now)
+        if owed.overtaken:
+            self._close(owed, replace(owed.delivery, state=DeliveryState.SUPERSEDED))
+        elif error.permanent or lane.retired or now - owed.begun >= GIVE_UP_AFTER:
+            self._give_up(owed)
+        else:
+            self._try_later(lane, owed, error, now)
+
+    def _try_later(self, lane: Lane, owed: Owed, error: ChannelError, now: float) -> None:
+        asked = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
+        wait = max(backoff(owed.delivery.attempts, _random.uniform(-JITTER, JITTER)), asked)
+        owed.delivery = replace(owed.delivery, next_attempt_at=now + wait)
+        self._ledger.note([owed.delivery])
+        if asked:
+            lane.pause(now + asked)
+        lane.retry(owed, now + wait)
+        if owed.delivery.attempts >= FALLBACK_AFTER_ATTEMPTS:
+            self._fall_back(owed, "could not deliver")
+
+    def _give_up(self, owed: Owed) -> None:
+        """Put it on the dead-letter list and tell the next in line instead."""
+        log.error(
+            "notification given up",
+            channel=owed.notification.recipient.channel,
+            id=owed.notification.id,
+            attempts=owed.delivery.attempts,
+            error=owed.delivery.last_error,
+        )
+        self._fall_back(owed, "could not deliver")
+        self._close(owed, replace(owed.delivery, state=DeliveryState.FAILED))
+
+    def _fail_unknown(self, owed: Owed) -> None:
+        name = owed.notification.recipient.channel
+        owed.delivery = replace(
+            owed.delivery, last_error=f'there is no channel "{name}" in the configuration (any more)'
+        )
+        self._give_up(owed)
+
+    def _close(self, owed: Owed, delivery: Delivery) -> None:
+        """It needs nothing more: note how it ended and let others go."""
+        owed.delivery = delivery
+        self._owed.pop(owed.notification.id, None)
+        self._counters.notifications_pending = len(self._owed)
+        self._ledger.note([delivery])
+        lane = self._lanes.get(owed.notification.recipient.channel)
+        if lane is not None:
+            lane.remove(owed)
+        owed.done = True
+
+    def _say_failing(self, lane: Lane, owed: Owed, error: ChannelError, now: float) -> None:
+        said = {"channel": lane.name, "id": owed.notification.id, "reason": error.reason}
+        if lane.failing_since is None and not error.permanent:
+            lane.failing_since = owed.started or now
+            log.warning("channel does not deliver", error=owed.delivery.last_error, **said)
+        else:
+            log.debug("attempt failed", error=owed.delivery.last_error, attempts=owed.delivery.attempts, **said)
+
+    # --- fallback ---
+
+    def _check_overdue(self, lane: Lane, owed: Owed) -> None:
+        """It has been due for a while: tell the fallback if the channel is in trouble, else look again soon."""
+        if owed.done or owed.held or owed.delivery.fell_back:
+            return
+        now = self._clock.now()
+        before = lane.blocked_by(owed)
+        hangs = owed.in_flight and now - owed.started >= HANGS_AFTER
+        waits = lane.failing_since is not None or lane.full or (before is not None and before.delivery.fell_back)
+        if hangs or (waits and not owed.in_flight) or owed.delivery.attempts:
+            self._fall_back(owed, "could not deliver")
+        else:
+            lane.at(now + LOOK_AGAIN, lambda: self._check_overdue(lane, owed))
+
+    def _fall_back_full(self, owed: Owed) -> None:
+        self._fall_back(owed, "has reached its limit")
+
+    def _fall_back(self, owed: Owed, why: str) -> None:
+        """Owe the same news to the next in line as well, once; the original is still tried."""
+        original = owed.notification
+        if owed.delivery.fell_back or not original.fallbacks:
+            return
+        owed.delivery = replace(owed.delivery, fell_back=True)
+        following, *others = original.fallbacks
+        story = (original.incident, original.event, original.message.at, following)
+        if story in self._redirections:  # two channels failed for the same news, and both fall back to this person
+            self._ledger.note([owed.delivery])
+            return
+        self._redirections[story] = None
+        if len(self._redirections) > REMEMBERED_REDIRECTIONS:
+            self._redirections.popitem(last=False)
+        now = self._clock.now()
+        instead = replace(
+            original,
+            id=f"{original.id}:fallback:{following.channel}",
+            recipient=following,
+            created_at=now,
+            not_before=now,
+            digest=False,
+            fallbacks=tuple(others),
+            message=redirected(original.message, original.recipient.channel, why),
+        )
+        log.warning("fallback told", id=instead.id, instead_of=original.recipient.channel, channel=following.channel)
+        self._owe_new(instead, [owed.delivery])
+
+    def _owe_new(self, notification: Notification, changed: Sequence[Delivery]) -> None:
+        """Record a notification that was made here, together with those that led to it, then deliver it."""
+        self._ledger.note(changed, [notification])
+        self._take(Delivery(notification), unwritten=True)
+
+    # --- several as one ---
+
+    def _gather(self, lane: Lane, owed: Owed) -> None:
+        """Keep it for the recipient's digest, which goes when the oldest of its parts has waited long enough."""
+        recipient = owed.notification.recipient
+        if recipient not in self._digests:
+            self._digests[recipient] = []
+            lane.at(owed.due, lambda: self._send_digest(recipient))
+        self._digests[recipient].append(owed)
+
+    def _send_digest(self, recipient: Recipient) -> None:
+        parts = [owed for owed in self._digests.pop(recipient, []) if not owed.done]
+        lane = self._lanes.get(recipient.channel)
+        if len(parts) == 1 and lane is not None:
+            parts[0].due = self._clock.now()
+            self._enqueue(lane, parts[0])
+        elif parts:
+            self._merge(parts, "digest", "")
+
+    def _summarise(self, parts: Sequence[Owed]) -> None:
+        channel = parts[0].notification.recipient.channel
+        self._merge(parts, "summary", f"sent as one because {channel} has reached its limit")
+
+    def _merge(self, parts: Sequence[Owed], kind: str, note: str) -> None:
+        """Replace several notifications to one recipient by one that says it all."""
+        now = self._clock.now()
+        first = parts[0].notification
+        message = digest([owed.notification.message for owed in parts], now, note)
+        untold = (who for owed in parts if not owed.delivery.fell_back for who in owed.notification.fallbacks)
+        merged = Notification(
+            id=f"{first.id}:{kind}",
+            incident=message.incident,
+            event=EventKind.DIGEST,
+            severity=message.severity,
+            recipient=first.recipient,
+            created_at=now,
+            not_before=now,
+            message=message,
+            fallbacks=tuple(dict.fromkeys(untold)),
+        )
+        for owed in parts:
+            self._close(owed, replace(owed.delivery, state=DeliveryState.MERGED, receipt=merged.id))
+        self._owe_new(merged, ())
+
+    # --- being seen ---
+
+    def _counters_of(self, channel: str) -> ChannelCounters:
+        return self._counters.channels.setdefault(channel, ChannelCounters())
+
+    def _report(self) -> None:
+        """Say how much is owed, since when, and that all lanes live."""
+        now = self._clock.now()
+        overdue = [owed.begun for owed in self._owed.values() if owed.begun <= now]
+        self._counters.notifications_pending = len(self._owed)
+        self._counters.oldest_pending_at = min(overdue, default=None)
+        alive = [lane.progress_at for lane in self._lanes.values()]
+        self._counters.dispatcher_progress_at = min(alive, default=self._clock.monotonic())
+
+    async def _recall_sent(self) -> None:
+        """Count what the last life sent against the cost caps, so that restarts do not lift them."""
+        capped = {name: lane for name, lane in self._lanes.items() if lane.cap is not None}
+        if not capped:
+            return
+        now = self._clock.now()
+        longest = max(lane.cap[1] for lane in capped.values() if lane.cap is not None)
+        try:
+            rows = await self._store.deliveries(
+                states=(DeliveryState.DELIVERED,), since=now - longest - GIVE_UP_AFTER, limit=RECALLED
+            )
+        except StoreError as error:
+            log.warning("cost caps start from nothing: the store does not tell what was sent", error=str(error))
+            return
+        for row in sorted(rows, key=lambda row: row.delivered_at or 0.0):
+            lane = capped.get(row.notification.recipient.channel)
+            if lane is not None and row.delivered_at is not None:
+                lane.note_sent(row.delivered_at)
+
+
+async def hand_over(channel: Channel, notification: Notification, shared: Shared) -> Receipt:
+    """Render and send one notification within the channel's deadline; raises nothing but :class:`ChannelError`."""
+    try:
+        parts = channel.render(notification.message)
+    except Exception as error:  # a channel may be anybody's; its defect must not stop the others
+        raise _defect("rendering", channel, error, permanent=True) from error
+    try:
+        async with asyncio.timeout(channel.timeout):
+            return await channel.send(notification, parts, shared)
+    except ChannelError:
+        raise
+    except TimeoutError as error:
+        said = f"no answer within {channel.timeout:g} s; it may have been accepted all the same"
+        raise ChannelError(said, reason="timeout", permanent=False) from error
+    except Exception as error:
+        raise _defect("sending", channel, error, permanent=False) from error
+
+
+def _defect(doing: str, channel: Channel, error: Exception, *, permanent: bool) -> ChannelError:
+    summary = f"{doing} by a channel of type {channel.type} failed: {type(error).__name__}: {error}; please report this"
+    return ChannelError(summary, reason="internal", permanent=permanent)
+
+
+def backoff(attempts: int, chance: float) -> float:
+    """Seconds to wait after so many failed attempts; ``chance`` lengthens or shortens it by that part."""
+    return float(min(FIRST_BACKOFF * 2 ** min(attempts - 1, 20), LONGEST_BACKOFF)) * (1.0 + chance)
+
+
+def _unattended(incidents: Mapping[int, Incident], notification: Notification) -> bool:
+    incident = incidents.get(notification.incident)
+    return incident is not None and incident.state is IncidentState.OPEN
