@@ -1,0 +1,178 @@
+"""Between the frozen values of the core and rows of the database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from wcr_watchd.core.errors import StoreError
+from wcr_watchd.core.model import (
+    Delivery,
+    DeliveryState,
+    Event,
+    EventKind,
+    Incident,
+    Labels,
+    Measurement,
+    Notification,
+    Observation,
+    Outcome,
+    Severity,
+)
+from wcr_watchd.core.state import CheckState
+from wcr_watchd.store.rollup import unpack_measurements
+
+T = TypeVar("T")
+
+CHECK_STATE = TypeAdapter(CheckState)
+INCIDENT = TypeAdapter(Incident)
+NOTIFICATION = TypeAdapter(Notification)
+
+OUTCOMES = (Outcome.UP, Outcome.DOWN, Outcome.UNKNOWN)
+"""By the number they are stored as."""
+OUTCOME_NUMBER = {outcome: number for number, outcome in enumerate(OUTCOMES)}
+
+
+def milliseconds(at: float) -> int:
+    """Epoch seconds as the store keeps them."""
+    return round(at * 1000)
+
+
+def milliseconds_or_none(at: float | None) -> int | None:
+    """Likewise, for times that may not have come."""
+    return None if at is None else milliseconds(at)
+
+
+def seconds(at: int) -> float:
+    """Epoch seconds of what the store keeps."""
+    return at / 1000
+
+
+def to_json(adapter: TypeAdapter[T], value: T) -> str:
+    """A value as JSON text. Not pydantic's own, which turns infinite and undefined numbers into null."""
+    return json.dumps(adapter.dump_python(value, mode="json"), separators=(",", ":"), ensure_ascii=False)
+
+
+def from_json(adapter: TypeAdapter[T], text: str) -> T:
+    """The reverse of :func:`to_json`; fields that are no longer known are ignored, new ones take their defaults.
+
+    Raises :class:`StoreError` for what another version wrote in a form that is not understood.
+    """
+    try:
+        return adapter.validate_python(json.loads(text))
+    except ValueError as error:
+        raise StoreError(
+            f"a stored value is not in the form this version writes ({error}): "
+            "use the version that wrote it, or move the database away to start with an empty one"
+        ) from error
+
+
+def labels_text(labels: Labels) -> str:
+    """Labels as one comparable text."""
+    return json.dumps(labels, separators=(",", ":"), ensure_ascii=False)
+
+
+def labels_of(text: str) -> Labels:
+    """The reverse of :func:`labels_text`."""
+    return tuple((str(name), str(value)) for name, value in json.loads(text))
+
+
+def incident_row(incident: Incident) -> tuple[Any, ...]:
+    """Values for the statement ``keep_incident``."""
+    return (
+        incident.id,
+        incident.check,
+        incident.subject,
+        int(incident.severity),
+        incident.state.value,
+        milliseconds(incident.opened_at),
+        milliseconds_or_none(incident.resolved_at),
+        to_json(INCIDENT, incident),
+    )
+
+
+def event_row(event: Event) -> tuple[Any, ...]:
+    """Values for the statement ``keep_event``."""
+    return (
+        event.incident,
+        event.sequence,
+        event.kind.value,
+        milliseconds(event.at),
+        int(event.severity),
+        event.summary,
+        event.reason,
+        event.by,
+    )
+
+
+def event_of(row: tuple[Any, ...]) -> Event:
+    """An event from the columns of the statement ``events``."""
+    incident, sequence, kind, at, severity, summary, reason, by = row
+    return Event(incident, sequence, EventKind(kind), seconds(at), Severity(severity), summary, reason, by)
+
+
+def delivery_row(delivery: Delivery) -> tuple[Any, ...]:
+    """Values for the statements ``owe`` and ``keep_delivery``."""
+    notification = delivery.notification
+    return (
+        notification.id,
+        notification.incident,
+        notification.recipient.channel,
+        notification.recipient.contact,
+        notification.recipient.address,
+        milliseconds(notification.created_at),
+        delivery.state.value,
+        delivery.attempts,
+        milliseconds(delivery.next_attempt_at),
+        delivery.last_error,
+        milliseconds_or_none(delivery.delivered_at),
+        delivery.receipt,
+        delivery.fell_back,
+        to_json(NOTIFICATION, notification),
+    )
+
+
+def delivery_of(row: tuple[Any, ...]) -> Delivery:
+    """A delivery from the columns of the statement ``deliveries``."""
+    data, state, attempts, next_attempt_at, last_error, delivered_at, receipt, fell_back = row
+    return Delivery(
+        notification=from_json(NOTIFICATION, data),
+        state=DeliveryState(state),
+        attempts=attempts,
+        next_attempt_at=seconds(next_attempt_at),
+        last_error=last_error,
+        delivered_at=None if delivered_at is None else seconds(delivered_at),
+        receipt=receipt,
+        fell_back=bool(fell_back),
+    )
+
+
+def series_numbers(rows: Iterable[tuple[Any, ...]]) -> set[int]:
+    """The numbers of all series in rows of the statement ``observations``; most rows have the same ones."""
+    return {number for packed in {row[5] for row in rows} for number in unpack_measurements(packed, b"")[0]}
+
+
+def observation_of(
+    check: str, location: str, row: tuple[Any, ...], series: Mapping[int, tuple[str, Labels]]
+) -> Observation:
+    """An observation from the columns of the statement ``observations``; ``series`` names the numbers in it."""
+    at, duration, outcome, reason, summary, numbers, readings, evidence = row
+    measurements = (
+        Measurement(series[number][0], value, series[number][1])
+        for number, value in zip(*unpack_measurements(numbers, readings), strict=True)
+        if number in series
+    )
+    return Observation(
+        check=check,
+        location=location,
+        at=seconds(at),
+        duration=duration,
+        outcome=OUTCOMES[outcome],
+        reason=reason,
+        summary=summary,
+        measurements=tuple(measurements),
+        evidence=json.loads(evidence) if evidence else {},
+    )

@@ -1,0 +1,277 @@
+"""The store of a daemon that stands alone: one SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from wcr_watchd.core.errors import StoreError
+from wcr_watchd.core.model import (
+    Delivery,
+    DeliveryState,
+    Event,
+    Incident,
+    Labels,
+    Notification,
+    Observation,
+    Outcome,
+    Recipient,
+)
+from wcr_watchd.core.protocols import Batch, Point, Restored
+from wcr_watchd.store import codec
+from wcr_watchd.store.codec import CHECK_STATE, INCIDENT, from_json, milliseconds, seconds, to_json
+from wcr_watchd.store.database import Database, Row, Transaction
+from wcr_watchd.store.history import Course, choose_width, read_course
+from wcr_watchd.store.intern import Numbers
+from wcr_watchd.store.migrate import read_migrations
+from wcr_watchd.store.rollup import DAY, pack_measurements
+from wcr_watchd.store.upkeep import Retention, Upkeep
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """Everything in one SQLite file at ``path``, with a lock file beside it.
+
+    ``timeout`` bounds every call, in seconds. Times are kept to the millisecond. Observations that are up keep their
+    evidence only when the one before was not up; two observations of a check at the same millisecond are one run.
+    """
+
+    def __init__(self, path: Path, *, retention: Retention | None = None, timeout: float = 10.0) -> None:
+        self._retention = retention or Retention()
+        self._database = Database(path, timeout)
+        self._upkeep = Upkeep(self._database, self._retention, self._in_thread)
+        self._sources: Numbers[tuple[str, str]] = Numbers()
+        self._series: Numbers[tuple[str, str]] = Numbers()
+        self._numbers_are_known = False
+        self._series_names: dict[int, tuple[str, Labels]] = {}
+        self._last_outcome: dict[int, Outcome] = {}
+        self._thread: ThreadPoolExecutor | None = None
+
+    async def open(self) -> None:
+        """Open or create the file, take the lock, bring the schema up to date.
+
+        Raises ``StoreLockedError`` naming the process that holds it, ``StoreError`` for all else that is in the way.
+        """
+        await self._database.open(read_migrations())
+        # Not the loop's own pool of threads: that one may be full of calls that hang.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        try:
+            with suppress(
+                StoreError
+            ):  # filing makes reading quick, no more: a full disk must not keep us from starting
+                while await self._upkeep.archive(None):
+                    pass
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Finish writing and release the lock."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+            self._thread = None
+        await self._database.close()
+
+    async def restore(self) -> Restored:
+        """Read back what the last life knew."""
+        fetch = self._database.fetch
+        [[last_incident]] = await fetch("last_incident")
+        [[observed]] = await fetch("last_observed")
+        [[active]] = await fetch("last_activity")
+        last_seen = max((at for at in (observed, active) if at is not None), default=None)
+        return Restored(
+            states=tuple(from_json(CHECK_STATE, row[0]) for row in await fetch("states")),
+            incidents=tuple(from_json(INCIDENT, row[0]) for row in await fetch("unresolved_incidents")),
+            next_incident=(last_incident or 0) + 1,
+            pending=tuple(codec.delivery_of(row) for row in await fetch("pending_deliveries")),
+            last_seen_at=None if last_seen is None else seconds(last_seen),
+        )
+
+    async def commit(self, batch: Batch) -> None:
+        """Write the batch in one transaction; writing the same batch again changes nothing.
+
+        A batch that decides whom to tell, or notes who was told, also survives a power failure; observations alone
+        do not wait for the disk.
+        """
+        durable = bool(batch.incidents or batch.events or batch.notifications or batch.deliveries)
+        try:
+            async with self._database.transaction(durable=durable) as transaction:
+                await self._write_observations(transaction, batch.observations)
+                await _write_present(transaction, batch)
+        except BaseException:
+            # It may have been written all the same (an answer that came too late): read what is known next time.
+            self._numbers_are_known = False
+            raise
+        self._sources.stored()
+        self._series.stored()
+
+    async def forget(self, checks: Sequence[str]) -> None:
+        """Drop the state of checks that are no longer configured; history and incidents stay until retention."""
+        async with self._database.transaction(durable=True) as transaction:
+            await transaction.run_many("forget_state", [(check,) for check in checks])
+
+    async def observations(self, check: str, *, since: float, limit: int = 1000) -> Sequence[Observation]:
+        """Raw observations of a check since a time, oldest first; the newest ``limit`` when there are more."""
+        found: dict[tuple[str, float], Observation] = {}
+        for source, location in await self._database.fetch("sources_of_check", check):
+            rows = await self._database.fetch("observations", source, milliseconds(since), limit)
+            names = await self._names_of_series(rows)
+            for one in await self._in_thread(_unpacking(check, location, rows, names)):
+                found[location, one.at] = one
+        return sorted(found.values(), key=lambda observation: observation.at)[-limit:]
+
+    async def history(
+        self, check: str, measurement: str, labels: Labels, *, since: float, until: float, points: int = 300
+    ) -> Sequence[Point]:
+        """A measurement's course in at most ``points`` points, from raw rows or rollups, whichever fits the span.
+
+        A point made of several values stands at the time of its first one.
+        """
+        known = await self._database.fetch("series_id", measurement, codec.labels_text(labels))
+        start, end = milliseconds(since), milliseconds(until)
+        if not known or end <= start or points < 1:
+            return ()
+        course = Course(known[0][0], start, end)
+        finest = await choose_width(self._database, start, (end - start) / points)
+        found = []
+        for source, _ in await self._database.fetch("sources_of_check", check):
+            found += await read_course(self._database, course, source, finest)
+        return await self._in_thread(_charting(course, found, points))
+
+    async def incidents(
+        self, *, check: str | None = None, open_only: bool = False, since: float = 0.0, limit: int = 100
+    ) -> Sequence[Incident]:
+        """Incidents that were open at any time since ``since``, newest first."""
+        rows = await self._database.fetch("incidents", check, int(open_only), milliseconds(since), limit)
+        return tuple(from_json(INCIDENT, row[0]) for row in rows)
+
+    async def incident(self, number: int) -> Incident | None:
+        """One incident by its number."""
+        rows = await self._database.fetch("incident", number)
+        return from_json(INCIDENT, rows[0][0]) if rows else None
+
+    async def events(self, incident: int) -> Sequence[Event]:
+        """The timeline of an incident, oldest first."""
+        return tuple(codec.event_of(row) for row in await self._database.fetch("events", incident))
+
+    async def deliveries(
+        self,
+        *,
+        incident: int | None = None,
+        states: Sequence[DeliveryState] = (),
+        recipient: Recipient | None = None,
+        since: float = 0.0,
+        limit: int = 100,
+    ) -> Sequence[Delivery]:
+        """Rows of the outbox, newest first; ``since`` is compared with when the notification came to be."""
+        wanted = "".join(f"|{state.value}" for state in states) + "|" if states else ""
+        to = (recipient.channel, recipient.contact, recipient.address) if recipient else (None, None, None)
+        rows = await self._database.fetch("deliveries", incident, wanted, *to, milliseconds(since), limit)
+        return tuple(codec.delivery_of(row) for row in rows)
+
+    async def prune(self, now: float) -> None:
+        """File observations, roll up what is complete and delete what retention no longer keeps.
+
+        A bounded piece of work: at most 50 000 observations filed and 1 000 rows of rollups of either kind. Called
+        every five minutes it keeps up with 10 000 checks a minute; what it does not get to, the next call does.
+        """
+        await self._upkeep.work(milliseconds(now))
+        await self._forget_unused(milliseconds(now) - int(self._retention.hours + 2) * DAY)
+
+    async def _write_observations(self, transaction: Transaction, observations: Sequence[Observation]) -> None:
+        if not observations:
+            return
+        if not self._numbers_are_known:
+            await self._load_numbers(transaction)
+        rows = await self._in_thread(lambda: [self._observation_row(one) for one in observations])
+        for numbers, add, seen in (
+            (self._sources, "add_source", "source_seen"),
+            (self._series, "add_series", "series_seen"),
+        ):
+            await transaction.run_many(add, [(number, *key, at) for key, number, at in numbers.new()])
+            await transaction.run_many(seen, numbers.seen())
+        await transaction.run_many("add_observation", rows)
+
+    async def _load_numbers(self, transaction: Transaction) -> None:
+        for numbers, statement in ((self._sources, "sources"), (self._series, "series")):
+            rows = await transaction.fetch(statement)
+            numbers.load(((first, second), number, seen) for number, first, second, seen in rows)
+        self._numbers_are_known = True
+
+    def _observation_row(self, one: Observation) -> Row:
+        at = milliseconds(one.at)
+        source = self._sources.number_of((one.check, one.location), at)
+        series = [self._series.number_of((m.name, codec.labels_text(m.labels)), at) for m in one.measurements]
+        was_up = self._last_outcome.get(source) is Outcome.UP
+        self._last_outcome[source] = one.outcome
+        evidence = {} if was_up and one.outcome is Outcome.UP else dict(one.evidence)
+        return (
+            source,
+            at,
+            one.duration,
+            codec.OUTCOME_NUMBER[one.outcome],
+            one.reason,
+            one.summary,
+            *pack_measurements(series, (m.value for m in one.measurements)),
+            json.dumps(evidence, ensure_ascii=False) if evidence else None,
+        )
+
+    async def _names_of_series(self, rows: Sequence[Row]) -> dict[int, tuple[str, Labels]]:
+        numbers = codec.series_numbers(rows)
+        if not numbers <= self._series_names.keys():
+            series = await self._database.fetch("series")
+            self._series_names = {number: (name, codec.labels_of(labels)) for number, name, labels, _ in series}
+        return self._series_names
+
+    async def _forget_unused(self, before: int) -> None:
+        """Delete sources and series that nothing refers to any more."""
+        if not await self._database.fetch("unused", before):
+            return
+        async with self._database.transaction(durable=False) as transaction:
+            await transaction.run("delete_old_series", before)
+            await transaction.run("delete_old_sources", before)
+            self._numbers_are_known = False
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        """Packing and unpacking thousands of rows must not hold up the event loop."""
+        if self._thread is None:
+            raise StoreError("the store is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+
+async def _write_present(transaction: Transaction, batch: Batch) -> None:
+    """What the engine knows, what happened and what is owed."""
+    states = [(state.check, to_json(CHECK_STATE, state)) for state in batch.states]
+    await transaction.run_many("keep_state", states)
+    await transaction.run_many("keep_incident", [codec.incident_row(incident) for incident in batch.incidents])
+    await transaction.run_many("keep_event", [codec.event_row(event) for event in batch.events])
+    await transaction.run_many("owe", [codec.delivery_row(_owed(one)) for one in batch.notifications])
+    await transaction.run_many("keep_delivery", [codec.delivery_row(delivery) for delivery in batch.deliveries])
+
+
+def _owed(notification: Notification) -> Delivery:
+    return Delivery(notification, next_attempt_at=notification.not_before)
+
+
+def _unpacking(
+    check: str, location: str, rows: Sequence[Row], names: dict[int, tuple[str, Labels]]
+) -> Callable[[], list[Observation]]:
+    return lambda: [codec.observation_of(check, location, row, names) for row in rows]
+
+
+def _charting(course: Course, found: Sequence[tuple[int, list[Row]]], points: int) -> Callable[[], Sequence[Point]]:
+    def chart() -> Sequence[Point]:
+        for width, rows in found:
+            if width:
+                course.add_rollups(width, rows)
+            else:
+                course.add_readings(rows)
+        return course.points(points)
+
+    return chart

@@ -1,0 +1,157 @@
+"""Upkeep of the history: file observations, roll up what is complete, delete what retention no longer keeps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from wcr_watchd.store.database import Database, Row
+from wcr_watchd.store.rollup import (
+    DAY,
+    FIVE_MINUTES,
+    HOUR,
+    Rollup,
+    decode,
+    encode,
+    roll_up_day,
+    roll_up_hour,
+)
+
+T = TypeVar("T")
+
+SLOT = 900_000
+"""Milliseconds that raw observations are filed together for (also in ``sql/history.sql``)."""
+LATE = 60_000
+"""Milliseconds after the end of a slot before it is filed: runs that began in it may still be under way."""
+
+_ARCHIVE_ROWS = 50_000
+_ROLLUP_STEP = 20
+_ROLLUP_STEPS = 50
+_DELETE_SLOTS = 4
+_DELETE_INCIDENTS = 100
+_FOR_EVER = 1 << 62
+
+
+class InThread(Protocol):
+    """Carries a function out in a thread, so that packing thousands of rows does not hold up the event loop."""
+
+    async def __call__(self, function: Callable[[], T]) -> T:
+        """Return what the function returns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long history is kept, in days: raw observations, five-minute and hourly rollups, resolved incidents."""
+
+    raw: float = 7
+    five_minutes: float = 60
+    hours: float = 400
+    incidents: float = 400
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.raw <= self.five_minutes <= self.hours:
+            raise ValueError(
+                "retention must grow from raw (at least 1 day) over five-minute to hourly history: "
+                f"got {self.raw:g}, {self.five_minutes:g} and {self.hours:g} days"
+            )
+
+
+class Upkeep:
+    """Bounded pieces of upkeep work; times are epoch milliseconds."""
+
+    def __init__(self, database: Database, retention: Retention, in_thread: InThread) -> None:
+        self._database = database
+        self._retention = retention
+        self._in_thread = in_thread
+        self._working = asyncio.Lock()
+
+    async def work(self, now: int) -> None:
+        """Do a piece of whatever is due."""
+        async with self._working:
+            await self.archive(now)
+            for width, complete in ((FIVE_MINUTES, now - HOUR - LATE), (HOUR, now - DAY - HOUR)):
+                for _ in range(_ROLLUP_STEPS):
+                    if not await self._roll_up(width, complete):
+                        break
+            await self._delete_history(now)
+            await self._delete_incidents(now)
+
+    async def archive(self, now: int | None) -> bool:
+        """File recent observations whose slot is over (None: all there are); returns whether there was anything."""
+        before = _FOR_EVER if now is None else (now - LATE) // SLOT * SLOT
+        oldest = await self._database.fetch("oldest_recent")
+        if not oldest or oldest[0][1] >= before:
+            return False
+        last = oldest[0][0] + _ARCHIVE_ROWS
+        async with self._database.transaction(durable=False) as transaction:
+            if now is not None:
+                await transaction.run("drop_recent", last, self._raw_floor(now))
+            await transaction.run("archive", last, before)
+            await transaction.run("archived_is_due", last, before)
+            await transaction.run("drop_recent", last, before)
+        return True
+
+    async def _roll_up(self, width: int, complete: int) -> bool:
+        """Compute some rows of buckets that begin at or before ``complete``; returns whether there were any."""
+        due = await self._database.fetch("due", width, complete, _ROLLUP_STEP)
+        if not due:
+            return False
+        read = self._read_hour if width == FIVE_MINUTES else self._read_day
+        packed = [(width, start, source, await read(start, source)) for start, source in due]
+        async with self._database.transaction(durable=False) as transaction:
+            await transaction.run_many("keep_rollup", [row for row in packed if row[3]])
+            await transaction.run_many("drop_due", [(width, start, source) for start, source in due])
+            if width == FIVE_MINUTES:
+                await transaction.run_many("add_due", {(HOUR, start // DAY * DAY, source) for start, source in due})
+        return True
+
+    async def _read_hour(self, start: int, source: int) -> bytes:
+        rows = await self._database.fetch("rows_of_hour", source, start)
+        return await self._in_thread(lambda: _pack_hour(start, rows))
+
+    async def _read_day(self, start: int, source: int) -> bytes:
+        rows = await self._database.fetch("rollups", FIVE_MINUTES, source, start, start + DAY - HOUR, HOUR)
+        return await self._in_thread(lambda: _pack_day(start, rows))
+
+    async def _delete_history(self, now: int) -> None:
+        """Delete what is too old, but nothing that still has to be rolled up."""
+        floors = {
+            "delete_old_observations": await self._unless_due(FIVE_MINUTES, self._raw_floor(now)),
+            "delete_old_five_minutes": await self._unless_due(
+                HOUR, (now - int(self._retention.five_minutes * DAY)) // DAY * DAY
+            ),
+            "delete_old_hours": (now - int(self._retention.hours * DAY)) // DAY * DAY,
+        }
+        for statement, floor in floors.items():
+            for _ in range(_DELETE_SLOTS):
+                async with self._database.transaction(durable=False) as transaction:
+                    if not await transaction.run(statement, floor):
+                        break
+
+    async def _unless_due(self, width: int, floor: int) -> int:
+        [[oldest]] = await self._database.fetch("oldest_due", width)
+        return floor if oldest is None else min(floor, oldest)
+
+    async def _delete_incidents(self, now: int) -> None:
+        before = now - int(self._retention.incidents * DAY)
+        old = await self._database.fetch("old_incidents", before, _DELETE_INCIDENTS)
+        if old:
+            async with self._database.transaction(durable=False) as transaction:
+                for statement in ("delete_incident_events", "delete_incident_outbox", "delete_incident"):
+                    await transaction.run_many(statement, old)
+
+    def _raw_floor(self, now: int) -> int:
+        """Whole hours only: an hour of which a part is gone could not be rolled up again."""
+        return (now - int(self._retention.raw * DAY)) // HOUR * HOUR
+
+
+def _pack_hour(start: int, rows: list[Row]) -> bytes:
+    return encode(roll_up_hour(start, rows)) if rows else b""
+
+
+def _pack_day(start: int, rows: list[Row]) -> bytes:
+    hours: list[tuple[int, Rollup]] = [(hour, decode(body)) for hour, body in rows]
+    return encode(roll_up_day(start, hours)) if hours else b""
