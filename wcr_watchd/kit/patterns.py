@@ -1,0 +1,79 @@
+"""Regular expressions on text that somebody else wrote, in a process of their own that can be stopped.
+
+Python's matcher goes back and forth over the text in one uninterruptible call that holds the interpreter lock: an
+innocent ``.*error`` takes minutes on a megabyte without a line break, and neither a thread nor a timeout helps,
+the whole daemon would stand still. A separate interpreter costs 25 ms and can be killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+BUDGET = 2.0
+"""Seconds that all patterns of one run may take."""
+
+_PROGRAM = """
+import json, re, sys
+pairs = json.load(sys.stdin)
+json.dump([re.search(pattern, text) is not None for pattern, text in pairs], sys.stdout)
+"""
+
+
+class PatternsTooSlowError(Exception):
+    """The patterns did not come to an end within their budget."""
+
+
+async def found(pairs: Sequence[tuple[str, str]], budget: float = BUDGET) -> list[bool]:
+    """Whether each pattern occurs in its text.
+
+    Raises :class:`PatternsTooSlowError` after ``budget`` seconds, and ``OSError`` when no process can be started.
+    """
+    if not pairs:
+        return []
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        _PROGRAM,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(budget):
+            output, _ = await process.communicate(json.dumps(list(pairs)).encode())
+    except TimeoutError as error:
+        raise PatternsTooSlowError(f"they took more than {budget:g} s") from error
+    finally:
+        await _end(process)
+    if process.returncode != 0:
+        raise OSError(f"the process that matches patterns ended with status {process.returncode}")
+    answer: list[bool] = json.loads(output)
+    return answer
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+
+
+def check_pattern(pattern: str) -> str:
+    """Return the regular expression when it is one; ``ValueError`` says what is wrong and where."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(check_pattern)]
+"""A regular expression, as an option."""
