@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from aiohttp_sse import sse_response
 
 from wcr_watchd.core.errors import ChannelError, CommandError, StoreError
 from wcr_watchd.core.model import Severity
-from wcr_watchd.core.view import Change
+from wcr_watchd.core.view import Change, View
 from wcr_watchd.web import shapes
 from wcr_watchd.web.access import VISITOR
 from wcr_watchd.web.health import CONTROL
+from wcr_watchd.web.live import follow
 
 MAX_ROWS = 1_000
-PING_INTERVAL = 20.0
-"""Seconds between two keep-alives of an event stream, so that proxies do not close it."""
 
 
 def add_routes(app: web.Application) -> None:
@@ -177,20 +176,19 @@ async def reload(request: web.Request) -> web.Response:
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    """Server-sent events (WHATWG HTML, 9.2): ``check`` with a check as it stands now, ``incident`` likewise."""
+    """Server-sent events: ``check`` with a check as it stands now, ``incident`` likewise."""
     view = request.app[CONTROL]
-    async with sse_response(request, ping_interval=PING_INTERVAL) as stream:
-        await stream.send("{}", event="hello")
-        async for batch in view.changes():
-            for change in batch:
-                kind, body = _change(request, change)
-                if kind:
-                    await stream.send(json.dumps(body), event=kind)
-    return stream
+
+    def changed(batch: tuple[Change, ...]) -> Iterator[tuple[str, str]]:
+        for change in batch:
+            kind, body = _change(view, change)
+            if kind:
+                yield kind, json.dumps(body)
+
+    return await follow(request, [("hello", "{}")], changed)
 
 
-def _change(request: web.Request, change: Change) -> tuple[str, shapes.Json]:
-    view = request.app[CONTROL]
+def _change(view: View, change: Change) -> tuple[str, shapes.Json]:
     if change.incident:
         found = view.state.incidents.get(change.incident)
         gone = {"id": change.incident, "check": change.check, "state": "resolved"}

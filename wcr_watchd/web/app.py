@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from wcr_watchd.core.view import Control
-from wcr_watchd.web import api, pages
+from wcr_watchd.web import api, live, pages
 from wcr_watchd.web.access import Access, guard
 from wcr_watchd.web.health import CONTROL, healthz, readyz
 
@@ -52,6 +52,7 @@ def build(control: Control, exposition: Exposition, access: Access) -> web.Appli
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
+    live.set_up(app)
     api.add_routes(app)
     pages.add_routes(app)
     return app

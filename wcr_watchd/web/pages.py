@@ -10,13 +10,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
-from aiohttp_sse import sse_response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wcr_watchd.core import health
@@ -27,9 +27,9 @@ from wcr_watchd.core.view import Change, View
 from wcr_watchd.web import shapes
 from wcr_watchd.web.access import COOKIE, SESSION_SECONDS, VISITOR, Access
 from wcr_watchd.web.health import CONTROL
+from wcr_watchd.web.live import follow
 
 ACCESS = web.AppKey("access", Access)
-PING_INTERVAL = 20.0
 MAX_LIVE_ROWS = 200
 """Rows sent in one batch of a live page; a browser that shows 10 000 checks gets the rest with the next."""
 
@@ -88,12 +88,11 @@ async def dashboard(request: web.Request) -> web.Response:
 async def live(request: web.Request) -> web.StreamResponse:
     """Server-sent events for the dashboard: fragments of the page by the id of the element they replace."""
     view = request.app[CONTROL]
-    async with sse_response(request, ping_interval=PING_INTERVAL) as stream:
-        await stream.send(json.dumps(_overview(view)))
-        async for batch in view.changes():
-            for fragments in _fragments(view, batch):
-                await stream.send(json.dumps(fragments))
-    return stream
+
+    def changed(batch: tuple[Change, ...]) -> Iterator[tuple[None, str]]:
+        return ((None, json.dumps(fragments)) for fragments in _fragments(view, batch))
+
+    return await follow(request, [(None, json.dumps(_overview(view)))], changed)
 
 
 async def check_page(request: web.Request) -> web.Response:

@@ -1,0 +1,196 @@
+"""A daemon to look at without running one: every state a page can show."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from wcr_watchd.core.errors import ChannelError, CommandError
+from wcr_watchd.core.model import (
+    Delivery,
+    DeliveryState,
+    Event,
+    EventKind,
+    Incident,
+    IncidentState,
+    Measurement,
+    MeasurementSpec,
+    Message,
+    Notification,
+    Observation,
+    Outcome,
+    Recipient,
+    Severity,
+)
+from wcr_watchd.core.setup import Check, Setup
+from wcr_watchd.core.state import CheckState, State
+from wcr_watchd.core.units import Unit
+from wcr_watchd.core.view import Change, Counters
+
+NOW = 1_795_456_800.0
+SPECS = (
+    MeasurementSpec("response_time", Unit.SECONDS, "Time from the start of the request to the end of the answer."),
+    MeasurementSpec("disk_used", Unit.RATIO, "Used part of a disk.", labels=("mount",), topic="disk"),
+)
+
+
+def _check(name: str, probe: str, target: str, group: str = "") -> Check:
+    return Check(name=name, probe=probe, target=target, every=60.0, timeout=10.0, rules=(), group=group, owner="lead")
+
+
+class Showcase:
+    """The :class:`~wcr_watchd.core.view.Control` of a daemon that stands still, but for acknowledging."""
+
+    version = "0.1.0"
+    started_at = NOW - 3_600
+
+    def __init__(self) -> None:
+        checks = [
+            _check("site", "http", "https://www.example.org/", "production"),
+            _check("api", "http", "http://localhost:5001/health", "production"),
+            _check("database", "postgres", "localhost/app", "production"),
+            _check("host", "host", "web-1"),
+            _check("certificate <b>", "tls", "www.example.org:443"),
+            _check("mail", "smtp", "smtp://relay:587"),
+        ]
+        self.setup = Setup(
+            name="wcr-prod",
+            location="nyc3",
+            timezone="America/New_York",
+            public_url="",
+            checks={check.name: check for check in checks},
+            units={check.name: {spec.name: spec.unit.value for spec in SPECS} for check in checks},
+        )
+        self.state = State(
+            checks={
+                "site": CheckState("site", Outcome.UP, NOW - 90_000),
+                "api": CheckState("api", Outcome.DOWN, NOW - 700, Severity.CRITICAL),
+                "database": CheckState("database", Outcome.UP, NOW - 4_000),
+                "host": CheckState("host", Outcome.UP, NOW - 90_000, Severity.WARNING),
+                "certificate <b>": CheckState("certificate <b>", Outcome.UNKNOWN, NOW - 100),
+            },
+            incidents={
+                42: self._incident(42, "api", Severity.CRITICAL, "GET http://localhost:5001/health answered 503"),
+                41: self._incident(41, "host", Severity.WARNING, "disk_used 91 % > 90 %", subject="disk /data"),
+            },
+            by_check={"api": {"": 42}, "host": {"disk /data": 41}},
+        )
+        self.latest = {
+            name: Observation(
+                check=name,
+                location="nyc3",
+                at=NOW - 20,
+                duration=0.213,
+                outcome=state.outcome or Outcome.UP,
+                reason="status",
+                summary=f"{name} said something that is long enough to need more than one line on a telephone",
+                measurements=(
+                    Measurement("response_time", 0.213),
+                    Measurement("disk_used", 0.91, (("mount", "/data"),)),
+                ),
+                evidence={"body": "<script>alert(1)</script>"},
+            )
+            for name, state in self.state.checks.items()
+        }
+        self.specs = dict.fromkeys(self.setup.checks, SPECS)
+        self.counters = Counters()
+        self.reload_problems: tuple[str, ...] = ()
+        self.store: Any = self
+        self.acknowledged: list[tuple[int, str]] = []
+        self.change = asyncio.Event()
+        self.pending: tuple[Change, ...] = ()
+
+    def _incident(self, number: int, check: str, severity: Severity, summary: str, subject: str = "") -> Incident:
+        return Incident(
+            id=number,
+            check=check,
+            subject=subject,
+            severity=severity,
+            peak=severity,
+            state=IncidentState.OPEN,
+            opened_at=NOW - 700,
+            changed_at=NOW - 700,
+            summary=summary,
+            told=(Recipient("sms", "lead", "+15550101"), Recipient("slack")),
+        )
+
+    def now(self) -> float:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:
+        if check not in self.latest:
+            return ()
+        bad = {"api": range(48, 60), "certificate <b>": range(20, 22)}.get(check, range(0))
+        return tuple((NOW - 60 * (60 - i), None if i in bad else 0.1 + (i * 7 % 11) / 50) for i in range(60))
+
+    async def changes(self) -> AsyncIterator[tuple[Change, ...]]:
+        while True:
+            await self.change.wait()
+            self.change.clear()
+            yield self.pending
+
+    def happen(self, *changes: Change) -> None:
+        self.pending = changes
+        self.change.set()
+
+    async def acknowledge(self, incident: int, by: str) -> str:
+        if incident not in self.state.incidents:
+            raise CommandError(f"there is no open incident #{incident}")
+        self.acknowledged.append((incident, by))
+        return f"incident #{incident} is acknowledged by {by}"
+
+    async def run_now(self, check: str) -> Observation:
+        return self.latest[check]
+
+    async def notify_test(self, channel: str, who: str) -> str:
+        if channel == "broken":
+            raise ChannelError("the gateway answered 500", reason="server", permanent=False)
+        return "accepted"
+
+    async def reload(self) -> tuple[str, ...]:
+        return self.reload_problems
+
+    # the reading side of the store
+    async def incidents(self, **_: object) -> Sequence[Incident]:
+        return tuple(self.state.incidents.values())
+
+    async def incident(self, number: int) -> Incident | None:
+        return None
+
+    async def events(self, incident: int) -> Sequence[Event]:
+        opened = Event(incident, 1, EventKind.OPENED, NOW - 700, Severity.CRITICAL, "503", "confirmed by 3 of 3 runs")
+        return (opened,)
+
+    async def deliveries(self, **_: object) -> Sequence[Delivery]:
+        found = self.state.incidents[42]
+        message = Message(
+            event=EventKind.OPENED,
+            at=NOW - 700,
+            watchd="wcr-prod",
+            location="nyc3",
+            incident=42,
+            severity=found.severity,
+            state=found.state,
+            opened_at=found.opened_at,
+            url="",
+            check="api",
+            probe="http",
+            target="",
+            subject="",
+            tags=(),
+            owner="",
+            runbook="",
+            summary=found.summary,
+            reason="",
+        )
+        owed = Notification(
+            "key", 42, EventKind.OPENED, Severity.CRITICAL, found.told[0], NOW - 700, NOW - 700, message
+        )
+        return (Delivery(owed, DeliveryState.DELIVERED, 1, delivered_at=NOW - 699),)
+
+    async def history(self, *_: object, **__: object) -> Sequence[object]:
+        return ()

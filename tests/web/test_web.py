@@ -1,0 +1,265 @@
+"""Pages, API, health and live events, asked over HTTP; who is let in and who is not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from tests.web.showcase import Showcase
+from wcr_watchd.core.view import Change
+from wcr_watchd.web.access import COOKIE, Access
+from wcr_watchd.web.app import build
+
+TOKEN = "a-token-of-enough-length"
+
+
+@dataclass
+class Metrics:
+    body: bytes
+    headers: dict[str, str]
+
+    async def render(self, accept: str, accept_encoding: str) -> Metrics:
+        return Metrics(f"# {accept} {accept_encoding}\n".encode(), {"Content-Type": "text/plain"})
+
+
+class Served:
+    """A served application, and a client for it."""
+
+    def __init__(self, control: Showcase, access: Access, base: str, session: aiohttp.ClientSession) -> None:
+        self.control = control
+        self.access = access
+        self.base = base
+        self.session = session
+
+    async def get(self, path: str, **headers: str) -> tuple[int, str]:
+        names = {key.replace("_", "-"): value for key, value in headers.items()}
+        async with self.session.get(self.base + path, headers=names, allow_redirects=False) as answer:
+            return answer.status, await answer.text()
+
+    async def post(self, path: str, data: object = None, **headers: str) -> tuple[int, str]:
+        names = {key.replace("_", "-"): value for key, value in headers.items()}
+        body = {"json": data} if path.startswith("/api/") and data is not None else {"data": data}
+        async with self.session.post(self.base + path, headers=names, allow_redirects=False, **body) as answer:
+            return answer.status, await answer.text()
+
+
+async def serve(access: Access, socket: Path | None = None) -> AsyncIterator[Served]:
+    control = Showcase()
+    runner = web.AppRunner(build(control, Metrics(b"", {}), access))
+    await runner.setup()
+    if socket:
+        await web.UnixSite(runner, str(socket)).start()
+        base, connector = "http://localhost", aiohttp.UnixConnector(str(socket))
+    else:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        base, connector = f"http://127.0.0.1:{port}", aiohttp.TCPConnector()
+    async with aiohttp.ClientSession(connector=connector) as session:
+        yield Served(control, access, base, session)
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    async for one in serve(Access()):
+        yield one
+
+
+@pytest.fixture
+async def guarded() -> AsyncIterator[Served]:
+    async for one in serve(Access(token=TOKEN)):
+        yield one
+
+
+@pytest.fixture
+async def over_socket(tmp_path: Path) -> AsyncIterator[Served]:
+    async for one in serve(Access(token=TOKEN), tmp_path / "s"):
+        yield one
+
+
+async def test_dashboard_shows_problems_first_and_escapes_what_targets_say(served: Served) -> None:
+    status, page = await served.get("/")
+    assert status == 200
+    assert "2 of 6 checks need attention" in page
+    assert page.index("#42") < page.index("#41")
+    assert "certificate &lt;b&gt;" in page
+    assert "certificate <b>" not in page
+
+
+async def test_the_dashboard_is_one_round_trip_without_foreign_hosts(served: Served) -> None:
+    _, page = await served.get("/")
+    assert "src=" not in page
+    assert "stylesheet" not in page
+    assert "https://" not in page.replace("https://www.example.org/", "")
+
+
+async def test_pages_run_only_our_own_script(served: Served) -> None:
+    async with served.session.get(served.base + "/") as answer:
+        policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "'unsafe" not in policy
+
+
+async def test_check_page_shows_measurements_and_evidence_as_text(served: Served) -> None:
+    status, page = await served.get("/checks/api")
+    assert status == 200
+    assert "disk_used{mount=&#34;/data&#34;}" in page
+    assert "<script>alert" not in page
+
+
+async def test_incident_page_says_what_happened_and_who_was_told(served: Served) -> None:
+    status, page = await served.get("/incidents/42")
+    assert status == 200
+    assert "confirmed by 3 of 3 runs" in page
+    assert "lead (sms)" in page
+    assert "+15550101" not in page
+
+
+async def test_button_acknowledges_and_returns(served: Served) -> None:
+    status, _ = await served.post("/incidents/42/acknowledge")
+    assert status == 303
+    assert served.control.acknowledged == [(42, "dashboard")]
+
+
+async def test_another_sites_page_cannot_acknowledge(served: Served) -> None:
+    status, _ = await served.post("/incidents/42/acknowledge", Origin="https://evil.example")
+    assert status == 403
+    status, _ = await served.post("/incidents/42/acknowledge", Sec_Fetch_Site="cross-site")
+    assert status == 403
+    assert served.control.acknowledged == []
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "evil.example"}, {"X_Forwarded_For": "203.0.113.9"}, {"Forwarded": "for=203.0.113.9"}]
+)
+async def test_without_a_token_only_this_machine_is_let_in(served: Served, headers: dict[str, str]) -> None:
+    status, text = await served.get("/", **headers)
+    assert status == 403
+    assert "token" in text
+
+
+async def test_with_a_token_it_must_be_shown(guarded: Served) -> None:
+    assert (await guarded.get("/"))[0] == 303
+    status, text = await guarded.get("/api/v1/status")
+    assert (status, "Bearer" in text) == (401, True)
+    assert (await guarded.get("/api/v1/status", Authorization="Bearer wrong"))[0] == 401
+    assert (await guarded.get("/api/v1/status", Authorization="Bearer "))[0] == 401
+    assert (await guarded.get("/api/v1/status", Authorization=f"Bearer {TOKEN}"))[0] == 200
+
+
+async def test_signing_in_starts_a_session_and_signing_out_ends_it(guarded: Served) -> None:
+    assert (await guarded.post("/sign-in", {"token": "wrong"}))[0] == 403
+    guarded.access._next_sign_in = 0.0
+    assert (await guarded.post("/sign-in", {"token": TOKEN}))[0] == 303
+    assert COOKIE in {cookie.key for cookie in guarded.session.cookie_jar} or not guarded.session.cookie_jar
+    async with guarded.session.post(guarded.base + "/sign-in", data={"token": TOKEN}, allow_redirects=False) as answer:
+        cookie = answer.cookies[COOKIE]
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    shown = {"Cookie": f"{COOKIE}={cookie.value}"}
+    assert (await guarded.get("/", **shown))[0] == 200
+    await guarded.post("/sign-out", **shown)
+    assert (await guarded.get("/", **shown))[0] == 303
+
+
+async def test_guessing_a_token_is_slow() -> None:
+    now = 100.0
+    access = Access(token=TOKEN, clock=lambda: now)
+    assert access.sign_in("guess") is None
+    assert access.sign_in(TOKEN) is None
+    now += 2.0
+    assert access.sign_in(TOKEN)
+
+
+async def test_the_unix_socket_needs_no_token_and_knows_who_acts(over_socket: Served) -> None:
+    status, text = await over_socket.post("/api/v1/incidents/42/acknowledge", {})
+    assert status == 200
+    assert "acknowledged by root" in text or "acknowledged by" in text
+    assert over_socket.control.acknowledged[0][1] not in {"", "dashboard", "operator"}
+
+
+async def test_health_is_open_to_all_and_says_what_fails(guarded: Served) -> None:
+    assert (await guarded.get("/healthz"))[0] == 200
+    guarded.control.counters.dispatcher_progress_at = -100.0
+    status, text = await guarded.get("/healthz")
+    assert status == 503
+    assert json.loads(text)["parts"]["dispatcher"] == {"ok": False, "detail": "no progress for 100 s"}
+
+
+async def test_ready_once_every_check_has_had_its_first_run(served: Served) -> None:
+    status, text = await served.get("/readyz")
+    assert (status, json.loads(text)["waiting"]) == (503, 1)
+    served.control.latest["mail"] = served.control.latest["api"]
+    assert (await served.get("/readyz"))[0] == 200
+
+
+async def test_metrics_pass_on_what_the_scraper_accepts(served: Served) -> None:
+    status, text = await served.get("/metrics", Accept="application/openmetrics-text")
+    assert status == 200
+    assert "openmetrics" in text
+
+
+async def test_status_counts(served: Served) -> None:
+    body = json.loads((await served.get("/api/v1/status"))[1])
+    assert body["checks"] == {"total": 6, "up": 3, "down": 1, "unknown": 1}
+    assert body["severity"] == {"ok": 4, "info": 0, "warning": 1, "critical": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("/api/v1/checks/nothing", 404, "wcr-watchd list"),
+        ("/api/v1/incidents/999", 404, "no incident #999"),
+        ("/api/v1/incidents?limit=many", 400, "not a number"),
+        ("/api/v1/checks/api/history", 400, "say which measurement"),
+        ("/api/v1/nowhere", 404, "Not Found"),
+    ],
+)
+async def test_errors_are_sentences_in_json(served: Served, path: str, status: int, says: str) -> None:
+    got, text = await served.get(path)
+    assert got == status
+    assert says in json.loads(text)["error"]
+
+
+async def test_what_cannot_be_done_says_why(served: Served) -> None:
+    status, text = await served.post("/api/v1/incidents/7/acknowledge", {})
+    assert (status, json.loads(text)["error"]) == (409, "there is no open incident #7")
+    status, text = await served.post("/api/v1/channels/broken/test", {})
+    assert (status, json.loads(text)["reason"]) == (502, "server")
+    served.control.reload_problems = ("watchd.toml:3: wrong",)
+    status, text = await served.post("/api/v1/reload")
+    assert (status, json.loads(text)["problems"]) == (422, ["watchd.toml:3: wrong"])
+    async with served.session.post(served.base + "/api/v1/incidents/42/acknowledge", data=b"{") as answer:
+        assert answer.status == 400
+
+
+async def _first_events(served: Served, path: str, wanted: int) -> list[str]:
+    lines: list[str] = []
+    async with asyncio.timeout(10), served.session.get(served.base + path) as answer:
+        while len(lines) < wanted:
+            line = (await answer.content.readline()).decode().rstrip()
+            if line.startswith("data:"):
+                lines.append(line[5:].strip())
+                served.control.happen(Change(check="api"), Change(check="api", incident=42))
+    return lines
+
+
+async def test_a_live_page_gets_the_fragments_that_changed(served: Served) -> None:
+    first, second, third = await _first_events(served, "/live", 3)
+    assert set(json.loads(first)) == {"header", "incidents"}
+    assert set(json.loads(second)) == {"header", "incidents"}
+    assert "critical" in json.loads(third)["check-api"]
+
+
+async def test_programs_follow_along_in_json(served: Served) -> None:
+    _, check, incident = await _first_events(served, "/api/v1/events", 3)
+    assert json.loads(check)["name"] == "api"
+    assert json.loads(incident)["id"] == 42

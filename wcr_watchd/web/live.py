@@ -1,0 +1,53 @@
+"""Event streams that follow the daemon: one loop for pages and programs, ended when the daemon stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from aiohttp import web
+from aiohttp_sse import sse_response
+
+from wcr_watchd.core.view import Change
+from wcr_watchd.web.health import CONTROL
+
+PING_INTERVAL = 20.0
+"""Seconds between two keep-alives of an event stream, so that proxies do not close it."""
+PACE = 0.5
+"""Seconds between two batches: people see no faster, and many changes of one check become one."""
+
+STREAMS = web.AppKey("streams", set[asyncio.Task[None]])
+
+Event = tuple[str | None, str]
+"""Name (None: unnamed) and data of a server-sent event."""
+
+
+def set_up(app: web.Application) -> None:
+    """Let the application end its streams when it stops; they would hold the stop up otherwise."""
+    app[STREAMS] = set()
+
+    async def end(app: web.Application) -> None:
+        for task in list(app[STREAMS]):
+            task.cancel()
+
+    app.on_shutdown.append(end)
+
+
+async def follow(
+    request: web.Request, first: Iterable[Event], events: Callable[[tuple[Change, ...]], Iterable[Event]]
+) -> web.StreamResponse:
+    """Send ``first``, then what ``events`` makes of each batch of changes, until either side ends (WHATWG HTML, 9.2)."""
+    task = asyncio.current_task()
+    assert task is not None
+    request.app[STREAMS].add(task)
+    try:
+        async with sse_response(request, ping_interval=PING_INTERVAL) as stream:
+            for name, data in first:
+                await stream.send(data, event=name)
+            async for batch in request.app[CONTROL].changes():
+                for name, data in events(batch):
+                    await stream.send(data, event=name)
+                await asyncio.sleep(PACE)
+    finally:
+        request.app[STREAMS].discard(task)
+    return stream
