@@ -27,7 +27,8 @@ def set_up(app: web.Application) -> None:
     app[STREAMS] = set()
 
     async def end(app: web.Application) -> None:
-        for task in list(app[STREAMS]):
+        streams = app[STREAMS]
+        for task in tuple(streams):
             task.cancel()
 
     app.on_shutdown.append(end)
@@ -36,7 +37,10 @@ def set_up(app: web.Application) -> None:
 async def follow(
     request: web.Request, first: Iterable[Event], events: Callable[[tuple[Change, ...]], Iterable[Event]]
 ) -> web.StreamResponse:
-    """Send ``first``, then what ``events`` makes of each batch of changes, until either side ends (WHATWG HTML, 9.2)."""
+    """Send ``first``, then what ``events`` makes of each batch of changes, until either side ends.
+
+    The format is that of WHATWG HTML, section 9.2.
+    """
     task = asyncio.current_task()
     assert task is not None
     request.app[STREAMS].add(task)
