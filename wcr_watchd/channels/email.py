@@ -17,7 +17,7 @@ from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime, getaddresses
 from importlib.resources import files
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
@@ -78,13 +78,30 @@ def _check_relay(url: str) -> str:
     return url
 
 
-def _check_address(text: str) -> str:
+class _Client(aiosmtplib.SMTP):
+    """A client whose connection is gone when it is closed, instead of waiting for the relay's TLS farewell."""
+
+    def close(self) -> None:
+        transport = self.transport
+        super().close()
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+
+
+def bare_address(text: str) -> str:
+    """The address in ``Watch <watch@example.org>`` or ``watch@example.org``; ``ValueError`` when it is not just one."""
     try:
-        Address(addr_spec=parseaddr(text, strict=True)[1])
+        ((_, spec),) = getaddresses([text])
+        address = Address(addr_spec=spec)
     except (MessageError, ValueError, IndexError):
-        raise ValueError(f'"{text}" is no mail address') from None
-    if not text.isprintable() or "@" not in text:
+        address = Address()
+    if not address.username or not address.domain or not text.isprintable():
         raise ValueError(f'"{text}" is no mail address')
+    return address.addr_spec
+
+
+def _check_address(text: str) -> str:
+    bare_address(text)
     return text
 
 
@@ -159,7 +176,7 @@ password = "${credential:smtp_password}"
         raise together(failures)
 
     async def _hand_over(self, mail: EmailMessage, to: str, relay: Relay, limit: asyncio.Timeout) -> Receipt:
-        client = aiosmtplib.SMTP(
+        client = _Client(
             hostname=relay.host,
             port=relay.port,
             use_tls=relay.tls_first,
@@ -172,7 +189,7 @@ password = "${credential:smtp_password}"
         )
         try:
             await client.connect()
-            _, answer = await client.sendmail(parseaddr(self.sender)[1], [to], mail.as_bytes())
+            _, answer = await client.sendmail(bare_address(self.sender), [to], mail.as_bytes())
             # From here on the relay has the mail: whatever happens to the farewell must not send it again.
             limit.reschedule(None)
             with suppress(aiosmtplib.SMTPException, OSError):
@@ -190,16 +207,15 @@ password = "${credential:smtp_password}"
     def _compose(self, notification: Notification, parts: Mapping[str, str]) -> EmailMessage:
         """The mail; the same notification always has the same Message-ID, so that a repeated one can be recognised."""
         message = notification.message
-        domain = parseaddr(self.sender)[1].rpartition("@")[2]
+        domain = bare_address(self.sender).rpartition("@")[2]
         mail = EmailMessage(policy=SMTP_POLICY)
         try:
             mail["From"] = self.sender
-            mail["To"] = Address(addr_spec=notification.recipient.address)
+            mail["To"] = bare_address(notification.recipient.address)
             mail["Subject"] = one_line(parts["subject"])
         except (MessageError, ValueError, IndexError) as error:
             raise ChannelError(
-                f"{notification.recipient.address!r} is no mail address: {error}; correct the contact "
-                f"{notification.recipient.contact!r} in the configuration",
+                f"{error}; correct the contact {notification.recipient.contact!r} in the configuration",
                 reason="config",
                 permanent=True,
             ) from error
@@ -258,7 +274,7 @@ def failure(error: Exception, relay: Relay, waited: float) -> ChannelError:
         return ChannelError(f"{relay} answered {said.code} {one_line(said.text)}", reason=reason, permanent=permanent)
     if isinstance(error, TimeoutError):
         return ChannelError(f"{relay} did not take the mail within {waited:.0f} s", reason="timeout", permanent=False)
-    if isinstance(error, ValueError):
+    if isinstance(error, ValueError) and not isinstance(error, OSError):  # a certificate error is both
         return ChannelError(f"{relay}: this mail cannot be sent: {error}", reason="config", permanent=True)
     return ChannelError(f"{relay}: {one_line(str(error))}", reason="connect", permanent=False)
 

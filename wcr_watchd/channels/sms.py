@@ -48,7 +48,7 @@ limit = "10/1h"
 
     provider: Literal["twilio", "http"] = "twilio"
     """``twilio``, or ``http`` for any gateway that takes an HTTP request."""
-    account_sid: str = ""
+    account_sid: Secret | None = None
     """Twilio: the account."""
     auth_token: Secret | None = None
     """Twilio: the account's token."""
@@ -96,13 +96,11 @@ limit = "10/1h"
         return await self._send_by_gateway(http, to, parts["text"], notification.id)
 
     async def _send_by_twilio(self, http: OutboundHttp, to: str, text: str) -> Receipt:
-        token = self.auth_token.get_secret_value() if self.auth_token else ""
-        url = f"{self.api_url.rstrip('/')}/2010-04-01/Accounts/{quote(self.account_sid, safe='')}/Messages.json"
+        account, token = (key.get_secret_value() if key else "" for key in (self.account_sid, self.auth_token))
+        url = f"{self.api_url.rstrip('/')}/2010-04-01/Accounts/{quote(account, safe='')}/Messages.json"
         sender = {"From": self.sender} if self.sender else {"MessagingServiceSid": self.messaging_service_sid}
         form = urlencode({"To": to, **sender, "Body": text}).encode()
-        reply = await http.send(
-            url, form, content_type="application/x-www-form-urlencoded", auth=(self.account_sid, token)
-        )
+        reply = await http.send(url, form, content_type="application/x-www-form-urlencoded", auth=(account, token))
         if not reply.accepted:
             raise _twilio_error(url, reply)
         return Receipt(str(_json(reply).get("sid", f"HTTP {reply.status}")))

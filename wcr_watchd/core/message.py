@@ -194,14 +194,14 @@ def sms_text(message: Message) -> str:
     severity and number are always whole.
     """
     before = f"[{_short_tag(message)}] "
-    end = _short_end(message)
-    after = f" {end}" if end else ""
+    after = _short_end(message)
     pieces = [plain(one_line(text))[:GSM7_LENGTH] for text in (message.watchd, what(message), _short_story(message))]
     for widths in _narrower(pieces):
-        text = before + ": ".join(filter(None, map(shorten, pieces, widths))) + after
+        said = before + ": ".join(filter(None, map(shorten, pieces, widths)))
+        text = said + after.removeprefix("." if said.endswith((".", "!", "?", " ")) else "")
         if fits_sms(text):
             return text
-    return before.strip() + after
+    return before.strip() + after.removeprefix(".")
 
 
 def _short_tag(message: Message) -> str:
@@ -221,8 +221,8 @@ def _short_end(message: Message) -> str:
     if not message.incident:
         return ""
     if message.event is EventKind.RESOLVED:
-        return f"after {lasted(message)} #{message.incident}"
-    return f"Since {since(message)}. #{message.incident}"
+        return f" after {lasted(message)} #{message.incident}"
+    return f". Since {since(message)}. #{message.incident}"
 
 
 def _narrower(pieces: Sequence[str]) -> Iterable[tuple[int, ...]]:

@@ -1,0 +1,12 @@
+"""Fixtures that every test may use: the real servers."""
+
+import asyncio
+
+# pytest-asyncio asks for the current event loop before its first test; where none was ever set (Python below 3.14)
+# that makes one which nobody closes, and some later test would be blamed for it.
+asyncio.set_event_loop(None)
+
+pytest_plugins = [
+    "tests.real.servers.mail",
+    "tests.real.servers.providers",
+]
