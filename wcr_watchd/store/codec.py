@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
@@ -23,7 +23,7 @@ from wcr_watchd.core.model import (
     Severity,
 )
 from wcr_watchd.core.state import CheckState
-from wcr_watchd.store.rollup import unpack_measurements
+from wcr_watchd.store.pack import PackedRow
 
 T = TypeVar("T")
 
@@ -150,29 +150,21 @@ def delivery_of(row: tuple[Any, ...]) -> Delivery:
     )
 
 
-def series_numbers(rows: Iterable[tuple[Any, ...]]) -> set[int]:
-    """The numbers of all series in rows of the statement ``observations``; most rows have the same ones."""
-    return {number for packed in {row[5] for row in rows} for number in unpack_measurements(packed, b"")[0]}
-
-
-def observation_of(
-    check: str, location: str, row: tuple[Any, ...], series: Mapping[int, tuple[str, Labels]]
-) -> Observation:
-    """An observation from the columns of the statement ``observations``; ``series`` names the numbers in it."""
-    at, duration, outcome, reason, summary, numbers, readings, evidence = row
+def observation_of(check: str, location: str, row: PackedRow, series: Mapping[int, tuple[str, Labels]]) -> Observation:
+    """An observation from its packed row; ``series`` names the numbers in it."""
     measurements = (
         Measurement(series[number][0], value, series[number][1])
-        for number, value in zip(*unpack_measurements(numbers, readings), strict=True)
+        for number, value in zip(row.series, row.values, strict=True)
         if number in series
     )
     return Observation(
         check=check,
         location=location,
-        at=seconds(at),
-        duration=duration,
-        outcome=OUTCOMES[outcome],
-        reason=reason,
-        summary=summary,
+        at=seconds(row.at),
+        duration=row.duration,
+        outcome=OUTCOMES[row.outcome],
+        reason=row.reason,
+        summary=row.summary,
         measurements=tuple(measurements),
-        evidence=json.loads(evidence) if evidence else {},
+        evidence=row.evidence or {},
     )

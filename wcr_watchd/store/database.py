@@ -93,6 +93,8 @@ class Database:
                 writer = await self._connect(stack)
                 await writer.execute("PRAGMA journal_mode = WAL")
                 await writer.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT}")
+                # Debian's SQLite overwrites what is deleted, which would double what we write.
+                await writer.execute("PRAGMA secure_delete = OFF")
                 await migrate(writer, self.path, migrations)
                 reader = await self._connect(stack)
                 await reader.execute("PRAGMA query_only = ON")

@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from wcr_watchd.core.protocols import Point
 from wcr_watchd.store.codec import seconds
 from wcr_watchd.store.database import Database, Row
-from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, SPAN, Bucket, buckets_of, unpack_measurements
+from wcr_watchd.store.pack import PackedRow, newest_per_run, unpack, unpack_numbers
+from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, SPAN, Bucket, buckets_of
+
+Rollups = tuple[int, list[Row]]
+"""The width of the buckets, and packed rows of them with their start."""
 
 
 @dataclass(slots=True)
@@ -29,16 +33,13 @@ class Course:
                 if self.since - width < at < self.until:
                     self._add(at, bucket)
 
-    def add_readings(self, rows: Iterable[Row]) -> None:
-        """Take in raw rows. A run that was stored twice counts once; an infinite value is no point of a line."""
-        readings = {}
-        for at, series, values in rows:
-            numbers, floats = unpack_measurements(series, values)
-            if self.series in numbers:
-                readings[at] = floats[numbers.index(self.series)]
-        for at, value in readings.items():
-            if math.isfinite(value):
-                self._add(at, Bucket(1, value, value, value))
+    def add_rows(self, rows: Iterable[PackedRow]) -> None:
+        """Take in raw rows of one source; an infinite value is no point of a line."""
+        for row in rows:
+            if self.since <= row.at < self.until and self.series in row.series:
+                value = row.values[row.series.index(self.series)]
+                if math.isfinite(value):
+                    self._add(row.at, Bucket(1, value, value, value))
 
     def points(self, limit: int) -> Sequence[Point]:
         """The course in at most ``limit`` points, oldest first; neighbours are merged when there are more."""
@@ -75,9 +76,9 @@ async def choose_width(database: Database, since: int, width: float) -> int:
     return HOUR
 
 
-async def read_course(database: Database, course: Course, source: int, finest: int) -> list[tuple[int, list[Row]]]:
-    """Rows that make up the course, by bucket width (0: raw): coarse ones first, finer ones for what is not in them."""
-    found: list[tuple[int, list[Row]]] = []
+async def read_rollups(database: Database, course: Course, source: int, finest: int) -> tuple[list[Rollups], int]:
+    """Rows of rollups that make up the course, coarse ones first, and from when on raw rows have to (epoch ms)."""
+    found: list[Rollups] = []
     position = course.since
     for width in (HOUR, FIVE_MINUTES):
         if finest >= width:
@@ -85,8 +86,25 @@ async def read_course(database: Database, course: Course, source: int, finest: i
             rows = await database.fetch("rollups", width, source, position // span * span, course.until, span)
             found.append((width, rows))
             position = max(position, rows[-1][0] + span) if rows else position
-    found.append((0, await database.fetch("readings", source, position, course.until)))
-    return found
+    return found, position
+
+
+async def read_raw(database: Database, source: int, since: int, until: int, limit: int) -> list[bytes]:
+    """Packed rows of a source that hold its newest ``limit`` runs since a time, and more.
+
+    What came last is read first: what is filed meanwhile is then found twice rather than not at all.
+    """
+    bodies = []
+    for number, oldest, sources in await database.fetch("recent_sources"):
+        if oldest < until and source in unpack_numbers(sources):
+            bodies += await database.fetch("recent_body", number)
+    bodies += await database.fetch("slots", source, since, until, limit)
+    return [row[0] for row in bodies]
+
+
+def rows_of(bodies: Iterable[bytes], source: int) -> list[PackedRow]:
+    """Unpack the rows of one source, by time."""
+    return newest_per_run(row for body in bodies for row in unpack(body) if row.source == source)
 
 
 def _is_gone(since: int, first_fine: int | None, first_coarse: int | None, span: int) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+from wcr_watchd.store.pack import PackedRow
 
 FIVE_MINUTES = 300_000
 HOUR = 3_600_000
@@ -100,26 +101,13 @@ def quantile(sketch: Sketch, q: float) -> float:
     return math.copysign(math.exp((abs(number) - _OFFSET) * _GAMMA), number)
 
 
-def pack_measurements(series: Iterable[int], values: Iterable[float]) -> tuple[bytes, bytes]:
-    """Series numbers and values as two packed arrays (native byte order: the file does not travel)."""
-    return array("I", series).tobytes(), array("d", values).tobytes()
-
-
-def unpack_measurements(series: bytes, values: bytes) -> tuple[array[int], array[float]]:
-    """The reverse of :func:`pack_measurements`."""
-    numbers, readings = array("I"), array("d")
-    numbers.frombytes(series)
-    readings.frombytes(values)
-    return numbers, readings
-
-
-def roll_up_hour(start: int, rows: Iterable[tuple[int, int, bytes, bytes]]) -> Rollup:
-    """Fold raw rows (time, outcome 0-2, packed measurements) of the hour beginning at ``start`` (ms)."""
+def roll_up_hour(start: int, rows: Iterable[PackedRow]) -> Rollup:
+    """Fold the raw rows of the hour beginning at ``start`` (ms) into five-minute buckets."""
     rollup = Rollup()
-    for at, outcome, series, values in rows:
-        number = (at - start) // FIVE_MINUTES
-        rollup.outcomes.setdefault(number, [0, 0, 0])[outcome] += 1
-        for identity, value in zip(*unpack_measurements(series, values), strict=True):
+    for row in rows:
+        number = (row.at - start) // FIVE_MINUTES
+        rollup.outcomes.setdefault(number, [0, 0, 0])[row.outcome] += 1
+        for identity, value in zip(row.series, row.values, strict=True):
             if math.isfinite(value):
                 rollup.series.setdefault(identity, {}).setdefault(number, Bucket()).add(value)
                 sketch = rollup.sketches.setdefault(identity, {}).setdefault(0, {})

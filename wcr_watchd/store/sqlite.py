@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,14 +24,18 @@ from wcr_watchd.core.model import (
 from wcr_watchd.core.protocols import Batch, Point, Restored
 from wcr_watchd.store import codec
 from wcr_watchd.store.codec import CHECK_STATE, INCIDENT, from_json, milliseconds, seconds, to_json
-from wcr_watchd.store.database import Database, Row, Transaction
-from wcr_watchd.store.history import Course, choose_width, read_course
+from wcr_watchd.store.database import Database, Transaction
+from wcr_watchd.store.history import Course, Rollups, choose_width, read_raw, read_rollups, rows_of
 from wcr_watchd.store.intern import Numbers
 from wcr_watchd.store.migrate import read_migrations
-from wcr_watchd.store.rollup import DAY, pack_measurements
+from wcr_watchd.store.pack import PackedRow, pack, pack_numbers, unpack
+from wcr_watchd.store.rollup import DAY
 from wcr_watchd.store.upkeep import Retention, Upkeep
 
 T = TypeVar("T")
+
+_FOR_EVER = 1 << 62
+_NO_LIMIT = 1 << 31
 
 
 class SqliteStore:
@@ -60,7 +63,7 @@ class SqliteStore:
         """
         await self._database.open(read_migrations())
         # Not the loop's own pool of threads: that one may be full of calls that hang.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._thread = ThreadPoolExecutor(max_workers=2, thread_name_prefix="store")
         try:
             with suppress(
                 StoreError
@@ -82,7 +85,7 @@ class SqliteStore:
         """Read back what the last life knew."""
         fetch = self._database.fetch
         [[last_incident]] = await fetch("last_incident")
-        [[observed]] = await fetch("last_observed")
+        observed = await self._last_observed()
         [[active]] = await fetch("last_activity")
         last_seen = max((at for at in (observed, active) if at is not None), default=None)
         return Restored(
@@ -118,13 +121,14 @@ class SqliteStore:
 
     async def observations(self, check: str, *, since: float, limit: int = 1000) -> Sequence[Observation]:
         """Raw observations of a check since a time, oldest first; the newest ``limit`` when there are more."""
-        found: dict[tuple[str, float], Observation] = {}
+        start = milliseconds(since)
+        found: list[Observation] = []
         for source, location in await self._database.fetch("sources_of_check", check):
-            rows = await self._database.fetch("observations", source, milliseconds(since), limit)
+            bodies = await read_raw(self._database, source, start, _FOR_EVER, limit)
+            rows = [row for row in await self._in_thread(_unpacking(bodies, source)) if row.at >= start][-limit:]
             names = await self._names_of_series(rows)
-            for one in await self._in_thread(_unpacking(check, location, rows, names)):
-                found[location, one.at] = one
-        return sorted(found.values(), key=lambda observation: observation.at)[-limit:]
+            found += [codec.observation_of(check, location, row, names) for row in rows]
+        return sorted(found, key=lambda observation: observation.at)[-limit:]
 
     async def history(
         self, check: str, measurement: str, labels: Labels, *, since: float, until: float, points: int = 300
@@ -139,10 +143,11 @@ class SqliteStore:
             return ()
         course = Course(known[0][0], start, end)
         finest = await choose_width(self._database, start, (end - start) / points)
-        found = []
         for source, _ in await self._database.fetch("sources_of_check", check):
-            found += await read_course(self._database, course, source, finest)
-        return await self._in_thread(_charting(course, found, points))
+            rollups, rest = await read_rollups(self._database, course, source, finest)
+            raw = await read_raw(self._database, source, rest, end, _NO_LIMIT)
+            await self._in_thread(_charting(course, rollups, raw, source, rest))
+        return course.points(points)
 
     async def incidents(
         self, *, check: str | None = None, open_only: bool = False, since: float = 0.0, limit: int = 100
@@ -178,7 +183,7 @@ class SqliteStore:
     async def prune(self, now: float) -> None:
         """File observations, roll up what is complete and delete what retention no longer keeps.
 
-        A bounded piece of work: at most 50 000 observations filed and 1 000 rows of rollups of either kind. Called
+        A bounded piece of work: at most 60 000 observations filed and 1 000 rows of rollups of either kind. Called
         every five minutes it keeps up with 10 000 checks a minute; what it does not get to, the next call does.
         """
         await self._upkeep.work(milliseconds(now))
@@ -189,14 +194,16 @@ class SqliteStore:
             return
         if not self._numbers_are_known:
             await self._load_numbers(transaction)
-        rows = await self._in_thread(lambda: [self._observation_row(one) for one in observations])
+        rows = await self._in_thread(lambda: [self._packed_row(one) for one in observations])
+        body = await self._in_thread(lambda: pack(rows))
         for numbers, add, seen in (
             (self._sources, "add_source", "source_seen"),
             (self._series, "add_series", "series_seen"),
         ):
             await transaction.run_many(add, [(number, *key, at) for key, number, at in numbers.new()])
             await transaction.run_many(seen, numbers.seen())
-        await transaction.run_many("add_observation", rows)
+        sources = pack_numbers([row.source for row in rows])
+        await transaction.run("add_observations", min(row.at for row in rows), sources, body)
 
     async def _load_numbers(self, transaction: Transaction) -> None:
         for numbers, statement in ((self._sources, "sources"), (self._series, "series")):
@@ -204,26 +211,30 @@ class SqliteStore:
             numbers.load(((first, second), number, seen) for number, first, second, seen in rows)
         self._numbers_are_known = True
 
-    def _observation_row(self, one: Observation) -> Row:
+    def _packed_row(self, one: Observation) -> PackedRow:
         at = milliseconds(one.at)
         source = self._sources.number_of((one.check, one.location), at)
-        series = [self._series.number_of((m.name, codec.labels_text(m.labels)), at) for m in one.measurements]
         was_up = self._last_outcome.get(source) is Outcome.UP
         self._last_outcome[source] = one.outcome
-        evidence = {} if was_up and one.outcome is Outcome.UP else dict(one.evidence)
-        return (
-            source,
-            at,
-            one.duration,
-            codec.OUTCOME_NUMBER[one.outcome],
-            one.reason,
-            one.summary,
-            *pack_measurements(series, (m.value for m in one.measurements)),
-            json.dumps(evidence, ensure_ascii=False) if evidence else None,
+        return PackedRow(
+            source=source,
+            at=at,
+            duration=one.duration,
+            outcome=codec.OUTCOME_NUMBER[one.outcome],
+            reason=one.reason,
+            summary=one.summary,
+            series=[self._series.number_of((m.name, codec.labels_text(m.labels)), at) for m in one.measurements],
+            values=[m.value for m in one.measurements],
+            evidence=None if was_up and one.outcome is Outcome.UP else dict(one.evidence) or None,
         )
 
-    async def _names_of_series(self, rows: Sequence[Row]) -> dict[int, tuple[str, Labels]]:
-        numbers = codec.series_numbers(rows)
+    async def _last_observed(self) -> int | None:
+        recent = await self._database.fetch("recent_bodies", _FOR_EVER)
+        bodies = [row[0] for row in [*recent, *await self._database.fetch("newest_slot")]]
+        return await self._in_thread(lambda: max((row.at for body in bodies for row in unpack(body)), default=None))
+
+    async def _names_of_series(self, rows: Sequence[PackedRow]) -> dict[int, tuple[str, Labels]]:
+        numbers = {number for row in rows for number in row.series}
         if not numbers <= self._series_names.keys():
             series = await self._database.fetch("series")
             self._series_names = {number: (name, codec.labels_of(labels)) for number, name, labels, _ in series}
@@ -259,19 +270,16 @@ def _owed(notification: Notification) -> Delivery:
     return Delivery(notification, next_attempt_at=notification.not_before)
 
 
-def _unpacking(
-    check: str, location: str, rows: Sequence[Row], names: dict[int, tuple[str, Labels]]
-) -> Callable[[], list[Observation]]:
-    return lambda: [codec.observation_of(check, location, row, names) for row in rows]
+def _unpacking(bodies: Sequence[bytes], source: int) -> Callable[[], list[PackedRow]]:
+    return lambda: rows_of(bodies, source)
 
 
-def _charting(course: Course, found: Sequence[tuple[int, list[Row]]], points: int) -> Callable[[], Sequence[Point]]:
-    def chart() -> Sequence[Point]:
-        for width, rows in found:
-            if width:
-                course.add_rollups(width, rows)
-            else:
-                course.add_readings(rows)
-        return course.points(points)
+def _charting(
+    course: Course, rollups: Sequence[Rollups], raw: Sequence[bytes], source: int, raw_since: int
+) -> Callable[[], None]:
+    def chart() -> None:
+        for width, rows in rollups:
+            course.add_rollups(width, rows)
+        course.add_rows(row for row in rows_of(raw, source) if row.at >= raw_since)
 
     return chart

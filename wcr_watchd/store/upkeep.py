@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from wcr_watchd.store.database import Database, Row
+from wcr_watchd.store.pack import PackedRow, newest_per_run, pack, unpack, unpack_numbers
 from wcr_watchd.store.rollup import (
     DAY,
     FIVE_MINUTES,
     HOUR,
-    Rollup,
     decode,
     encode,
     roll_up_day,
@@ -26,12 +26,16 @@ SLOT = 900_000
 LATE = 60_000
 """Milliseconds after the end of a slot before it is filed: runs that began in it may still be under way."""
 
-_ARCHIVE_ROWS = 50_000
+_ARCHIVE_ROWS = 60_000
+_PACK_STEP = 200
 _ROLLUP_STEP = 20
 _ROLLUP_STEPS = 50
 _DELETE_SLOTS = 4
 _DELETE_INCIDENTS = 100
-_FOR_EVER = 1 << 62
+
+Slot = tuple[int, int]
+"""Its beginning and the source."""
+Slots = dict[Slot, list[PackedRow]]
 
 
 class InThread(Protocol):
@@ -81,18 +85,30 @@ class Upkeep:
 
     async def archive(self, now: int | None) -> bool:
         """File recent observations whose slot is over (None: all there are); returns whether there was anything."""
-        before = _FOR_EVER if now is None else (now - LATE) // SLOT * SLOT
-        oldest = await self._database.fetch("oldest_recent")
-        if not oldest or oldest[0][1] >= before:
+        recent = await self._database.fetch("recent_sources")
+        last = _last_to_file(recent, now)
+        if not last:
             return False
-        last = oldest[0][0] + _ARCHIVE_ROWS
+        bodies = [row[0] for row in await self._database.fetch("recent_bodies", last)]
+        floor = 0 if now is None else self._raw_floor(now)
+        filed = await self._in_thread(lambda: _by_slot(bodies, floor))
+        await self._merge_filed(filed)
+        packed = []
+        for keys in _portions(sorted(filed), _PACK_STEP):
+            packed += await self._in_thread(_packing(filed, keys))
         async with self._database.transaction(durable=False) as transaction:
-            if now is not None:
-                await transaction.run("drop_recent", last, self._raw_floor(now))
-            await transaction.run("archive", last, before)
-            await transaction.run("archived_is_due", last, before)
-            await transaction.run("drop_recent", last, before)
+            await transaction.run_many("keep_slot", packed)
+            await transaction.run_many("add_due", {(FIVE_MINUTES, at // HOUR * HOUR, source) for at, source in filed})
+            await transaction.run("drop_recent", last)
         return True
+
+    async def _merge_filed(self, filed: Slots) -> None:
+        """Add what an earlier call filed already in the same slots: latecomers, and runs at the edge of a slot."""
+        for slot in {slot for slot, _ in filed}:
+            for row in await self._database.fetch("sources_in_slot", slot):
+                if (slot, row[0]) in filed:
+                    [[body]] = await self._database.fetch("slot", slot, row[0])
+                    filed[slot, row[0]] += unpack(body)
 
     async def _roll_up(self, width: int, complete: int) -> bool:
         """Compute some rows of buckets that begin at or before ``complete``; returns whether there were any."""
@@ -109,7 +125,7 @@ class Upkeep:
         return True
 
     async def _read_hour(self, start: int, source: int) -> bytes:
-        rows = await self._database.fetch("rows_of_hour", source, start)
+        rows = await self._database.fetch("slots_of_hour", source, start)
         return await self._in_thread(lambda: _pack_hour(start, rows))
 
     async def _read_day(self, start: int, source: int) -> bytes:
@@ -148,10 +164,45 @@ class Upkeep:
         return (now - int(self._retention.raw * DAY)) // HOUR * HOUR
 
 
-def _pack_hour(start: int, rows: list[Row]) -> bytes:
+def _last_to_file(recent: Sequence[Row], now: int | None) -> int:
+    """The number of the last commit that can be filed, 0 for none.
+
+    Commits from more than an hour ahead are filed as well: they were written while the clock was wrong, and must
+    not block those that follow.
+    """
+    last = taken = 0
+    for number, since, sources in recent:
+        taken += len(unpack_numbers(sources))
+        over = now is None or since < (now - LATE) // SLOT * SLOT or since > now + HOUR
+        if not over or (taken > _ARCHIVE_ROWS and last):
+            break
+        last = number
+    return last
+
+
+def _by_slot(bodies: Iterable[bytes], floor: int) -> Slots:
+    """Sort observations into slots; those from before ``floor`` came too late: that hour is rolled up and gone."""
+    slots: Slots = {}
+    for body in bodies:
+        for row in unpack(body):
+            if row.at >= floor:
+                slots.setdefault((row.at // SLOT * SLOT, row.source), []).append(row)
+    return slots
+
+
+def _packing(filed: Slots, keys: Sequence[Slot]) -> Callable[[], list[Row]]:
+    return lambda: [(*key, pack(newest_per_run(filed[key]))) for key in keys]
+
+
+def _portions(keys: Sequence[Slot], size: int) -> Iterable[Sequence[Slot]]:
+    return (keys[first : first + size] for first in range(0, len(keys), size))
+
+
+def _pack_hour(start: int, slots: Iterable[Row]) -> bytes:
+    rows = [row for slot in slots for row in unpack(slot[0])]
     return encode(roll_up_hour(start, rows)) if rows else b""
 
 
-def _pack_day(start: int, rows: list[Row]) -> bytes:
-    hours: list[tuple[int, Rollup]] = [(hour, decode(body)) for hour, body in rows]
+def _pack_day(start: int, rows: Iterable[Row]) -> bytes:
+    hours = [(hour, decode(body)) for hour, body in rows]
     return encode(roll_up_day(start, hours)) if hours else b""

@@ -18,35 +18,23 @@ CREATE TABLE series (
     UNIQUE (name, labels)
 );
 
--- Observations as they come, in the order they come and without any index: a commit of thousands of checks
--- touches the last page only. They move on to "observation" when their slot is over.
+-- Observations as they come: one row per commit, however many checks it tells of, so that thousands of checks cost a
+-- page or two per commit. "sources" are the numbers of those it tells of (packed), "since" is the oldest time in it.
+-- They move on to "observation" when their slot is over.
 CREATE TABLE recent (
-    id        INTEGER PRIMARY KEY,
-    source_id INTEGER NOT NULL,
-    at        BIGINT  NOT NULL,
-    duration  REAL    NOT NULL,
-    outcome   INTEGER NOT NULL,
-    reason    TEXT    NOT NULL,
-    summary   TEXT    NOT NULL,
-    series    BLOB    NOT NULL,
-    readings  BLOB    NOT NULL,
-    evidence  TEXT
+    id      INTEGER PRIMARY KEY,
+    since   BIGINT NOT NULL,
+    sources BLOB   NOT NULL,
+    body    BLOB   NOT NULL
 );
 
--- Raw observations, laid down slot by slot in the order of this key, so that writing is sequential and reading
--- one check's course is one look-up per slot.
+-- Raw observations of a source in one slot. Laid down slot by slot, so that writing is sequential and reading one
+-- check's course is one look-up per slot.
 CREATE TABLE observation (
     slot      BIGINT  NOT NULL,
     source_id INTEGER NOT NULL,
-    at        BIGINT  NOT NULL,
-    duration  REAL    NOT NULL,
-    outcome   INTEGER NOT NULL,
-    reason    TEXT    NOT NULL,
-    summary   TEXT    NOT NULL,
-    series    BLOB    NOT NULL,
-    readings  BLOB    NOT NULL,
-    evidence  TEXT,
-    PRIMARY KEY (slot, source_id, at)
+    body      BLOB    NOT NULL,
+    PRIMARY KEY (slot, source_id)
 );
 
 -- Buckets of "width" milliseconds, packed into one row per source and span (an hour of five-minute buckets, a day

@@ -24,51 +24,49 @@ UPDATE series SET seen_at = $2 WHERE id = $1;
 -- name: source_seen
 UPDATE source SET seen_at = $2 WHERE id = $1;
 
--- name: add_observation
-INSERT INTO recent (source_id, at, duration, outcome, reason, summary, series, readings, evidence)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
+-- name: add_observations
+INSERT INTO recent (since, sources, body) VALUES ($1, $2, $3);
 
--- name: observations
--- The newest rows of a source since $2, newest first, at most $3. Slots are looked up one by one, because the
--- key begins with them.
+-- name: slots
+-- A source's slots from $2 to before $3, newest first, at most $4. They are looked up one by one, because the key
+-- begins with the slot.
 WITH RECURSIVE slots (slot) AS (
-    SELECT max($2 / 900000 * 900000, (SELECT min(slot) FROM observation))
+    SELECT min(($3 - 1) / 900000 * 900000, (SELECT max(slot) FROM observation))
     UNION ALL
-    SELECT slot + 900000 FROM slots WHERE slot < (SELECT max(slot) FROM observation)
+    SELECT slot - 900000 FROM slots
+    WHERE slot > max($2 / 900000 * 900000, (SELECT min(slot) FROM observation))
 )
-SELECT at, duration, outcome, reason, summary, series, readings, evidence FROM (
-    SELECT o.at, o.duration, o.outcome, o.reason, o.summary, o.series, o.readings, o.evidence
-    FROM slots CROSS JOIN observation o
-    WHERE o.slot = slots.slot AND o.source_id = $1 AND o.at >= $2
-    UNION ALL
-    SELECT at, duration, outcome, reason, summary, series, readings, evidence
-    FROM recent WHERE source_id = $1 AND at >= $2
-) AS both_tables
-ORDER BY at DESC LIMIT $3;
+SELECT o.body FROM slots CROSS JOIN observation o
+WHERE o.slot = slots.slot AND o.source_id = $1 AND o.slot >= $2 / 900000 * 900000
+ORDER BY o.slot DESC LIMIT $4;
 
--- name: readings
--- Measurements of a source from $2 to before $3, in no particular order.
-WITH RECURSIVE slots (slot) AS (
-    SELECT max($2 / 900000 * 900000, (SELECT min(slot) FROM observation))
-    UNION ALL
-    SELECT slot + 900000 FROM slots
-    WHERE slot + 900000 < $3 AND slot < (SELECT max(slot) FROM observation)
-)
-SELECT o.at, o.series, o.readings
-FROM slots CROSS JOIN observation o
-WHERE o.slot = slots.slot AND o.source_id = $1 AND o.at >= $2 AND o.at < $3
-UNION ALL
-SELECT at, series, readings FROM recent WHERE source_id = $1 AND at >= $2 AND at < $3;
+-- name: recent_sources
+SELECT id, since, sources FROM recent ORDER BY id;
+
+-- name: recent_body
+SELECT body FROM recent WHERE id = $1;
+
+-- name: recent_bodies
+SELECT body FROM recent WHERE id <= $1 ORDER BY id;
+
+-- name: sources_in_slot
+SELECT source_id FROM observation WHERE slot = $1;
+
+-- name: slot
+SELECT body FROM observation WHERE slot = $1 AND source_id = $2;
+
+-- name: newest_slot
+SELECT body FROM observation WHERE slot = (SELECT max(slot) FROM observation);
+
+-- name: keep_slot
+INSERT INTO observation (slot, source_id, body) VALUES ($1, $2, $3)
+ON CONFLICT (slot, source_id) DO UPDATE SET body = excluded.body;
+
+-- name: drop_recent
+DELETE FROM recent WHERE id <= $1;
 
 -- name: first_slot
 SELECT min(slot) FROM observation;
-
--- name: last_observed
-SELECT max(at) FROM (
-    SELECT max(at) AS at FROM recent
-    UNION ALL
-    SELECT max(at) FROM observation WHERE slot = (SELECT max(slot) FROM observation)
-) AS times;
 
 -- name: first_rollup
 SELECT min(start) FROM rollup WHERE width = $1;
@@ -86,26 +84,6 @@ FROM spans CROSS JOIN rollup r
 WHERE r.width = $1 AND r.start = spans.start AND r.source_id = $2
 ORDER BY r.start;
 
--- name: oldest_recent
-SELECT id, at FROM recent ORDER BY id LIMIT 1;
-
--- name: archive
-INSERT INTO observation (slot, source_id, at, duration, outcome, reason, summary, series, readings, evidence)
-SELECT at / 900000 * 900000, source_id, at, duration, outcome, reason, summary, series, readings, evidence
-FROM recent WHERE id <= $1 AND at < $2
-ORDER BY 1, 2, 3
-ON CONFLICT (slot, source_id, at) DO NOTHING;
-
--- name: archived_is_due
-INSERT INTO rollup_due (width, start, source_id)
-SELECT DISTINCT 300000, at / 3600000 * 3600000, source_id
-FROM recent WHERE id <= $1 AND at < $2
-ON CONFLICT (width, start, source_id) DO NOTHING;
-
--- name: drop_recent
--- What is filed; or what came too late, because that hour is rolled up and gone.
-DELETE FROM recent WHERE id <= $1 AND at < $2;
-
 -- name: due
 SELECT start, source_id FROM rollup_due WHERE width = $1 AND start <= $2 ORDER BY start, source_id LIMIT $3;
 
@@ -119,9 +97,8 @@ ON CONFLICT (width, start, source_id) DO NOTHING;
 -- name: drop_due
 DELETE FROM rollup_due WHERE width = $1 AND start = $2 AND source_id = $3;
 
--- name: rows_of_hour
--- All raw rows of a source in the hour that begins at $2.
-SELECT at, outcome, series, readings FROM observation
+-- name: slots_of_hour
+SELECT body FROM observation
 WHERE slot IN ($2, $2 + 900000, $2 + 1800000, $2 + 2700000) AND source_id = $1;
 
 -- name: keep_rollup

@@ -1,0 +1,299 @@
+"""What every store promises (:class:`wcr_watchd.core.protocols.Store`), asked of each implementation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.store.samples import MAIL, NOW, a_notification, an_event, an_incident, an_observation
+from wcr_watchd.core.errors import StoreError, StoreLockedError
+from wcr_watchd.core.model import (
+    Delivery,
+    DeliveryState,
+    IncidentState,
+    Measurement,
+    Message,
+    Outcome,
+    Recipient,
+    Severity,
+)
+from wcr_watchd.core.protocols import Batch, Restored, Store
+from wcr_watchd.core.state import CheckState
+from wcr_watchd.store.open import from_url
+
+Reopen = Callable[[], Store]
+
+
+def _sqlite(folder: Path) -> Store:
+    return from_url(f"sqlite://{folder}/watchd.db")
+
+
+IMPLEMENTATIONS = {"sqlite": _sqlite}
+
+
+@pytest.fixture(params=sorted(IMPLEMENTATIONS))
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Reopen:
+    """Makes stores that share one place."""
+    return lambda: IMPLEMENTATIONS[request.param](tmp_path)
+
+
+@pytest.fixture
+async def store(make: Reopen) -> AsyncIterator[Store]:
+    opened = make()
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+async def reopened(store: Store, make: Reopen) -> Restored:
+    """What a next life reads."""
+    await store.close()
+    again = make()
+    await again.open()
+    try:
+        return await again.restore()
+    finally:
+        await again.close()
+        await store.open()
+
+
+async def test_a_new_store_knows_nothing(store: Store) -> None:
+    assert await store.restore() == Restored(states=(), incidents=(), next_incident=1, pending=(), last_seen_at=None)
+    assert await store.observations("api", since=0.0) == []
+    assert await store.incident(1) is None
+    assert await store.history("api", "response_time", (), since=0.0, until=NOW) == ()
+
+
+async def test_a_next_life_goes_on_where_the_last_one_was(store: Store, make: Reopen) -> None:
+    state = CheckState("api", Outcome.DOWN, since=NOW, severity=Severity.CRITICAL, last_at=NOW, failing_since=NOW - 20)
+    over = an_incident(6, state=IncidentState.RESOLVED, resolved_at=NOW - 5)
+    open_one = an_incident(7)
+    owed = a_notification(7, not_before=NOW + 60.5)
+    await store.commit(
+        Batch(
+            observations=(an_observation(outcome=Outcome.DOWN),),
+            states=(state,),
+            incidents=(over, open_one),
+            events=(an_event(7),),
+            notifications=(owed,),
+        )
+    )
+    restored = await reopened(store, make)
+    assert restored.states == (state,)
+    assert restored.incidents == (open_one,)
+    assert restored.next_incident == 8
+    assert restored.pending == (Delivery(owed, next_attempt_at=NOW + 60.5),)
+    assert restored.last_seen_at == NOW
+
+
+async def test_last_seen_is_the_newest_thing_written(store: Store, make: Reopen) -> None:
+    await store.commit(Batch(observations=(an_observation(at=NOW + 10), an_observation("db", at=NOW + 30))))
+    await store.commit(Batch(events=(an_event(at=NOW + 20),)))
+    assert (await reopened(store, make)).last_seen_at == NOW + 30
+    await store.commit(Batch(events=(an_event(sequence=2, at=NOW + 40),)))
+    assert (await reopened(store, make)).last_seen_at == NOW + 40
+
+
+async def test_observations_come_back_as_they_were(store: Store, make: Reopen) -> None:
+    first = an_observation(
+        outcome=Outcome.DOWN,
+        evidence={"body": "zwölf\nlines"},
+        measurements=(
+            Measurement("disk_used", 0.93, (("mount", '/a "b"'),)),
+            Measurement("disk_used", 0.12, (("mount", "/"),)),
+            Measurement("bytes", 123_456_789_012_345.0),
+            Measurement("tiny", 1e-300),
+            Measurement("endless", math.inf),
+        ),
+    )
+    second = an_observation(at=NOW + 60, measurements=())
+    unknown = an_observation("db", at=NOW + 1, outcome=Outcome.UNKNOWN, location="elsewhere")
+    await store.commit(Batch(observations=(second, first, unknown)))
+    assert await store.observations("api", since=NOW) == [first, second]
+    assert await store.observations("api", since=NOW + 0.001) == [second]
+    assert await store.observations("db", since=0) == [unknown]
+    await reopened(store, make)
+    assert await store.observations("api", since=NOW) == [first, second]
+
+
+async def test_a_limit_keeps_the_newest_observations(store: Store) -> None:
+    runs = [an_observation(at=NOW + 60 * number) for number in range(10)]
+    await store.commit(Batch(observations=tuple(runs)))
+    assert await store.observations("api", since=NOW, limit=3) == runs[-3:]
+
+
+async def test_observations_of_several_locations_are_one_course(store: Store) -> None:
+    here, there = an_observation(), an_observation(at=NOW + 1, location="there")
+    await store.commit(Batch(observations=(there, here)))
+    assert await store.observations("api", since=NOW) == [here, there]
+
+
+async def test_evidence_is_kept_while_something_is_wrong_or_has_just_changed(store: Store) -> None:
+    outcomes = (Outcome.UP, Outcome.UP, Outcome.DOWN, Outcome.UP, Outcome.UP)
+    runs = [
+        an_observation(at=NOW + number, outcome=outcome, evidence={"head": str(number)})
+        for number, outcome in enumerate(outcomes)
+    ]
+    await store.commit(Batch(observations=tuple(runs)))
+    kept = [observation.evidence for observation in await store.observations("api", since=NOW)]
+    assert kept == [{"head": "0"}, {}, {"head": "2"}, {"head": "3"}, {}]
+
+
+async def test_storing_a_batch_twice_changes_nothing(store: Store, make: Reopen) -> None:
+    batch = Batch(
+        observations=(an_observation(),),
+        states=(CheckState("api", Outcome.UP),),
+        incidents=(an_incident(),),
+        events=(an_event(),),
+        notifications=(a_notification(),),
+    )
+    await store.commit(batch)
+    once = await reopened(store, make)
+    await store.commit(batch)
+    assert await reopened(store, make) == once
+    assert await store.observations("api", since=0) == [an_observation()]
+    assert await store.events(1) == (an_event(),)
+
+
+async def test_a_notification_that_was_delivered_is_not_owed_again(store: Store, make: Reopen) -> None:
+    owed = a_notification()
+    sent = Delivery(owed, DeliveryState.DELIVERED, attempts=2, delivered_at=NOW + 3, receipt="250 ok", fell_back=True)
+    await store.commit(Batch(notifications=(owed,)))
+    await store.commit(Batch(deliveries=(sent,)))
+    await store.commit(Batch(notifications=(owed,)))
+    assert await store.deliveries() == (sent,)
+    assert (await reopened(store, make)).pending == ()
+
+
+async def test_a_failed_attempt_is_remembered_with_its_next_time(store: Store, make: Reopen) -> None:
+    owed = a_notification()
+    tried = Delivery(owed, attempts=3, next_attempt_at=NOW + 240.25, last_error="relay-1: connection refused")
+    await store.commit(Batch(notifications=(owed,), deliveries=(tried,)))
+    assert (await reopened(store, make)).pending == (tried,)
+
+
+async def test_a_delivery_whose_notification_was_never_stored_is_stored_whole(store: Store) -> None:
+    sent = Delivery(a_notification(), DeliveryState.DELIVERED, attempts=1, delivered_at=NOW)
+    await store.commit(Batch(deliveries=(sent,)))
+    assert await store.deliveries() == (sent,)
+
+
+async def test_a_digest_keeps_the_messages_it_stands_for(store: Store) -> None:
+    inner: Message = a_notification().message
+    digest = a_notification(key="digest", message=replace(inner, items=(inner, inner)), digest=True)
+    unlike_json = replace(digest.message, measurements=(("rate", math.inf, ""),))
+    odd = a_notification(key="odd", message=unlike_json)
+    await store.commit(Batch(notifications=(digest, odd)))
+    assert {row.notification.id: row.notification for row in await store.deliveries()} == {"digest": digest, "odd": odd}
+
+
+async def test_deliveries_are_found_by_incident_state_recipient_and_time(store: Store) -> None:
+    slack = Recipient("slack")
+    first = Delivery(a_notification(1, "first", NOW), DeliveryState.FAILED)
+    second = Delivery(a_notification(2, "second", NOW + 10, recipient=slack), DeliveryState.PENDING)
+    third = Delivery(a_notification(2, "third", NOW + 20), DeliveryState.DELIVERED, delivered_at=NOW + 21)
+    await store.commit(Batch(deliveries=(first, second, third)))
+    failed_or_pending = (DeliveryState.FAILED, DeliveryState.PENDING)
+    assert await store.deliveries() == (third, second, first)
+    assert await store.deliveries(limit=1) == (third,)
+    assert await store.deliveries(incident=2) == (third, second)
+    assert await store.deliveries(states=failed_or_pending) == (second, first)
+    assert await store.deliveries(recipient=slack) == (second,)
+    assert await store.deliveries(recipient=MAIL, since=NOW + 1) == (third,)
+    assert await store.deliveries(recipient=Recipient("mail")) == ()
+
+
+async def test_incidents_are_found_by_check_and_time_newest_first(store: Store) -> None:
+    old = an_incident(1, state=IncidentState.RESOLVED, opened_at=NOW - 100, resolved_at=NOW - 50)
+    lasting = an_incident(2, "db", opened_at=NOW - 90)
+    new = an_incident(3, state=IncidentState.ACKNOWLEDGED, acknowledged_at=NOW, acknowledged_by="lead")
+    await store.commit(Batch(incidents=(new, old, lasting)))
+    assert await store.incidents() == (new, lasting, old)
+    assert await store.incidents(limit=2) == (new, lasting)
+    assert await store.incidents(check="api") == (new, old)
+    assert await store.incidents(open_only=True) == (new, lasting)
+    assert await store.incidents(since=NOW - 60) == (new, lasting, old)
+    assert await store.incidents(since=NOW - 40) == (new, lasting)
+    assert await store.incident(2) == lasting
+
+
+async def test_an_incident_changes_in_place(store: Store) -> None:
+    await store.commit(Batch(incidents=(an_incident(),)))
+    over = an_incident(state=IncidentState.RESOLVED, resolved_at=NOW + 5, severity=Severity.OK)
+    await store.commit(Batch(incidents=(over,)))
+    assert await store.incidents() == (over,)
+    assert await store.incidents(open_only=True) == ()
+
+
+async def test_events_are_the_timeline_oldest_first(store: Store) -> None:
+    events = tuple(an_event(sequence=number, at=NOW + number) for number in (1, 2, 3))
+    await store.commit(Batch(events=(events[2], events[0])))
+    await store.commit(Batch(events=(events[1], an_event(2))))
+    assert await store.events(1) == events
+    assert await store.events(3) == ()
+
+
+async def test_the_state_of_a_removed_check_is_dropped_and_its_history_stays(store: Store) -> None:
+    states = (CheckState("api"), CheckState("db"))
+    await store.commit(Batch(observations=(an_observation(),), states=states, incidents=(an_incident(),)))
+    await store.forget(["api", "never configured"])
+    restored = await store.restore()
+    assert [state.check for state in restored.states] == ["db"]
+    assert [incident.id for incident in restored.incidents] == [1]
+    assert await store.observations("api", since=0) == [an_observation()]
+
+
+async def test_history_of_few_points_is_raw(store: Store) -> None:
+    disk = (("mount", "/data"),)
+    runs = [
+        an_observation(
+            at=NOW + 60 * number,
+            measurements=(Measurement("used", number / 10, disk), Measurement("used", 1.0, (("mount", "/"),))),
+        )
+        for number in range(5)
+    ]
+    await store.commit(Batch(observations=tuple(runs)))
+    points = await store.history("api", "used", disk, since=NOW + 60, until=NOW + 240)
+    assert [(point.at, point.count, point.mean) for point in points] == [
+        (NOW + 60, 1, 0.1),
+        (NOW + 120, 1, 0.2),
+        (NOW + 180, 1, 0.3),
+    ]
+    assert await store.history("api", "used", (), since=NOW, until=NOW + 240) == ()
+    assert await store.history("db", "used", disk, since=NOW, until=NOW + 240) == ()
+
+
+async def test_history_of_many_points_is_merged_into_the_wanted_number(store: Store) -> None:
+    runs = [
+        an_observation(at=NOW + number, measurements=(Measurement("used", float(number)),)) for number in range(100)
+    ]
+    await store.commit(Batch(observations=tuple(runs)))
+    points = await store.history("api", "used", (), since=NOW, until=NOW + 100, points=4)
+    assert [(point.count, point.minimum, point.maximum, point.mean) for point in points] == [
+        (25, 25.0 * part, 25.0 * part + 24, 25.0 * part + 12) for part in range(4)
+    ]
+
+
+async def test_a_second_daemon_is_refused_while_the_first_one_lives(store: Store, make: Reopen) -> None:
+    second = make()
+    with pytest.raises(StoreLockedError, match=r"process \d+"):
+        await second.open()
+    await store.commit(Batch(states=(CheckState("api"),)))
+    await store.close()
+    await second.open()
+    assert len((await second.restore()).states) == 1
+    await second.close()
+    await store.open()
+
+
+async def test_a_store_that_is_not_open_says_so(make: Reopen) -> None:
+    store = make()
+    with pytest.raises(StoreError, match="not open"):
+        await store.restore()
+    with pytest.raises(StoreError, match="not open"):
+        await store.commit(Batch(states=(CheckState("api"),)))
+    await store.close()
