@@ -99,6 +99,7 @@ class Exchange:
     redirects: int = 0
     url: str = ""
     handshake: Handshake = field(default_factory=Handshake)
+    answer: Answer | None = None
     problem: ExchangeError | None = None
     _since: float = 0.0
 
@@ -151,7 +152,8 @@ class HttpClient:
         token = _current.set(exchange)
         try:
             with watching(exchange.handshake):
-                return await self._ask(exchange, url, context)
+                exchange.answer = await self._ask(exchange, url, context)
+                return exchange.answer
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _translated(error, exchange) from error
         finally:

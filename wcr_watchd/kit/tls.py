@@ -140,10 +140,10 @@ class TlsContexts:
         self._made[settings] = (stamp, time.monotonic(), context)
         return context
 
-    async def authorities(self, settings: TlsSettings) -> frozenset[str]:
-        """The organisations of the authorities that a context trusts (those it has loaded into memory)."""
-        context = await self.get(settings)
-        trusted: list[Any] = context.get_ca_certs()
+    def authorities(self, settings: TlsSettings) -> frozenset[str]:
+        """The organisations of the authorities that the context for these settings trusts, if it has been made."""
+        known = self._made.get(settings)
+        trusted: list[Any] = known[2].get_ca_certs() if known else []
         names = (name for authority in trusted for part in authority["subject"] for name in part)
         return frozenset(value for kind, value in names if kind == "organizationName")
 

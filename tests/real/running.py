@@ -1,0 +1,76 @@
+"""Carrying a probe out as the runner does, without the daemon around it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import tomllib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from wcr_watchd.core.model import Observation
+from wcr_watchd.core.run import Run
+from wcr_watchd.kit.plugins import load
+from wcr_watchd.kit.shared import SharedHelpers
+
+Observe = Callable[..., Awaitable[Observation]]
+PATIENCE = 60.0
+"""Seconds a run may take when the test is not about its deadline; a slow machine must not fail it."""
+
+
+def probe_of(kind: str, options: Mapping[str, Any] | str) -> Any:
+    """A probe with these options, as a mapping or as TOML."""
+    return load("wcr_watchd.probes", kind).model_validate(
+        tomllib.loads(options) if isinstance(options, str) else dict(options)
+    )
+
+
+def new_run(shared: SharedHelpers, timeout: float = PATIENCE, started: float | None = None) -> Run:
+    """A run that begins now; ``started`` pretends another wall time."""
+    return Run("check", "here", time.time() if started is None else started, timeout, time.monotonic, shared)
+
+
+async def carry_out(probe: Any, run: Run) -> Observation:
+    """One run under its deadline; what is cut off is down for the reason ``timeout``."""
+    try:
+        async with asyncio.timeout(run.timeout):
+            observation: Observation = await probe.run(run)
+            return observation
+    except TimeoutError:
+        return run.down("timeout", f"no end within {run.timeout:g} s, {run.step}")
+
+
+@pytest.fixture
+async def shared() -> AsyncIterator[SharedHelpers]:
+    """The helpers that probes share, closed at the end."""
+    helpers = SharedHelpers()
+    yield helpers
+    await helpers.close()
+
+
+@pytest.fixture
+def observe(shared: SharedHelpers) -> Observe:
+    """``await observe("http", url=…)`` or ``await observe("http", \"\"\"toml\"\"\")`` carries a probe out once."""
+
+    async def once(
+        kind: str, toml: str = "", *, timeout: float = PATIENCE, started: float | None = None, **options: Any
+    ) -> Observation:
+        probe = probe_of(kind, {**tomllib.loads(toml), **options})
+        return await carry_out(probe, new_run(shared, timeout, started))
+
+    return once
+
+
+def measured(observation: Observation, name: str, **labels: str) -> float:
+    """The value of a measurement; fails when it is absent."""
+    wanted = (name, tuple(sorted(labels.items())))
+    values = {(one.name, one.labels): one.value for one in observation.measurements}
+    assert wanted in values, f"{wanted} is absent; there are {sorted(values)}"
+    return values[wanted]
+
+
+def names(observation: Observation) -> set[str]:
+    """The names of all measurements there are."""
+    return {one.name for one in observation.measurements}
