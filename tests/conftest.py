@@ -7,6 +7,10 @@ import asyncio
 asyncio.set_event_loop(None)
 
 pytest_plugins = [
+    "tests.real.running",
+    "tests.real.servers.certificates",
     "tests.real.servers.mail",
+    "tests.real.servers.nginx",
+    "tests.real.servers.odd",
     "tests.real.servers.providers",
 ]

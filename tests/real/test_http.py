@@ -46,7 +46,7 @@ def api(nginx: StartNginx) -> Nginx:
     return nginx(Site(API))
 
 
-# --- what comes back ---------------------------------------------------------------------------------------------------
+# --- what comes back ------------------------------------------------------------------------------------------------
 
 
 async def test_a_2xx_is_up_and_everything_is_measured(api: Nginx, observe: Observe) -> None:
@@ -218,7 +218,7 @@ async def test_a_body_in_another_character_set(odd: StartOdd, observe: Observe) 
         assert (await observe("http", url=server.url(), expect={"body": "ü"})).outcome is Outcome.UP
 
 
-# --- what is asked -----------------------------------------------------------------------------------------------------
+# --- what is asked --------------------------------------------------------------------------------------------------
 
 
 async def test_what_is_sent(api: Nginx, observe: Observe) -> None:
@@ -261,7 +261,7 @@ async def test_ip_version_and_resolve(nginx: StartNginx, observe: Observe) -> No
     assert also_elsewhere.outcome is Outcome.UP
 
 
-# --- redirects ---------------------------------------------------------------------------------------------------------
+# --- redirects ------------------------------------------------------------------------------------------------------
 
 
 async def test_redirects_are_followed_and_counted(api: Nginx, observe: Observe) -> None:
@@ -310,7 +310,7 @@ async def test_keys_are_not_sent_to_another_host(odd: StartOdd, observe: Observe
     assert f"Host: {other.address}" in other.requests[0]
 
 
-# --- TLS ---------------------------------------------------------------------------------------------------------------
+# --- TLS ------------------------------------------------------------------------------------------------------------
 
 
 async def test_https_measures_the_handshake_and_the_certificate(
@@ -429,7 +429,7 @@ async def test_no_way_down_from_https(nginx: StartNginx, authority: Authority, o
     assert (await observe("http", **options, allow_downgrade=True)).outcome is Outcome.UP
 
 
-# --- what goes wrong ---------------------------------------------------------------------------------------------------
+# --- what goes wrong ------------------------------------------------------------------------------------------------
 
 
 async def test_nobody_listens(observe: Observe) -> None:
@@ -569,7 +569,7 @@ def test_names_are_looked_up_by_the_system() -> None:
     assert aiohttp.DefaultResolver is aiohttp.ThreadedResolver
 
 
-# --- options -----------------------------------------------------------------------------------------------------------
+# --- options --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
