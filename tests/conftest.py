@@ -9,6 +9,7 @@ asyncio.set_event_loop(None)
 pytest_plugins = [
     "tests.real.running",
     "tests.real.servers.certificates",
+    "tests.real.servers.imap",
     "tests.real.servers.mail",
     "tests.real.servers.nginx",
     "tests.real.servers.odd",

@@ -13,9 +13,10 @@ import aiohttp
 import pytest
 from pydantic import ValidationError
 
+from tests.real.ports import free_port
 from tests.real.running import Observe, carry_out, measured, names, new_run, probe_of
 from tests.real.servers.certificates import Authority
-from tests.real.servers.nginx import Nginx, Site, free_port
+from tests.real.servers.nginx import Nginx, Site
 from tests.real.servers.odd import Odd, silence
 from wcr_watchd.core.model import Outcome
 from wcr_watchd.kit.shared import SharedHelpers

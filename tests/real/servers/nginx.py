@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.ports import free_port
 from tests.real.servers.certificates import Pair
 
 PATIENCE = 20.0
@@ -32,13 +33,6 @@ class Site:
     certificate: Pair | None = None
     settings: str = ""
     host: str = "127.0.0.1"
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 class Nginx:
