@@ -1,0 +1,1 @@
+"""Facts about other systems, replayed on this one."""
