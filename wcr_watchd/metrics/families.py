@@ -1,0 +1,253 @@
+"""From a snapshot of the running daemon to metric families. Measures nothing, reads no clock, touches no loop."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+
+from prometheus_client import Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+
+from wcr_watchd.core.model import Incident, MeasurementSpec, Observation, Outcome, Severity
+from wcr_watchd.core.setup import Check, Setup
+from wcr_watchd.core.state import CheckState
+from wcr_watchd.core.view import CheckCounters, Counters, Histogram, View
+from wcr_watchd.metrics.names import OWN_LABELS, family_name, label_name, unit_metadata
+
+_UP = {Outcome.UP: 1.0, Outcome.DOWN: 0.0, Outcome.UNKNOWN: math.nan}
+_MISSED_RUNS_UNTIL_STALE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a scrape sees: frozen values, and counters that may go on counting while they are read."""
+
+    setup: Setup
+    states: Mapping[str, CheckState]
+    incidents: tuple[Incident, ...]
+    latest: Mapping[str, Observation]
+    specs: Mapping[str, tuple[MeasurementSpec, ...]]
+    counters: Counters
+    check_counters: Mapping[str, CheckCounters]
+    started_at: float
+    now: float
+    version: str
+
+
+def take_snapshot(view: View) -> Snapshot:
+    """Copy what may change; to be called on the event loop, and quick however many checks there are."""
+    return Snapshot(
+        setup=view.setup,
+        states=dict(view.state.checks),
+        incidents=tuple(view.state.incidents.values()),
+        latest=dict(view.latest),
+        specs=dict(view.specs),
+        counters=view.counters,
+        check_counters=dict(view.counters.checks),
+        started_at=view.started_at,
+        now=view.now(),
+        version=view.version,
+    )
+
+
+def families(snapshot: Snapshot) -> Iterator[Metric]:
+    """Every metric family, each once."""
+    yield from _daemon(snapshot)
+    yield from _notifications(snapshot)
+    yield from _moving_parts(snapshot.counters)
+    yield from _checks(snapshot)
+    yield from _measurements(snapshot)
+
+
+def _daemon(snapshot: Snapshot) -> Iterator[Metric]:
+    counters = snapshot.counters
+    build = {"version": snapshot.version, "python": platform.python_version()}
+    yield InfoMetricFamily("watchd_build", "Version of wcr-watchd and of the Python that runs it.", value=build)
+    yield GaugeMetricFamily(
+        "watchd_config_last_reload_successful",
+        "Whether the last attempt to read the configuration succeeded (1) or the old one goes on (0).",
+        float(counters.reload_successful),
+    )
+    yield GaugeMetricFamily(
+        "watchd_config_last_reload_success_timestamp_seconds",
+        "When the configuration in force was read.",
+        counters.reload_at,
+        unit="seconds",
+    )
+    open_incidents = GaugeMetricFamily(
+        "watchd_incidents_open", "Incidents that are not resolved.", labels=("severity",)
+    )
+    for severity in (Severity.INFO, Severity.WARNING, Severity.CRITICAL):
+        number = sum(incident.severity is severity for incident in snapshot.incidents)
+        open_incidents.add_metric((severity.word,), number)
+    yield open_incidents
+
+
+def _notifications(snapshot: Snapshot) -> Iterator[Metric]:
+    counters = snapshot.counters
+    channels = dict(counters.channels)
+    attempts = CounterMetricFamily(
+        "watchd_notifications", "Attempts to deliver a notification, successful or not.", labels=("channel",)
+    )
+    failed = CounterMetricFamily(
+        "watchd_notifications_failed", "Attempts to deliver a notification that failed.", labels=("channel", "reason")
+    )
+    success = GaugeMetricFamily(
+        "watchd_channel_last_success_timestamp_seconds",
+        "When the channel last accepted a notification.",
+        labels=("channel",),
+        unit="seconds",
+    )
+    for name in dict.fromkeys((*snapshot.setup.channels, *channels)):
+        channel = channels.get(name)
+        reasons = dict(channel.failed) if channel else {}
+        attempts.add_metric((name,), (channel.sent if channel else 0) + sum(reasons.values()))
+        for reason, number in reasons.items():
+            failed.add_metric((name, reason), number)
+        if channel and channel.last_success_at is not None:
+            success.add_metric((name,), channel.last_success_at)
+    yield from (attempts, failed, success)
+    yield GaugeMetricFamily(
+        "watchd_notifications_pending", "Notifications not delivered yet.", counters.notifications_pending
+    )
+    oldest = counters.oldest_pending_at
+    yield GaugeMetricFamily(
+        "watchd_notification_oldest_pending_seconds",
+        "Age of the oldest notification not delivered yet; 0 when there is none.",
+        0.0 if oldest is None else max(0.0, snapshot.now - oldest),
+        unit="seconds",
+    )
+
+
+def _moving_parts(counters: Counters) -> Iterator[Metric]:
+    yield _histogram(
+        "watchd_scheduler_lag_seconds", "How much later than planned checks were started.", counters.scheduler_lag
+    )
+    yield CounterMetricFamily(
+        "watchd_scheduler_missed", "Runs that could not take place in their slot.", counters.scheduler_missed
+    )
+    yield CounterMetricFamily(
+        "watchd_scheduler_void", "Runs that did not count because the daemon itself was held up.", counters.runs_void
+    )
+    yield GaugeMetricFamily("watchd_scheduler_in_flight", "Checks being carried out now.", counters.runs_in_flight)
+    yield GaugeMetricFamily(
+        "watchd_event_loop_lag_seconds",
+        "How long the event loop last kept a due timer waiting.",
+        counters.event_loop_lag,
+        unit="seconds",
+    )
+    yield _histogram("watchd_store_write_seconds", "How long writing a batch to the store took.", counters.store_write)
+    yield CounterMetricFamily(
+        "watchd_store_failures", "Batches that the store did not take at once.", counters.store_failures
+    )
+
+
+def _checks(snapshot: Snapshot) -> Iterator[Metric]:
+    labels = OWN_LABELS
+    up = GaugeMetricFamily("watchd_check_up", "1 up, 0 down, NaN when the last run could not tell.", labels=labels)
+    severity = GaugeMetricFamily(
+        "watchd_check_severity", "Worst open incident: 0 ok, 1 info, 2 warning, 3 critical.", labels=labels
+    )
+    stale = GaugeMetricFamily(
+        "watchd_check_stale",
+        "1 when the check has not run for two of its intervals, so the rest is old.",
+        labels=labels,
+    )
+    duration = GaugeMetricFamily(
+        "watchd_check_duration_seconds", "How long the last run took.", labels=labels, unit="seconds"
+    )
+    last_run = GaugeMetricFamily(
+        "watchd_check_last_run_timestamp_seconds", "When the last run began.", labels=labels, unit="seconds"
+    )
+    runs = CounterMetricFamily("watchd_check_runs", "Runs of the check.", labels=labels)
+    failures = CounterMetricFamily(
+        "watchd_check_failures", "Runs that were not up, and rules that fired, by reason.", labels=(*labels, "reason")
+    )
+    for check in snapshot.setup.checks.values():
+        state, observation = snapshot.states.get(check.name), snapshot.latest.get(check.name)
+        values = _own_labels(snapshot, check)
+        severity.add_metric(values, state.severity if state else Severity.OK)
+        stale.add_metric(values, _is_stale(snapshot, check))
+        outcome = observation.outcome if observation else state.outcome if state else None
+        if outcome is not None:
+            up.add_metric(values, _UP[outcome])
+        if observation:
+            duration.add_metric(values, observation.duration)
+            last_run.add_metric(values, observation.at)
+        counters = snapshot.check_counters.get(check.name) or CheckCounters()
+        runs.add_metric(values, counters.runs)
+        for reason, number in dict(counters.failures).items():
+            failures.add_metric((*values, reason), number)
+    yield from (up, severity, stale, duration, last_run, runs, failures)
+
+
+def _is_stale(snapshot: Snapshot, check: Check) -> bool:
+    """Counted from the start of the daemon, so that a restart alone makes nothing stale."""
+    observation = snapshot.latest.get(check.name)
+    known_at = max(observation.at if observation else 0.0, snapshot.started_at)
+    return snapshot.now - known_at > _MISSED_RUNS_UNTIL_STALE * check.every + check.timeout
+
+
+def _measurements(snapshot: Snapshot) -> Iterable[Metric]:
+    """The measurements of the last run of every check; what was not measured is absent."""
+    found: dict[str, Metric] = {}
+    for check in snapshot.setup.checks.values():
+        observation = snapshot.latest.get(check.name)
+        if observation:
+            targets = _families_of(check, snapshot.specs.get(check.name, ()), found)
+            _add_measurements(snapshot, check, observation, targets)
+    return (family for family in found.values() if family.samples)
+
+
+def _families_of(check: Check, specs: Iterable[MeasurementSpec], found: dict[str, Metric]) -> dict[str, Metric]:
+    """The family of each measurement of a check, made on first use.
+
+    Checks of one probe type share families. Where the options of one add a measurement of the same name but
+    another kind (counter or gauge) than the other's, the first one keeps the name: a family has one type.
+    """
+    families_of: dict[str, Metric] = {}
+    for spec in specs:
+        name = family_name(check.probe, spec)
+        kind = "counter" if spec.counter else "gauge"
+        family = found.get(name)
+        if family is None:
+            family = found[name] = Metric(name, spec.help or spec.name, kind, unit_metadata(spec))
+        if family.type == kind:
+            families_of[spec.name] = family
+    return families_of
+
+
+def _add_measurements(
+    snapshot: Snapshot, check: Check, observation: Observation, families_of: Mapping[str, Metric]
+) -> None:
+    own = dict(zip(OWN_LABELS, _own_labels(snapshot, check), strict=True))
+    seen = set()
+    for measurement in observation.measurements:
+        family = families_of.get(measurement.name)
+        if family is None or (family.type == "counter" and not measurement.value >= 0):
+            continue
+        labels = own | {label_name(check.probe, name): value for name, value in measurement.labels}
+        series = (family.name, *labels.items())
+        if series not in seen:
+            seen.add(series)
+            name = family.name + "_total" if family.type == "counter" else family.name
+            family.add_sample(name, labels, measurement.value)
+
+
+def _own_labels(snapshot: Snapshot, check: Check) -> tuple[str, str, str]:
+    return check.name, check.probe, snapshot.setup.location
+
+
+def _histogram(name: str, help_text: str, histogram: Histogram) -> Metric:
+    # Cumulative: each bucket counts all values up to its bound, the last one all there are.
+    bounds = [*(str(float(bound)) for bound in histogram.bounds), "+Inf"]
+    buckets = list(zip(bounds, accumulate(tuple(histogram.counts)), strict=True))
+    return HistogramMetricFamily(name, help_text, buckets=buckets, sum_value=histogram.sum, unit="seconds")
