@@ -25,7 +25,7 @@ from wcr_watchd.core.model import (
 from wcr_watchd.core.protocols import Channel, Receipt, Restored, Store
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.view import ChannelCounters, Counters
-from wcr_watchd.runtime.lane import Cap, Clock, Lane, Owed
+from wcr_watchd.runtime.lane import SUMMARY, Cap, Clock, Lane, Owed
 from wcr_watchd.runtime.ledger import Ledger
 
 log = structlog.get_logger(__name__)
@@ -49,7 +49,8 @@ LOOK_AGAIN = 5.0
 RECORD_PATIENCE = 2.0
 """Seconds to wait for the store before a message goes out unrecorded: a full disk must not silence a page."""
 FLUSH_WITHIN = 2.0
-REPORT_EVERY = 5.0
+REPORT_EVERY = 10.0
+"""Seconds between looks at the lanes; with their heartbeat, a lane that stands still is seen within 30."""
 RECALLED = 1000
 """Deliveries of the last life that are looked at to count against the cost caps."""
 REMEMBERED_REDIRECTIONS = 1000
@@ -294,13 +295,14 @@ class Dispatcher:
 
     def _check_overdue(self, lane: Lane, owed: Owed) -> None:
         """It has been due for a while: tell the fallback if the channel is in trouble, else look again soon."""
-        if owed.done or owed.held or owed.delivery.fell_back:
+        if owed.done or owed.delivery.fell_back:
             return
         now = self._clock.now()
         before = lane.blocked_by(owed)
         hangs = owed.in_flight and now - owed.started >= HANGS_AFTER
-        waits = lane.failing_since is not None or lane.full or (before is not None and before.delivery.fell_back)
-        if hangs or (waits and not owed.in_flight) or owed.delivery.attempts:
+        stuck = lane.failing_since is not None or (lane.full and not owed.held)
+        waits = stuck or (before is not None and before.delivery.fell_back)
+        if hangs or (waits and not owed.in_flight) or (owed.delivery.attempts and not owed.held):
             self._fall_back(owed, "could not deliver")
         else:
             lane.at(now + LOOK_AGAIN, lambda: self._check_overdue(lane, owed))
@@ -358,20 +360,20 @@ class Dispatcher:
             parts[0].due = self._clock.now()
             self._enqueue(lane, parts[0])
         elif parts:
-            self._merge(parts, "digest", "")
+            self._merge(parts, ":digest", "")
 
     def _summarise(self, parts: Sequence[Owed]) -> None:
         channel = parts[0].notification.recipient.channel
-        self._merge(parts, "summary", f"sent as one because {channel} has reached its limit")
+        self._merge(parts, SUMMARY, f"sent as one because {channel} has reached its limit")
 
-    def _merge(self, parts: Sequence[Owed], kind: str, note: str) -> None:
+    def _merge(self, parts: Sequence[Owed], suffix: str, note: str) -> None:
         """Replace several notifications to one recipient by one that says it all."""
         now = self._clock.now()
         first = parts[0].notification
         message = digest([owed.notification.message for owed in parts], now, note)
         untold = (who for owed in parts if not owed.delivery.fell_back for who in owed.notification.fallbacks)
         merged = Notification(
-            id=f"{first.id}:{kind}",
+            id=first.id + suffix,
             incident=message.incident,
             event=EventKind.DIGEST,
             severity=message.severity,

@@ -10,17 +10,20 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Protocol
 
-from wcr_watchd.core.model import Delivery, EventKind, Notification, Recipient
+from wcr_watchd.core.model import Delivery, Notification, Recipient
 from wcr_watchd.core.protocols import Channel
 
 CONCURRENCY = 4
 """Messages of one channel on their way at a time; a provider that hangs keeps no more than these."""
-HEARTBEAT = 5.0
+HEARTBEAT = 10.0
 """Seconds after which a lane looks up even when nothing is due, so that it can be seen to live."""
 GATHER = 60.0
 """Seconds for which messages beyond the cost cap are gathered before their summary goes out."""
 STOP_WITHIN = 5.0
 """Seconds that messages on their way may take to finish when the daemon stops."""
+
+SUMMARY = ":summary"
+"""How the id of a message ends that stands for what the cost cap held back."""
 
 Key = tuple[Recipient, int]
 Cap = tuple[int, float]
@@ -62,7 +65,7 @@ class Owed:
         message = self.notification.message
         about = {item.incident for item in message.items} or {self.notification.incident}
         self.keys = tuple((self.notification.recipient, incident) for incident in sorted(about))
-        self.reserved = self.reserved or message.event is EventKind.DIGEST
+        self.reserved = self.reserved or self.notification.id.endswith(SUMMARY)
 
     @property
     def notification(self) -> Notification:
@@ -107,6 +110,7 @@ class Lane:
         self._ready: list[tuple[float, int, Owed]] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._held: dict[Recipient, list[Owed]] = {}
+        self._reserved: set[Owed] = set()
         self._sent: deque[float] = deque()
         self._started: deque[float] = deque()
         self._paused_until = 0.0
@@ -120,11 +124,14 @@ class Lane:
         """Queue it behind everything about the same incidents to the same recipient."""
         for key in owed.keys:
             self._queues.setdefault(key, deque()).append(owed)
+        if owed.reserved:
+            self._reserved.add(owed)
         self._make_ready(owed)
 
     def remove(self, owed: Owed) -> None:
         """It is dealt with: what waited for it may go."""
         owed.done = True
+        self._reserved.discard(owed)
         self._step_aside(owed)
 
     def retry(self, owed: Owed, at: float) -> None:
@@ -279,10 +286,17 @@ class Lane:
                 return True
             self.retry(owed, self._slot_free_at(now))
             return False
-        if owed.notification.recipient not in self._held and used < max(1, allowed - 1):
+        recipient = owed.notification.recipient
+        summary_first = recipient in self._held or any(s.notification.recipient == recipient for s in self._reserved)
+        if not summary_first and used + self._spoken_for < max(1, allowed - 1):
             return True
         self._hold(owed, now)
         return False
+
+    @property
+    def _spoken_for(self) -> int:
+        """Slots of the window that summaries wait for."""
+        return sum(not owed.in_flight for owed in self._reserved)
 
     def _used(self, now: float) -> int:
         window = self.cap[1] if self.cap else 0.0
@@ -308,7 +322,7 @@ class Lane:
         """Send what was held for the recipient as one message, when the window has room for it."""
         now = self._clock.now()
         held = [owed for owed in self._held[recipient] if not owed.done]
-        if held and self.cap is not None and self._used(now) >= self.cap[0]:
+        if held and self.cap is not None and self._used(now) + self._spoken_for >= self.cap[0]:
             self._held[recipient] = held
             for owed in held:
                 self._stuck(owed)
