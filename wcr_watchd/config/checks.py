@@ -1,0 +1,234 @@
+"""Checks: from tables to core values and probes, with effective intervals, rules and fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
+
+from wcr_watchd.config.faults import Faults, did_you_mean
+from wcr_watchd.config.models import CheckTable, Defaults
+from wcr_watchd.config.positions import Place
+from wcr_watchd.config.typed import PROBES, load_type, named_tables, split
+from wcr_watchd.config.write import duration_text
+from wcr_watchd.core.errors import RuleError
+from wcr_watchd.core.model import Retry, Severity
+from wcr_watchd.core.protocols import Probe
+from wcr_watchd.core.rules import Rule, parse_rule
+from wcr_watchd.core.setup import Check, Policy
+
+DEFAULT_POLICY = "default"
+SEVERITIES = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """All checks that can be read: those that run here, and why others do not."""
+
+    checks: dict[str, Check] = field(default_factory=dict)
+    probes: dict[str, Probe] = field(default_factory=dict)
+    resting: dict[str, str] = field(default_factory=dict)
+    """By check: why it does not run here (``enabled = false``, another location)."""
+
+
+def read_checks(
+    faults: Faults, data: Mapping[str, Any], defaults: Defaults, location: str, policies: Mapping[str, Policy]
+) -> Checks:
+    """Read the section check. What checks refer to (each other, policies) is checked as well."""
+    found = Checks()
+    commons: dict[str, CheckTable] = {}
+    reading = _Reading(faults, defaults)
+    names = set(data["check"]) if isinstance(data.get("check"), dict) else set()
+    for name, table in named_tables(faults, data, "check"):
+        _refuse_quorum(faults, table, ("check", name))
+        common, probe = reading.options(name, {key: value for key, value in table.items() if key != "quorum"})
+        if common is not None:
+            commons[name] = common
+            _check_parents(faults, name, common, names)
+        if common is None or probe is None:
+            continue
+        found.checks[name] = reading.check(name, common, probe)
+        found.probes[name] = probe
+        reason = _why_resting(common, location)
+        if reason:
+            found.resting[name] = reason
+    _check_policies(faults, commons, policies, defaults)
+    for circle in _circles({name: check.depends_on for name, check in found.checks.items()}):
+        faults.add(("check", circle[0], "depends_on"), f"goes round in a circle: {' → '.join((*circle, circle[0]))}")
+    return found
+
+
+def _refuse_quorum(faults: Faults, table: Mapping[str, Any], place: Place) -> None:
+    if "quorum" in table:
+        faults.add((*place, "quorum"), "several locations that vote are not in this version", "remove it")
+
+
+def _why_resting(common: CheckTable, location: str) -> str:
+    if not common.enabled:
+        return "enabled = false"
+    if common.locations is not None and location not in common.locations:
+        return f"runs at {', '.join(common.locations) or 'no location'}; this is {location}"
+    return ""
+
+
+class _Reading:
+    """Reads one check after the other under the same defaults."""
+
+    def __init__(self, faults: Faults, defaults: Defaults) -> None:
+        self._faults = faults
+        self._defaults = defaults
+
+    def options(self, name: str, table: Mapping[str, Any]) -> tuple[CheckTable | None, Probe | None]:
+        """The common keys and the probe of a check; None for what cannot be read."""
+        place = ("check", name)
+        kind = load_type(self._faults, PROBES, table, place)
+        ours, own = split(table, CheckTable)
+        common = self._faults.validate(CheckTable, {"type": "", **ours}, place)
+        probe = self._faults.validate(kind, own, place, also=(*CheckTable.model_fields, "quorum")) if kind else None
+        return common, probe
+
+    def check(self, name: str, common: CheckTable, probe: Probe) -> Check:
+        """The check with its effective settings."""
+        place = ("check", name)
+        every, timeout = self._interval(common, probe), self._timeout(common, probe)
+        if timeout >= every:
+            self._faults.add(
+                (*place, "timeout" if common.timeout is not None else "every"),
+                f"a run may take {duration_text(timeout)} ({self._origin('timeout', common)}) and the next begins "
+                f"after {duration_text(every)} ({self._origin('every', common)})",
+                "timeout must be shorter than every",
+            )
+        retry = common.retry or self._defaults.retry
+        return Check(
+            name=name,
+            probe=common.type,
+            target=probe.target,
+            every=every,
+            timeout=timeout,
+            rules=tuple(self._rules(place, common, probe)),
+            retry=Retry(retry.times, retry.every),
+            policy=common.policy or self._defaults.policy or DEFAULT_POLICY,
+            depends_on=common.depends_on,
+            tags=tuple(dict.fromkeys((*self._defaults.tags, *common.tags))),
+            owner=common.owner,
+            group=common.group,
+            runbook=common.runbook,
+        )
+
+    def _interval(self, common: CheckTable, probe: Probe) -> float:
+        """The check's own; else the default, but never more often than the type does by itself."""
+        if common.every is not None:
+            return common.every
+        return probe.every if self._defaults.every is None else max(self._defaults.every, probe.every)
+
+    def _timeout(self, common: CheckTable, probe: Probe) -> float:
+        if common.timeout is not None:
+            return common.timeout
+        return probe.timeout if self._defaults.timeout is None else self._defaults.timeout
+
+    def _origin(self, key: str, common: CheckTable) -> str:
+        if getattr(common, key) is not None:
+            return key
+        return f"[defaults] {key}" if getattr(self._defaults, key) is not None else f"the type's own {key}"
+
+    def _rules(self, place: Place, common: CheckTable, probe: Probe) -> Iterator[Rule]:
+        specs = probe.specs()
+        for severity in SEVERITIES:
+            given: tuple[str, ...] | None = getattr(common, severity.word)
+            texts = [text for level, text in probe.default_rules if level is severity] if given is None else given
+            for index, text in enumerate(texts):
+                try:
+                    yield parse_rule(text, severity, specs)
+                except RuleError as error:
+                    where = "" if given is not None else "the type's own rule "
+                    reason = f"{where}{json.dumps(text, ensure_ascii=False)}, column {error.column + 1}: {error.reason}"
+                    self._faults.add((*place, severity.word, index), reason, error.suggestion)
+
+
+# --- what checks refer to ---------------------------------------------------------------------------------------------
+
+
+def _check_parents(faults: Faults, name: str, common: CheckTable, names: Collection[str]) -> None:
+    for index, parent in enumerate(common.depends_on):
+        place = ("check", name, "depends_on", index)
+        if parent == name:
+            faults.add(place, "a check cannot depend on itself")
+        elif parent not in names:
+            faults.add_reference(place, f'there is no check "{parent}"', did_you_mean(parent, set(names) - {name}))
+
+
+def _check_policies(
+    faults: Faults, checks: Mapping[str, CheckTable], policies: Mapping[str, Policy], defaults: Defaults
+) -> None:
+    """A policy must exist; without any, the built-in default tells nobody, and the dashboard shows all."""
+    known = set(policies) or {DEFAULT_POLICY}
+    for name, check in checks.items():
+        if check.policy is not None and check.policy not in known:
+            hint = did_you_mean(check.policy, known)
+            faults.add_reference(("check", name, "policy"), f'there is no policy "{check.policy}"', hint)
+    by_default = [name for name, check in checks.items() if check.policy is None]
+    if defaults.policy is not None and defaults.policy not in known:
+        hint = did_you_mean(defaults.policy, known)
+        faults.add_reference(("defaults", "policy"), f'there is no policy "{defaults.policy}"', hint)
+    elif defaults.policy is None and by_default and DEFAULT_POLICY not in known:
+        many = f"{len(by_default)} checks name" if len(by_default) > 1 else f'the check "{by_default[0]}" names'
+        faults.add_reference(
+            ("policy",),
+            f'there is no policy "{DEFAULT_POLICY}", and {many} no other',
+            f"add [policy.{DEFAULT_POLICY}.critical], or set policy in [defaults]",
+        )
+
+
+def _circles(parents: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """Circles of dependencies, each beginning with its first check in the file; no dependency is in two."""
+    graph = {name: {one for one in own if one in parents and one != name} for name, own in parents.items()}
+    order = {name: number for number, name in enumerate(parents)}
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            parent, child, *_ = error.args[1]
+            graph[child].discard(parent)
+            circle = error.args[1][:0:-1]  # the error has parents first, and one check twice
+            first = circle.index(min(circle, key=lambda name: order[name]))
+            yield (*circle[first:], *circle[:first])
+        else:
+            return
+
+
+# --- fingerprints -----------------------------------------------------------------------------------------------------
+
+
+def fingerprint(check: Check, probe: Probe) -> str:
+    """A hash over all settings of a check, secrets and defaults included; equal in every process."""
+    options = probe.model_dump(by_alias=True) if isinstance(probe, BaseModel) else {}
+    settings = {
+        "probe": check.probe,
+        "options": options,
+        "every": check.every,
+        "timeout": check.timeout,
+        "retry": [check.retry.times, check.retry.every],
+        "rules": [[rule.severity, rule.text] for rule in check.rules],
+        "policy": check.policy,
+        "depends_on": check.depends_on,
+        "tags": check.tags,
+        "about": [check.owner, check.group, check.runbook],
+    }
+    text = json.dumps(settings, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    if isinstance(value, Enum):
+        return value.value
+    return str(value)

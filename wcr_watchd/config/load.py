@@ -1,0 +1,221 @@
+"""From the configuration file to everything the daemon is built from, or to every reason why it cannot be used.
+
+The effective interval of a check is its own ``every``; else the longer of ``[defaults] every`` and the probe type's own
+(so that hourly certificate checks stay hourly); else the type's own. The timeout is the check's, else that of
+``[defaults]``, else the type's own. ``info``, ``warning`` and ``critical`` replace the type's rules of that severity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, SecretStr
+
+from wcr_watchd.config.checks import Checks, fingerprint, read_checks
+from wcr_watchd.config.faults import MASK, Faults, did_you_mean
+from wcr_watchd.config.models import SHORTEST_TOKEN, Defaults, Retention, Store, Watchd, Web, is_loopback
+from wcr_watchd.config.people import People, read_people
+from wcr_watchd.config.secrets import Secrets, passwords_in
+from wcr_watchd.config.sources import Source, Sources
+from wcr_watchd.core.errors import ConfigError, Problem
+from wcr_watchd.core.protocols import Channel, Probe
+from wcr_watchd.core.setup import Policy, Setup
+
+M = TypeVar("M", bound=BaseModel)
+
+SECTIONS = ("watchd", "store", "web", "defaults", "channel", "contact", "on_call", "policy", "check")
+LATER_SECTIONS = {
+    "maintenance": "maintenance windows",
+    "task": "tasks",
+    "report": "reports",
+    "change": "changes",
+    "places": "several locations",
+    "place": "several locations",
+    "status_page": "the public status page",
+    "component": "the public status page",
+}
+"""Sections of the interface that later versions bring."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """``[store]``: the URL, and how long history is kept, in seconds."""
+
+    url: str
+    retention: Retention
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """``[web]``: listen addresses as host and port, URL and token (empty: none), and whether all may read metrics."""
+
+    listen: tuple[tuple[str, int], ...]
+    public_url: str
+    token: str
+    metrics_for_all: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A valid configuration.
+
+    ``channel_caps`` are messages and seconds of each channel's ``limit``. ``resting`` says by name which configured
+    checks do not run here, and why; they are not in ``setup``. ``secrets`` must never be shown. ``files`` were read.
+    """
+
+    setup: Setup
+    probes: Mapping[str, Probe]
+    channels: Mapping[str, Channel]
+    channel_caps: Mapping[str, tuple[int, float]]
+    store: StoreSettings
+    web: WebSettings
+    secrets: frozenset[str]
+    files: tuple[str, ...]
+    resting: Mapping[str, str]
+    defaults: Defaults
+    every_check: Checks
+    sources: Sources
+
+
+def load(path: Path) -> Loaded:
+    """Read a configuration file and those it includes. Raises :class:`ConfigError` with all that is wrong."""
+    sources = Sources()
+    sources.read(path)
+    return _loaded(sources)
+
+
+def loads(text: str, name: str) -> Loaded:
+    """Read a configuration from a text that is called ``name`` in problems. Raises :class:`ConfigError`."""
+    sources = Sources()
+    sources.take(Source(name, text, None))
+    return _loaded(sources)
+
+
+def _loaded(sources: Sources) -> Loaded:
+    faults = Faults(sources.table, incomplete=sources.incomplete)
+    secrets = Secrets(faults, sources.folder)
+    data = secrets.resolve(sources.table)
+    _check_sections(faults, data)
+    watchd = _single(faults, data, "watchd", Watchd)
+    store = _single(faults, data, "store", Store)
+    web = _single(faults, data, "web", Web)
+    defaults = _single(faults, data, "defaults", Defaults)
+    _check_access(faults, web)
+    people = read_people(faults, data, watchd.timezone)
+    checks = read_checks(faults, data, defaults, watchd.location, people.policies)
+    if faults.found or sources.problems:
+        raise ConfigError(_problems(sources, faults, secrets.values))
+    options = (*people.channels.values(), *checks.probes.values(), web)
+    hidden = secrets.values.union(*map(_literal_secrets, options))
+    return Loaded(
+        setup=_setup(watchd, web, people, checks),
+        probes=MappingProxyType({name: one for name, one in checks.probes.items() if name not in checks.resting}),
+        channels=MappingProxyType(people.channels),
+        channel_caps=MappingProxyType(people.caps),
+        store=StoreSettings(store.url, store.retention),
+        web=WebSettings(
+            web.listen,
+            web.public_url or "",
+            web.token.get_secret_value() if web.token else "",
+            web.metrics == "all",
+        ),
+        secrets=frozenset(hidden),
+        files=tuple(source.name for source in sources.files),
+        resting=MappingProxyType(checks.resting),
+        defaults=defaults,
+        every_check=checks,
+        sources=sources,
+    )
+
+
+def _check_sections(faults: Faults, data: Mapping[str, Any]) -> None:
+    for section in data:
+        if section in LATER_SECTIONS:
+            faults.add((section,), f"{LATER_SECTIONS[section]}: not in this version", "remove the section")
+        elif section not in SECTIONS:
+            faults.add((section,), f'unknown section "{section}"', did_you_mean(section, (*SECTIONS, "include")))
+
+
+def _single(faults: Faults, data: Mapping[str, Any], section: str, model: type[M]) -> M:
+    """A section that exists once; its defaults when it cannot be read, so that the rest can be looked at."""
+    found = faults.validate(model, data.get(section, {}), (section,))
+    return found if found is not None else model()
+
+
+def _check_access(faults: Faults, web: Web) -> None:
+    token = web.token.get_secret_value() if web.token else ""
+    if web.token is not None and len(token) < SHORTEST_TOKEN:
+        reason = f"has {len(token)} characters; at least {SHORTEST_TOKEN} are needed"
+        faults.add(("web", "token"), reason, "make one with: openssl rand -hex 32")
+    for index, (host, port) in enumerate(web.listen):
+        if web.token is None and not is_loopback(host):
+            faults.add(
+                ("web", "listen", index),
+                f"{host}:{port} can be reached from other machines, and there is no token",
+                'set token in [web], or listen on "127.0.0.1:9848"',
+            )
+
+
+def _setup(watchd: Watchd, web: Web, people: People, checks: Checks) -> Setup:
+    running = {name: check for name, check in checks.checks.items() if name not in checks.resting}
+    complete = {}
+    for name, check in running.items():
+        parents = tuple(parent for parent in check.depends_on if parent in running)
+        known = replace(check, depends_on=parents)
+        complete[name] = replace(known, fingerprint=fingerprint(known, checks.probes[name]))
+    return Setup(
+        name=watchd.name,
+        location=watchd.location,
+        timezone=watchd.timezone,
+        public_url=web.public_url or "",
+        checks=MappingProxyType(complete),
+        policies=MappingProxyType(people.policies or {"default": Policy("default")}),
+        contacts=MappingProxyType(people.contacts),
+        on_call=MappingProxyType(people.schedules),
+        channels=MappingProxyType({name: people.kinds[name] or "" for name in people.channels}),
+        units=MappingProxyType(
+            {name: {spec.name: spec.unit.value for spec in checks.probes[name].specs()} for name in complete}
+        ),
+    )
+
+
+def _problems(sources: Sources, faults: Faults, hidden: set[str]) -> tuple[Problem, ...]:
+    """All problems in file order; a secret that found its way into a sentence is masked."""
+    found = (
+        sources.problem(fault.place, _masked(fault.reason, hidden), _masked(fault.suggestion, hidden))
+        for fault in faults.found
+    )
+    return sources.in_order([*sources.problems, *found])
+
+
+SHORTEST_MASKED = 4
+"""Characters a secret has at least to be masked in a sentence; "1" would make it unreadable."""
+
+
+def _masked(text: str, hidden: Iterable[str]) -> str:
+    for value in sorted(hidden, key=len, reverse=True):
+        text = text.replace(value, MASK) if len(value) >= SHORTEST_MASKED else text
+    return text
+
+
+SHORTEST_LITERAL = 8
+
+
+def _literal_secrets(options: object) -> Iterator[str]:
+    """Secrets that stand in the file after all: they are hidden, too, unless they look like a word or an address.
+
+    Headers and fields of forms are secret as a precaution only: hiding ``www.example.org`` everywhere helps nobody.
+    """
+    for name in type(options).model_fields if isinstance(options, BaseModel) else ():
+        value = getattr(options, name)
+        if isinstance(value, BaseModel):
+            yield from _literal_secrets(value)
+        elif isinstance(value, SecretStr):
+            text = value.get_secret_value()
+            yield from passwords_in(text)
+            if len(text) >= SHORTEST_LITERAL and ("://" not in text or text.startswith(("http://", "https://"))):
+                yield text

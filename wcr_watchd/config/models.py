@@ -1,0 +1,353 @@
+"""The sections of the configuration, but for a probe's or a channel's own options: what may stand there."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+from datetime import time
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from wcr_watchd.config.faults import RefusedError, did_you_mean
+from wcr_watchd.core.errors import UnitError
+from wcr_watchd.core.units import parse_duration
+from wcr_watchd.kit.network import split_address
+from wcr_watchd.kit.options import Duration, Options, Secret
+from wcr_watchd.kit.outbound import Url
+
+SHORTEST_INTERVAL = 0.1
+SHORTEST_TOKEN = 16
+DAY = 86_400.0
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_FULL_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+# --- option types -----------------------------------------------------------------------------------------------------
+
+
+def _positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("must be longer than nothing")
+    return seconds
+
+
+def _interval(seconds: float) -> float:
+    if seconds < SHORTEST_INTERVAL:
+        raise ValueError(f"must be at least {SHORTEST_INTERVAL * 1000:.0f}ms")
+    return seconds
+
+
+def _day(seconds: float) -> float:
+    if seconds < DAY:
+        raise ValueError("must be at least 1d")
+    return seconds
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        close = did_you_mean(name, available_timezones())
+        hint = close if close.startswith("did") else 'write an IANA name such as "Europe/Berlin" or "UTC"'
+        raise RefusedError("is no time zone", hint) from error
+    return name
+
+
+def _limit(text: object) -> object:
+    """``10/1h``: so many in so long."""
+    match = re.fullmatch(r"\s*(\d+)\s*/\s*(\S.*)", text) if isinstance(text, str) else None
+    if match is None:
+        raise RefusedError("is no limit", 'write how many in how long: "10/1h"')
+    try:
+        count, seconds = int(match[1]), parse_duration(match[2].strip())
+    except UnitError as error:
+        raise ValueError(str(error)) from error
+    if not count or seconds <= 0:
+        raise RefusedError("must allow at least one message in some time", "leave the channel out of `tell` instead")
+    return count, seconds
+
+
+def _handover(text: object) -> object:
+    """``Mon 09:00``: weekday (0 = Monday) and local time."""
+    match = re.fullmatch(r"\s*([A-Za-z]+)\s+(\d{1,2}):(\d{2})\s*", text) if isinstance(text, str) else None
+    day = match[1].lower() if match else ""
+    if match is None or day not in _WEEKDAYS + _FULL_WEEKDAYS or int(match[2]) > 23 or int(match[3]) > 59:
+        raise RefusedError("is no weekday and time", 'write "Mon 09:00"')
+    return _WEEKDAYS.index(day[:3]), time(int(match[2]), int(match[3]))
+
+
+def _listen(address: object) -> object:
+    if not isinstance(address, str):
+        return address
+    host, _, port = address.rpartition(":")
+    if port == "0":  # any free port; useful for tests
+        return split_address(f"{host}:1")[0], 0
+    return split_address(address)
+
+
+def _phone(number: str) -> str:
+    compact = re.sub(r"[\s().-]", "", number)
+    if not re.fullmatch(r"\+[1-9]\d{6,14}", compact):
+        raise RefusedError("is no phone number", 'write it with the country\'s code: "+15550100" (E.164)')
+    return compact
+
+
+def _mail_address(address: str) -> str:
+    if not re.fullmatch(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+", address):
+        raise RefusedError("is no mail address", 'write "name@example.org"')
+    return address
+
+
+def _sqlite_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme in ("postgres", "postgresql"):
+        raise RefusedError(
+            "a store in PostgreSQL is not in this version", 'write "sqlite:///absolute/path.db", or leave it out'
+        )
+    if parts.scheme != "sqlite" or parts.netloc or parts.path in ("", "/"):
+        raise RefusedError("is no place to store", 'write "sqlite:///absolute/path.db": three slashes')
+    return url
+
+
+Interval = Annotated[Duration, AfterValidator(_interval)]
+Span = Annotated[Duration, AfterValidator(_positive)]
+Days = Annotated[Duration, AfterValidator(_day)]
+Texts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+"""One text or a list of texts."""
+Timezone = Annotated[str, AfterValidator(_timezone)]
+Limit = Annotated[
+    tuple[int, float],
+    BeforeValidator(_limit),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+/.+$", "examples": ["10/1h"]}),
+]
+Handover = Annotated[
+    tuple[int, time], BeforeValidator(_handover), WithJsonSchema({"type": "string", "examples": ["Mon 09:00"]})
+]
+ListenAddress = Annotated[
+    tuple[str, int], BeforeValidator(_listen), WithJsonSchema({"type": "string", "examples": ["127.0.0.1:9848"]})
+]
+
+# --- single sections --------------------------------------------------------------------------------------------------
+
+
+class Watchd(Options):
+    """The daemon itself."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)] = Field(default_factory=socket.gethostname)
+    """Stands in every message; default: the host name."""
+    timezone: Timezone = Field(default_factory=lambda: local_timezone())
+    """Time zone of messages, windows and schedules, such as "America/New_York"; default: the system's."""
+    location: Annotated[str, Field(min_length=1, max_length=64)] = "local"
+    """Where this daemon stands."""
+
+
+class Retention(Options):
+    """How long history is kept."""
+
+    raw: Days = 7 * DAY
+    """Every single observation."""
+    five_minutes: Days = 60 * DAY
+    """Observations rolled up over five minutes."""
+    rollup: Days = 400 * DAY
+    """Observations rolled up over an hour."""
+    incidents: Days = 400 * DAY
+    """Resolved incidents and what was told of them."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> Retention:
+        if not self.raw <= self.five_minutes <= self.rollup:
+            raise ValueError("must grow: raw at most five_minutes, five_minutes at most rollup")
+        return self
+
+
+class Store(Options):
+    """Where state, incidents and history are stored."""
+
+    url: Annotated[str, AfterValidator(_sqlite_url)] = Field(default_factory=lambda: default_store_url())
+    """sqlite:///absolute/path.db; default: watchd.db in the state folder."""
+    retention: Retention = Retention()
+    """How long history is kept."""
+
+
+class Web(Options):
+    """Dashboard, API and metrics."""
+
+    listen: tuple[ListenAddress, ...] = (("127.0.0.1", 9848),)
+    """Addresses to serve on, "host:port"."""
+    public_url: Url | None = None
+    """Where people reach the dashboard; links in messages begin with it."""
+    token: Secret | None = None
+    """What everybody not on this machine must show."""
+    metrics: Literal["loopback", "all"] = "loopback"
+    """Who may read /metrics without the token: programs on this machine, or all."""
+
+
+class RetryTable(Options):
+    """Quick confirmation of a failure."""
+
+    times: Annotated[int, Field(ge=0, le=20)] = 2
+    """How many more runs before anybody is told; 0: none."""
+    every: Span = 10.0
+    """How long after each other."""
+
+
+class Defaults(Options):
+    """What holds for checks that do not say otherwise."""
+
+    every: Interval | None = None
+    """How often a check runs; types that run less often by nature (certificates: hourly) keep their own interval."""
+    timeout: Span | None = None
+    """Longest time one run may take."""
+    retry: RetryTable = RetryTable()
+    """Quick confirmation of a failure."""
+    policy: str | None = None
+    """The escalation policy."""
+    tags: Texts = ()
+    """Tags that every check has."""
+
+
+# --- checks, channels, people -----------------------------------------------------------------------------------------
+
+
+class CheckTable(Options):
+    """What checks of all types have in common."""
+
+    type: str
+    """What is watched: the probe type."""
+    every: Interval | None = None
+    """How often it runs."""
+    timeout: Span | None = None
+    """Longest time one run may take; shorter than ``every``."""
+    retry: RetryTable | None = None
+    """Quick confirmation of a failure before anybody is told."""
+    info: Texts | None = None
+    """Rules that make it an info; they replace the type's own, [] means none."""
+    warning: Texts | None = None
+    """Rules that make it a warning; they replace the type's own, [] means none."""
+    critical: Texts | None = None
+    """Rules that make it critical; they replace the type's own, [] means none."""
+    depends_on: Texts = ()
+    """Checks whose failure explains a failure of this one."""
+    tags: Texts = ()
+    """Words to find it by."""
+    owner: str = ""
+    """Who cares for it; stands in messages."""
+    group: str = ""
+    """Heading under which it is shown."""
+    runbook: str = ""
+    """URL that says what to do when it fails."""
+    policy: str | None = None
+    """The escalation policy."""
+    locations: Texts | None = None
+    """Locations that run it; without it, all do."""
+    enabled: bool = True
+    """Whether it runs at all."""
+
+
+class ChannelTable(Options):
+    """What channels of all types have in common."""
+
+    type: str
+    """How it tells: the channel type."""
+    limit: Limit | None = None
+    """Most messages in so long ("10/1h"); the rest arrives as one summary."""
+
+
+class ContactTable(Options):
+    """A person."""
+
+    phone: Annotated[str, AfterValidator(_phone)] | None = None
+    """Phone number with the country's code: "+15550100"."""
+    email: Annotated[str, AfterValidator(_mail_address)] | None = None
+    """Mail address."""
+
+
+class OnCallTable(Options):
+    """People who take weekly turns."""
+
+    timezone: Timezone | None = None
+    """Time zone of the handover; default: that of [watchd]."""
+    rotation: Annotated[Texts, Field(min_length=1)]
+    """Contacts, in the order of their turns."""
+    handover: Handover = (0, time(9, 0))
+    """When turns change: weekday and local time."""
+
+
+class StepTable(Options):
+    """What happens when nobody has acknowledged for a while."""
+
+    after: Span
+    """How long after the incident began."""
+    tell: Texts = ()
+    """Whom to tell then."""
+    raise_: Literal["warning", "critical"] | None = Field(default=None, alias="raise")
+    """The severity it then rises to."""
+
+    @model_validator(mode="after")
+    def _does_something(self) -> StepTable:
+        if not self.tell and self.raise_ is None:
+            raise RefusedError("does nothing", "give `tell` or `raise`")
+        return self
+
+
+class PlanTable(Options):
+    """What to do about incidents of one severity."""
+
+    tell: Texts = ()
+    """Whom to tell at once: "channel:contact", "channel:schedule", or "channel"."""
+    escalate: tuple[StepTable, ...] = ()
+    """What happens without an acknowledgement."""
+    repeat: Span | None = None
+    """How often to remind until somebody acknowledges."""
+    digest: Span | None = None
+    """Collect for so long and tell in one message."""
+    fallback: Texts | None = None
+    """Whom to tell when a channel of `tell` cannot deliver; default: the same people by the policy's other channels."""
+
+
+# --- defaults of this machine -----------------------------------------------------------------------------------------
+
+
+def local_timezone() -> str:
+    """The IANA name of this machine's time zone: ``TZ``, else where /etc/localtime leads, else ``UTC``."""
+    target = os.path.realpath("/etc/localtime")
+    for name in (os.environ.get("TZ", "").lstrip(":"), target.partition("zoneinfo/")[2]):
+        try:
+            if name and ZoneInfo(name):
+                return name
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            continue
+    return "UTC"
+
+
+def default_store_url() -> str:
+    """The URL of ``watchd.db`` in the state folder: systemd's, else the user's (XDG Base Directory Specification)."""
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    folder = Path(given) if given else _user_state() / "wcr-watchd"
+    return f"sqlite://{quote(str(folder / 'watchd.db'))}"
+
+
+def _user_state() -> Path:
+    given = os.environ.get("XDG_STATE_HOME", "")
+    return Path(given) if given.startswith("/") else Path("~/.local/state").expanduser()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine reach this listen address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
