@@ -125,11 +125,14 @@ class HttpClient:
 
     def __init__(self) -> None:
         self.contexts = TlsContexts()
+        self._resolver = _Resolver()
         self._connector: aiohttp.TCPConnector | None = None
         self._trace = _trace()
 
     async def close(self) -> None:
         """Close what is open."""
+        await self.contexts.close()
+        await self._resolver.close()
         if self._connector is not None:
             await self._connector.close()
 
@@ -194,7 +197,7 @@ class HttpClient:
     def _opened(self) -> aiohttp.TCPConnector:
         if self._connector is None:
             self._connector = aiohttp.TCPConnector(
-                limit=0, force_close=True, use_dns_cache=False, resolver=_Resolver(), family=socket.AF_UNSPEC
+                limit=0, force_close=True, use_dns_cache=False, resolver=self._resolver, family=socket.AF_UNSPEC
             )
         return self._connector
 
@@ -249,7 +252,8 @@ class _Resolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Let its threads end."""
+        await self._names.close()
 
 
 # --- phases --------------------------------------------------------------------------------------------------------

@@ -33,6 +33,10 @@ class NameResolver:
     def __init__(self) -> None:
         self._threads = Threads()
 
+    async def close(self) -> None:
+        """Let its threads end."""
+        await self._threads.close()
+
     async def addresses(self, host: str, port: int, ip: str = "any") -> list[AddressInfo]:
         """Addresses of ``host``, in the system's order of preference, for TCP.
 

@@ -130,6 +130,10 @@ class TlsContexts:
         self._made: dict[TlsSettings, tuple[object, float, ObservedContext]] = {}
         self._threads = Threads()
 
+    async def close(self) -> None:
+        """Let its threads end."""
+        await self._threads.close()
+
     async def get(self, settings: TlsSettings) -> ssl.SSLContext:
         """The context for these settings. Raises :class:`UnusableFileError`."""
         stamp = await self._threads.call(_stamp, settings) if _files(settings) else ()
