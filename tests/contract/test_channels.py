@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.samples import OPENED, make_message, make_notification
+from tests.samples import MESSAGES, make_message, make_notification
 from wcr_watchd.core.errors import ChannelError
-from wcr_watchd.core.message import digest, trial
-from wcr_watchd.core.model import EventKind, IncidentState, Message, Recipient, Severity
+from wcr_watchd.core.model import Message, Recipient
 from wcr_watchd.core.protocols import Limits, Receipt
 from wcr_watchd.kit import plugins
 from wcr_watchd.kit.options import Options
@@ -27,17 +26,6 @@ COMMON_KEYS = ("type", "limit")
 """Keys of every channel's table, which the configuration reads itself."""
 SECRET = "a-value-that-must-never-be-seen"
 ADDRESSES = {"phone": "+15550101", "email": "lead@example.org", "": ""}
-MESSAGES = [
-    make_message(),
-    make_message(event=EventKind.RESOLVED, at=OPENED + 900, state=IncidentState.RESOLVED),
-    make_message(event=EventKind.ACKNOWLEDGED, by="ann"),
-    make_message(event=EventKind.LOWERED, severity=Severity.WARNING, previous_severity=Severity.CRITICAL),
-    make_message(summary="", url="", runbook="", owner="", tags=(), contacts=(), measurements=(), subject="x"),
-    make_message(summary="<b>&\r\nBcc: all@example.org\r\n\r\n</b>" + "long " * 2000, check="ünï", tags=("t",) * 500),
-    make_message(measurements=(("ratio", float("inf"), "ratio"), ("odd", 1.0, "parsecs"))),
-    digest([make_message(incident=number, summary="s" * 300) for number in range(1, 150)], OPENED),
-    trial(watchd="wcr-prod", location="", timezone="UTC", at=OPENED),
-]
 
 
 @pytest.fixture(params=plugins.names(PACKAGE))

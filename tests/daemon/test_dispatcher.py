@@ -16,11 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.samples import OPENED, make_message, make_notification
+from tests.samples import OPENED, MemoryStore, make_message, make_notification
 from wcr_watchd.core.errors import ChannelError, StoreError
 from wcr_watchd.core.message import sms_text, trial
 from wcr_watchd.core.model import (
-    Delivery,
     DeliveryState,
     EventKind,
     Incident,
@@ -30,7 +29,7 @@ from wcr_watchd.core.model import (
     Recipient,
     Severity,
 )
-from wcr_watchd.core.protocols import Batch, Limits, Receipt, Restored
+from wcr_watchd.core.protocols import Batch, Limits, Receipt
 from wcr_watchd.core.view import Counters
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.runtime.dispatcher import GIVE_UP_AFTER, Dispatcher
@@ -68,6 +67,7 @@ class Wire:
     limits: Limits = Limits()
     accepted: list[tuple[float, Notification]] = field(default_factory=list)
     attempts: list[tuple[float, str]] = field(default_factory=list)
+    before_send: Callable[[Notification], object] = lambda _: None
     type: str = "wire"
     address_kind: str = ""
     example: str = ""
@@ -76,6 +76,7 @@ class Wire:
         return {"text": sms_text(message)}
 
     async def send(self, notification: Notification, parts: Mapping[str, str], shared: object) -> Receipt:
+        self.before_send(notification)
         self.attempts.append((now(), notification.id))
         act = self.behaviour.pop(0) if self.behaviour else self.default
         if act == HANG:
@@ -89,35 +90,6 @@ class Wire:
     @property
     def ids(self) -> list[str]:
         return [notification.id for _, notification in self.accepted]
-
-
-class MemoryStore:
-    """The outbox rows of a store; ``broken`` makes it refuse."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, Delivery] = {}
-        self.broken = False
-        self.commits = 0
-
-    async def commit(self, batch: Batch) -> None:
-        await asyncio.sleep(0.01)
-        if self.broken:
-            raise StoreError("disk full")
-        self.commits += 1
-        for notification in batch.notifications:
-            self.rows.setdefault(notification.id, Delivery(notification))
-        for delivery in batch.deliveries:
-            self.rows[delivery.notification.id] = delivery
-
-    async def deliveries(self, *, states: Sequence[DeliveryState], **_: object) -> Sequence[Delivery]:
-        return [row for row in self.rows.values() if row.state in states]
-
-    def states(self) -> dict[str, str]:
-        return {name: row.state.value for name, row in self.rows.items()}
-
-    def restored(self, *incidents: Incident) -> Restored:
-        pending = tuple(row for row in self.rows.values() if row.state is DeliveryState.PENDING)
-        return Restored((), incidents, 1, pending, None)
 
 
 def now() -> float:
@@ -232,12 +204,12 @@ async def test_a_refusal_for_good_tells_the_fallback_at_once() -> None:
 
 
 async def test_a_fallback_is_stored_before_it_is_sent() -> None:
-    mail = Wire(default=HANG)
-    async with running(sms=Wire(default=REFUSED), mail=mail) as world:
+    store, seen = MemoryStore(delay=1.0), []
+    mail = Wire(before_send=lambda notification: seen.append(store.rows.get(notification.id)))
+    async with running(store, sms=Wire(default=REFUSED), mail=mail) as world:
         await world.owe(owed(fallbacks=(MAIL,)))
-        await asyncio.sleep(1)
-        assert mail.attempts
-        assert world.store.rows["1-opened-smslead:fallback:mail"].state is DeliveryState.PENDING
+        await asyncio.sleep(5)
+        assert [row.state for row in seen if row] == [DeliveryState.PENDING]
         assert world.store.rows["1-opened-smslead"].fell_back
 
 

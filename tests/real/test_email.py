@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.contract.test_channels import MESSAGES
 from tests.real.servers.mail import PASSWORD, USER, MailRelay
-from tests.samples import OPENED, make_message, make_notification
+from tests.samples import MESSAGES, OPENED, make_message, make_notification
 from wcr_watchd.channels.email import Email
 from wcr_watchd.core.errors import ChannelError
 from wcr_watchd.core.model import EventKind, Message, Recipient

@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.test_channels import MESSAGES
 from tests.real.servers.providers import RESET, Fault, Slack
-from tests.samples import OPENED, make_message, make_notification
+from tests.samples import MESSAGES, OPENED, make_message, make_notification
 from wcr_watchd.channels.slack import Slack as SlackChannel
 from wcr_watchd.core.errors import ChannelError
 from wcr_watchd.core.message import redirected

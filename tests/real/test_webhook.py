@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.test_channels import MESSAGES
 from tests.real.servers.providers import RESET, WEBHOOK_SECRET, Fault, WebhookReceiver
-from tests.samples import OPENED, make_notification
+from tests.samples import MESSAGES, OPENED, make_notification
 from wcr_watchd.channels.webhook import Webhook, signature
 from wcr_watchd.core.errors import ChannelError
 from wcr_watchd.core.model import Message, Notification, Recipient

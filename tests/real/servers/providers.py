@@ -66,13 +66,17 @@ class Accepted:
 
 @dataclass
 class Provider:
-    """A provider's API on loopback. ``faults`` are used up one per request; ``fault`` holds until it is None again."""
+    """A provider's API on loopback. ``faults`` are used up one per request; ``fault`` holds until it is None again.
+
+    ``cut_answers`` drops the connection in the midst of an acceptance's body.
+    """
 
     accepted: list[Accepted] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     requests: int = 0
     faults: deque[Fault] = field(default_factory=deque)
     fault: Fault | None = None
+    cut_answers: bool = False
     port: int = 0
 
     def start(self) -> None:
@@ -119,7 +123,17 @@ class Provider:
             self.refused.append(refused.text)
             return web.Response(status=refused.status, text=refused.text, content_type=refused.content_type)
         self.accepted.append(Accepted(time.time(), fields, dict(request.headers), raw))
+        if self.cut_answers:
+            return await self._cut(request, answer)
         return await self._fail(request, fault) if fault else answer
+
+    async def _cut(self, request: web.Request, answer: web.Response) -> web.StreamResponse:
+        stream = web.StreamResponse(status=answer.status, headers={"Content-Length": "1000"})
+        await stream.prepare(request)
+        await stream.write(b"begun")
+        if request.transport is not None:
+            request.transport.abort()
+        return stream
 
     async def _fail(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         if fault.hang:
