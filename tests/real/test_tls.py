@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import ssl
+import subprocess
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -180,6 +184,44 @@ async def test_starttls_smtp(smtp: int, authority: Authority, observe: Observe) 
 async def test_starttls_imap(imap: int, authority: Authority, observe: Observe) -> None:
     seen = await observe("tls", address=f"127.0.0.1:{imap}", starttls="imap", ca_file=authority.ca_file)
     assert seen.outcome is Outcome.UP, seen.summary
+
+
+@pytest.fixture
+def postgres_with_tls(authority: Authority) -> Iterator[int]:
+    """A real PostgreSQL with ssl = on; its port."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    assert programs, "PostgreSQL is not installed: apt-get install postgresql"
+    as_owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    pair, port = authority.issue("127.0.0.1"), free_port()
+    # Not pytest's folder: PostgreSQL refuses to run as root, and its user may not enter that.
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        for source, copy in ((pair.certificate, "server.crt"), (pair.key, "server.key")):
+            (folder / copy).write_bytes(Path(source).read_bytes())
+            (folder / copy).chmod(0o600)
+        if as_owner:
+            for path in (folder, *folder.iterdir()):
+                shutil.chown(path, "postgres", "postgres")
+
+        def carry_out(*command: str) -> None:
+            done = subprocess.run([*as_owner, *command], cwd=folder, capture_output=True, text=True, check=False)
+            log = folder / "log"
+            assert done.returncode == 0, done.stdout + done.stderr + (log.read_text() if log.exists() else "")
+
+        carry_out(str(programs[-1] / "initdb"), "-D", f"{folder}/data", "--no-sync", "-A", "trust", "-E", "UTF8")
+        tls = f"-c ssl=on -c ssl_cert_file={folder}/server.crt -c ssl_key_file={folder}/server.key"
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off {tls}"
+        control = (str(programs[-1] / "pg_ctl"), "-D", f"{folder}/data", "-w", "-t", "60", "-l", f"{folder}/log")
+        carry_out(*control, "-o", options, "start")
+        yield port
+        carry_out(*control, "-m", "immediate", "stop")
+
+
+async def test_starttls_postgres(postgres_with_tls: int, authority: Authority, observe: Observe) -> None:
+    address = f"127.0.0.1:{postgres_with_tls}"
+    seen = await observe("tls", address=address, starttls="postgres", ca_file=authority.ca_file)
+    assert seen.outcome is Outcome.UP, seen.summary
+    assert "expires_in" in names(seen)
 
 
 async def test_starttls_postgres_asks_as_the_manual_says(odd: StartOdd, observe: Observe) -> None:
