@@ -122,6 +122,12 @@ def test_the_headline_is_one_line_whatever_a_server_said() -> None:
     assert headline(message) == "[CRITICAL] wcr-prod: api: 500 Bcc: everybody @example.org #42"
 
 
+def test_a_headline_that_is_cut_keeps_its_number() -> None:
+    line = headline(make_message(summary="x" * 900), 100)
+    assert len(line) == 100
+    assert line.endswith("xxx... #42")
+
+
 def test_the_long_text_says_everything_there_is() -> None:
     text = long_text(make_message(previous_severity=Severity.WARNING))
     for said in (
@@ -172,7 +178,8 @@ def test_digests_are_taken_apart_when_they_are_put_together() -> None:
 def test_a_digest_stays_bounded_and_still_counts_all() -> None:
     many = digest([make_message(incident=number) for number in range(1, 1001)], OPENED)
     assert len(many.items) == 100
-    assert many.summary.startswith("1000 messages: 1000 critical")
+    assert many.summary.startswith("1000 messages: 1000 critical: api #1, ")
+    assert many.summary.endswith("api #12 and 988 more")
     assert fits_sms(sms_text(many))
 
 

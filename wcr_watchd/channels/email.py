@@ -147,7 +147,7 @@ password = "${credential:smtp_password}"
 
     def render(self, message: Message) -> Mapping[str, str]:
         """Subject, plain text and HTML."""
-        subject = headline(message)[:SUBJECT_LENGTH]
+        subject = headline(message, SUBJECT_LENGTH)
         over = message.event in (EventKind.RESOLVED, EventKind.ACKNOWLEDGED)
         html = _HTML.render(
             subject=subject,

@@ -22,6 +22,8 @@ UCS2_LENGTH = 70
 """UTF-16 code units of one SMS in UCS-2."""
 DIGEST_ITEMS = 100
 """Messages a digest carries in full; the counts in its summary are of all."""
+NAMED = 12
+"""Incidents that a digest's summary names."""
 
 _GSM7_BASIC = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -101,9 +103,13 @@ def rfc3339(at: float, timezone: str) -> str:
     return datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(timezone)).isoformat(timespec="milliseconds")
 
 
-def headline(message: Message) -> str:
-    """The news in one line: ``[CRITICAL] wcr-prod: api: HTTP 500, expected 2xx #42``."""
-    return one_line(f"[{tag(message)}] {message.watchd}: {_story(message)}{_number(message)}")
+def headline(message: Message, length: int = 500) -> str:
+    """The news in one line: ``[CRITICAL] wcr-prod: api: HTTP 500, expected 2xx #42``.
+
+    In at most ``length`` characters; the end of the summary gives way, the number does not.
+    """
+    number = _number(message)
+    return shorten(one_line(f"[{tag(message)}] {message.watchd}: {_story(message)}"), length - len(number)) + number
 
 
 def _story(message: Message) -> str:
@@ -327,8 +333,9 @@ def _counts(items: Sequence[Message]) -> str:
     )
     order = ("critical", "warning", "info", "ok", "acknowledged", "resolved")
     counts = ", ".join(f"{kinds[kind]} {kind}" for kind in order if kinds[kind])
-    about = dict.fromkeys(f"{what(item)}{_number(item)}" for item in items)
-    return f"{len(items)} messages: {counts}: {', '.join(about)}"
+    about = list(dict.fromkeys(f"{what(item)}{_number(item)}" for item in items))
+    more = f" and {len(about) - NAMED} more" if len(about) > NAMED else ""
+    return f"{len(items)} messages: {counts}: {', '.join(about[:NAMED])}{more}"
 
 
 def redirected(message: Message, channel: str, why: str = "could not deliver") -> Message:
