@@ -13,5 +13,6 @@ pytest_plugins = [
     "tests.real.servers.mail",
     "tests.real.servers.nginx",
     "tests.real.servers.odd",
+    "tests.real.servers.prometheus",
     "tests.real.servers.providers",
 ]
