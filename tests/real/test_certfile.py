@@ -80,6 +80,19 @@ async def test_a_weak_file(authority: Authority, observe: Observe, tmp_path: Pat
     assert measured(seen, "weaknesses") == 1  # nobody relies on the signature of what signs itself
 
 
+async def test_the_end_of_a_root_in_the_file_concerns_nobody(
+    authority: Authority, observe: Observe, tmp_path: Path
+) -> None:
+    """Visitors have the root themselves, so one sent along may even have expired."""
+    leaf, root = authority.issue("www.example.org", ends=80), authority.self_signed("An old root", ends=-5)
+    both = tmp_path / "both.pem"
+    both.write_bytes(Path(leaf.certificate).read_bytes() + Path(root.certificate).read_bytes())
+    seen = await observe("certfile", path=str(both))
+    assert seen.outcome is Outcome.UP, seen.summary
+    assert measured(seen, "expires_in") == pytest.approx(80 * DAY, abs=120)
+    assert measured(seen, "certificate_expires_in", certificate="root") < 0
+
+
 async def test_unreadable_is_unknown(observe: Observe, tmp_path: Path) -> None:
     missing = await observe("certfile", path="/no/such/chain.pem")
     assert (missing.outcome, missing.reason) == (Outcome.UNKNOWN, "missing")

@@ -51,11 +51,11 @@ class Authority:
         pems = [blob.bytes() for blob in issued.cert_chain_pems]
         return self.pair(b"".join(pems if chain else pems[:1]), issued.private_key_pem.bytes())
 
-    def self_signed(self, name: str) -> Pair:
+    def self_signed(self, name: str, ends: float = 30) -> Pair:
         """A certificate that nobody vouches for."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        return self.build(key, subject, subject, key.public_key(), name)
+        return self.build(key, subject, subject, key.public_key(), name, ends=ends)
 
     def by_public_authority(self, name: str) -> Pair:
         """A leaf without its intermediate that says, as those of public authorities do, where that one can be got."""
@@ -67,7 +67,14 @@ class Authority:
         return self.build(key, subject, issuer, key.public_key(), name, x509.AuthorityInformationAccess([access]))
 
     def build(
-        self, key: Any, subject: x509.Name, issuer: x509.Name, public: Any, name: str, *extensions: x509.ExtensionType
+        self,
+        key: Any,
+        subject: x509.Name,
+        issuer: x509.Name,
+        public: Any,
+        name: str,
+        *extensions: x509.ExtensionType,
+        ends: float = 30,
     ) -> Pair:
         """A certificate signed by its own key, whoever it says issued it."""
         try:
@@ -81,7 +88,7 @@ class Authority:
             .public_key(public)
             .serial_number(x509.random_serial_number())
             .not_valid_before(from_now(-60))
-            .not_valid_after(from_now(30))
+            .not_valid_after(from_now(ends))
             .add_extension(x509.SubjectAlternativeName([general]), critical=False)
         )
         for extension in extensions:
