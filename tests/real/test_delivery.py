@@ -29,11 +29,12 @@ from wcr_watchd.channels.slack import Slack as SlackChannel
 from wcr_watchd.channels.sms import Sms
 from wcr_watchd.channels.webhook import Webhook
 from wcr_watchd.core.model import EventKind, Notification, Recipient
-from wcr_watchd.core.protocols import Batch, Channel
+from wcr_watchd.core.protocols import Batch, Channel, Store
 from wcr_watchd.core.view import Counters
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.runtime import dispatcher as dispatching
 from wcr_watchd.runtime.dispatcher import Dispatcher
+from wcr_watchd.store.open import from_url
 
 LEAD = Recipient("sms", "lead", "+15550101")
 MAIL = Recipient("mail", "lead", "lead@example.org")
@@ -58,7 +59,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def running(store: MemoryStore, **channels: Channel) -> AsyncIterator[Dispatcher]:
+async def running(store: Store | MemoryStore, **channels: Channel) -> AsyncIterator[Dispatcher]:
     shared = SharedHelpers()
     dispatcher = Dispatcher(channels, store, WallClock(), shared, Counters())  # type: ignore[arg-type]
     task = asyncio.create_task(dispatcher.run())
@@ -79,7 +80,7 @@ def owed(to: Recipient, event: EventKind = EventKind.OPENED, *fallbacks: Recipie
     return make_notification(to, make_message(event=event, at=time.time(), opened_at=time.time()), fallbacks=fallbacks)
 
 
-async def owe(store: MemoryStore, dispatcher: Dispatcher, *notifications: Notification) -> None:
+async def owe(store: Store | MemoryStore, dispatcher: Dispatcher, *notifications: Notification) -> None:
     await store.commit(Batch(notifications=notifications))
     dispatcher.owe(notifications)
 
@@ -136,6 +137,45 @@ async def test_what_was_taken_without_an_answer_comes_again_under_the_same_key(
         await until(lambda: set(store.states().values()) == {"delivered"})
         first, second = webhook_receiver.keys
         assert first == second
+
+
+async def test_the_real_store_keeps_fallbacks_and_digests_over_a_restart(
+    twilio: Twilio, slack: Slack, tmp_path: Path
+) -> None:
+    """The first life makes a fallback and a digest and cannot send them; the second finds them and does."""
+    url = f"sqlite:///{tmp_path}/watchd.db"
+    sms = Sms.model_validate({"account_sid": ACCOUNT, "auth_token": TOKEN, "from": FROM, "api_url": twilio.base})
+    channels = {"sms": sms, "slack": SlackChannel.model_validate({"webhook": slack.url})}
+    twilio.unsubscribed = frozenset({LEAD.address})
+    slack.fault = Fault(500)
+    parts = [
+        make_notification(SLACK, make_message(incident=n), id=f"part {n}", digest=True, not_before=time.time())
+        for n in (1, 2)
+    ]
+    store = from_url(url)
+    await store.open()
+    async with running(store, **channels) as dispatcher:
+        await owe(store, dispatcher, owed(LEAD, EventKind.OPENED, SLACK), *parts)
+        await until(lambda: slack.requests >= 2)
+    await store.close()
+    assert not slack.accepted
+
+    slack.fault = None
+    store = from_url(url)
+    await store.open()
+    async with running(store, **channels) as dispatcher:
+        dispatcher.resume(await store.restore())
+        await until(lambda: len(slack.accepted) == 2)
+    states = {row.notification.id: row.state.value for row in await store.deliveries()}
+    await store.close()
+    assert states == {
+        owed(LEAD).id: "failed",
+        f"{owed(LEAD).id}:fallback:slack": "delivered",
+        "part 1": "merged",
+        "part 2": "merged",
+        "part 1:digest": "delivered",
+    }
+    assert [row.fields["blocks"][0]["type"] for row in slack.accepted] == ["header", "header"]
 
 
 async def test_an_answer_that_breaks_off_after_its_status_counts(webhook_receiver: WebhookReceiver) -> None:
