@@ -25,8 +25,11 @@ from wcr_watchd.config import load as loading
 from wcr_watchd.config import schema as schemas
 from wcr_watchd.config import show as showing
 from wcr_watchd.config.load import Loaded
-from wcr_watchd.core.errors import ConfigError, StoreError, WatchdError
-from wcr_watchd.daemon import Daemon, run_checks_once
+from wcr_watchd.core.errors import ConfigError, WatchdError
+from wcr_watchd.daemon import Daemon, read_configuration, run_checks_once
+from wcr_watchd.kit.log import configure as configure_logging
+from wcr_watchd.kit.redact import Redactor
+from wcr_watchd.web import shapes
 
 FINE, FAILING, WRONG, NO_DAEMON = 0, 1, 2, 3
 DEFAULT_CONFIG = Path("/etc/wcr-watchd/watchd.toml")
@@ -99,13 +102,21 @@ def run(config: Path | None, socket: Path | None, log_level: str) -> int:
     Without a configuration it discovers what stands on this host and watches that.
     """
     path = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
-    daemon = Daemon(path, socket or runtime_directory() / "control.sock", log_level)
+    loaded = read_configuration(path)
+    redactor = Redactor(loaded.secrets)
+    configure_logging(log_level, redactor)
     try:
-        asyncio.run(daemon.run())
-    except StoreError as error:
-        render.complain(str(error))
-        return WRONG
+        asyncio.run(_run_daemon(path, loaded, socket or runtime_directory() / "control.sock", redactor))
+    except OSError as error:
+        render.complain(f"cannot start: {error}; another program may use that address, or [web] listen is wrong")
+        return FAILING
+    except ExceptionGroup:  # a part failed and has logged why; the service manager starts the daemon again
+        return FAILING
     return FINE
+
+
+async def _run_daemon(path: Path | None, loaded: Loaded, socket: Path, redactor: Redactor) -> None:
+    await Daemon(path, loaded, socket, redactor).run()
 
 
 @cli.command("check-config")
@@ -248,7 +259,9 @@ def probe(names: tuple[str, ...], type_: str | None, tag: str | None, config: Pa
     wanted = ("probe",) if type_ else _wanted(loaded, names, tag)
     with Progress(console=render.errors, transient=True, disable=len(wanted) < 5 or json_) as progress:
         task = progress.add_task("running checks", total=len(wanted))
-        results = asyncio.run(run_checks_once(loaded, wanted, lambda: progress.advance(task)))
+        redactor = Redactor(loaded.secrets)
+        found = asyncio.run(run_checks_once(loaded, wanted, redactor, lambda: progress.advance(task)))
+    results = [shapes.observation(loaded.setup, seen) for seen in found]
     if json_:
         render.as_json(results)
     else:

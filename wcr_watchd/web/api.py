@@ -90,7 +90,7 @@ async def check(request: web.Request) -> web.Response:
     latest = view.latest.get(name)
     body = shapes.check(view, name)
     body["rules"] = [{"severity": rule.severity.word, "rule": rule.text} for rule in view.setup.checks[name].rules]
-    body["latest"] = shapes.observation(view, latest) if latest else None
+    body["latest"] = shapes.observation(view.setup, latest) if latest else None
     body["recent"] = [[at, duration] for at, duration in view.recent(name)]
     found = await view.store.incidents(check=name, limit=20)
     body["history"] = [shapes.incident(one) for one in found]
@@ -119,7 +119,9 @@ async def run_check(request: web.Request) -> web.Response:
     """Run a check out of turn; answers with what it found, which counts like any other run."""
     view = request.app[CONTROL]
     seen = await view.run_now(_check_name(request))
-    return web.json_response(shapes.observation(view, seen) | {"severity": shapes.check(view, seen.check)["severity"]})
+    return web.json_response(
+        shapes.observation(view.setup, seen) | {"severity": shapes.check(view, seen.check)["severity"]}
+    )
 
 
 async def incidents(request: web.Request) -> web.Response:

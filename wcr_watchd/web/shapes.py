@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from wcr_watchd.core.model import Delivery, Event, Incident, Labels, Measurement, Observation, Severity
+from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.view import View
 
 Json = dict[str, Any]
@@ -21,13 +22,13 @@ def series_name(name: str, labels: Labels) -> str:
     return name + ("{" + ",".join(f'{key}="{value}"' for key, value in labels) + "}" if labels else "")
 
 
-def measurement(view: View, check: str, measured: Measurement) -> Json:
+def measurement(setup: Setup, check: str, measured: Measurement) -> Json:
     """A measured value with its unit."""
-    unit = view.setup.units.get(check, {}).get(measured.name, "")
+    unit = setup.units.get(check, {}).get(measured.name, "")
     return {"name": measured.name, "labels": dict(measured.labels), "value": measured.value, "unit": unit}
 
 
-def observation(view: View, seen: Observation) -> Json:
+def observation(setup: Setup, seen: Observation) -> Json:
     """What one run found."""
     return {
         "check": seen.check,
@@ -37,7 +38,7 @@ def observation(view: View, seen: Observation) -> Json:
         "outcome": seen.outcome.value,
         "reason": seen.reason,
         "summary": seen.summary,
-        "measurements": [measurement(view, seen.check, one) for one in seen.measurements],
+        "measurements": [measurement(setup, seen.check, one) for one in seen.measurements],
         "evidence": dict(seen.evidence),
     }
 

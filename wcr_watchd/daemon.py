@@ -1,0 +1,408 @@
+"""The composition root: builds every part from the configuration, starts, reloads and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from wcr_watchd import __version__
+from wcr_watchd.config import discover, load
+from wcr_watchd.config.load import Loaded, WebSettings
+from wcr_watchd.core import engine, health
+from wcr_watchd.core.errors import CommandError, ConfigError, StoreError
+from wcr_watchd.core.escalation import recipients
+from wcr_watchd.core.message import trial
+from wcr_watchd.core.model import MeasurementSpec, Observation
+from wcr_watchd.core.protocols import Probe, Store
+from wcr_watchd.core.setup import Setup, Target
+from wcr_watchd.core.state import State
+from wcr_watchd.core.view import Change, Counters
+from wcr_watchd.kit.redact import Redactor
+from wcr_watchd.kit.shared import SharedHelpers
+from wcr_watchd.kit.systemd import notify, watchdog_interval
+from wcr_watchd.metrics.exposition import Exposition
+from wcr_watchd.runtime.clock import Clock
+from wcr_watchd.runtime.dispatcher import Dispatcher
+from wcr_watchd.runtime.monitor import Monitor
+from wcr_watchd.runtime.runner import Runner
+from wcr_watchd.runtime.scheduler import Scheduler
+from wcr_watchd.runtime.tasks import LoopLag, guard
+from wcr_watchd.store.open import from_url
+from wcr_watchd.store.upkeep import Retention
+from wcr_watchd.web.access import Access
+from wcr_watchd.web.app import build as build_web
+
+log = structlog.get_logger(__name__)
+
+DAY = 86_400.0
+PRUNE_EVERY = 300.0
+SOCKET_MODE = 0o660
+FOLDER_MODE = 0o750
+SERVER_STOPS_WITHIN = 2.0
+
+
+@dataclass(slots=True)
+class Parts:
+    """The moving parts of one running daemon."""
+
+    clock: Clock
+    counters: Counters
+    loop_lag: LoopLag
+    store: Store
+    runner: Runner
+    scheduler: Scheduler
+    dispatcher: Dispatcher
+    monitor: Monitor
+
+
+def read_configuration(path: Path | None) -> Loaded:
+    """Load the file, or without one discover what stands on this host. Raises ``ConfigError``."""
+    return load.load(path) if path else load.loads(discover.render(discover.discover()), "what was discovered")
+
+
+class Daemon:
+    """One running daemon: the parts, and what readers and operators may see and ask of them.
+
+    ``path`` is the configuration file (None: what was discovered), ``loaded`` what it says, ``socket`` the Unix socket
+    for commands. It is the :class:`~wcr_watchd.core.view.Control` that web, API and metrics work with.
+    """
+
+    version = __version__
+
+    def __init__(self, path: Path | None, loaded: Loaded, socket: Path, redactor: Redactor) -> None:
+        self._path = path
+        self._loaded = loaded
+        self._probes: Mapping[str, Probe] = loaded.probes
+        self._socket = socket
+        self._redactor = redactor
+        self._stopping = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self._waiting: dict[str, list[asyncio.Future[Observation]]] = {}
+        self.reload_problems: tuple[str, ...] = ()
+        self.started_at = 0.0
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+
+        Raises :class:`StoreError` when the records cannot be opened and ``OSError`` when an address is taken.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            self._parts = parts = await self._build(stack)
+            self._handle_signals(stack)
+            await stack.enter_async_context(self._served())
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(guard(name, job), name=name) for name, job in self._jobs(parts).items()]
+                notify("READY=1", f"STATUS={self._status()}")
+                log.info("watching", checks=len(self.setup.checks), dashboard=self._addresses())
+                await self._stopping.wait()
+                notify("STOPPING=1")
+                log.info("stopping")
+                for task in running:
+                    task.cancel()
+            await parts.monitor.flush()
+
+    # --- what readers see (View) ---
+
+    @property
+    def setup(self) -> Setup:
+        """The configuration in force."""
+        return self._parts.monitor.setup
+
+    @property
+    def state(self) -> State:
+        """What the engine remembers."""
+        return self._parts.monitor.state
+
+    @property
+    def latest(self) -> Mapping[str, Observation]:
+        """The newest observation of each check that has one."""
+        return self._parts.monitor.latest
+
+    @property
+    def specs(self) -> Mapping[str, tuple[MeasurementSpec, ...]]:
+        """What each check measures."""
+        return self._specs
+
+    @property
+    def counters(self) -> Counters:
+        """Numbers about the daemon itself."""
+        return self._parts.counters
+
+    @property
+    def store(self) -> Store:
+        """History, incidents and deliveries."""
+        return self._parts.store
+
+    def now(self) -> float:
+        """The daemon's time (epoch seconds)."""
+        return self._parts.clock.now()
+
+    def monotonic(self) -> float:
+        """The daemon's monotonic clock (seconds)."""
+        return self._parts.clock.monotonic()
+
+    def changes(self) -> AsyncIterator[tuple[Change, ...]]:
+        """Batches of changes from now on."""
+        return self._parts.monitor.changes()
+
+    def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:
+        """The last runs of a check."""
+        return self._parts.monitor.recent(check)
+
+    # --- what operators ask (Control) ---
+
+    async def acknowledge(self, incident: int, by: str) -> str:
+        """Acknowledge an incident; returns a sentence."""
+        return self._parts.monitor.acknowledge(incident, by)
+
+    async def run_now(self, check: str) -> Observation:
+        """Run a check out of turn, but never beside itself, and return what it found."""
+        if check not in self.setup.checks:
+            raise CommandError(f"there is no check named {check!r}; `wcr-watchd list` shows all")
+        future: asyncio.Future[Observation] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(check, []).append(future)
+        self._parts.scheduler.run_soon(check, 0.0)
+        patience = 2 * self.setup.checks[check].timeout + 5.0
+        try:
+            async with asyncio.timeout(patience):
+                return await future
+        except TimeoutError:
+            raise CommandError(f"{check} gave no result within {patience:g} s; is the daemon overloaded?") from None
+
+    async def notify_test(self, channel: str, who: str) -> str:
+        """Send a test message over a channel; returns the receipt."""
+        kind = self.setup.channels.get(channel)
+        if kind is None:
+            known = ", ".join(self.setup.channels) or "none"
+            raise CommandError(f"there is no channel named {channel!r}; configured: {known}")
+        found = recipients(self.setup, (Target(channel, who),), self.now())
+        if not found:
+            people = ", ".join((*self.setup.contacts, *self.setup.on_call)) or "none"
+            raise CommandError(f"{channel} needs somebody with a {kind} address, {who!r} has none; there are: {people}")
+        message = trial(
+            watchd=self.setup.name, location=self.setup.location, timezone=self.setup.timezone, at=self.now()
+        )
+        receipt = await self._parts.dispatcher.send_test(found[0], message)
+        return f"{channel} accepted the test message: {receipt.text}"
+
+    async def reload(self) -> tuple[str, ...]:
+        """Apply the configuration file by difference, or say what is wrong with it and go on with the old one."""
+        async with self._reloading:
+            notify("RELOADING=1")
+            try:
+                loaded = await asyncio.to_thread(read_configuration, self._path)
+            except ConfigError as error:
+                self._refuse(error)
+            else:
+                await self._apply(loaded)
+            notify("READY=1", f"STATUS={self._status()}")
+            return self.reload_problems
+
+    # --- building, running, reloading ---
+
+    async def _build(self, stack: contextlib.AsyncExitStack) -> Parts:
+        loaded, clock, counters = self._loaded, Clock(), Counters()
+        self.started_at = counters.reload_at = clock.now()
+        counters.loop_progress_at = counters.store_progress_at = clock.monotonic()
+        counters.scheduler_progress_at = counters.dispatcher_progress_at = clock.monotonic()
+        self._specs = _specs(loaded.probes)
+        store = from_url(loaded.store.url, retention=_retention(loaded))
+        stack.push_async_callback(store.close)
+        await store.open()
+        shared = SharedHelpers()
+        stack.push_async_callback(shared.close)
+        restored = await store.restore()
+        dispatcher = Dispatcher(
+            loaded.channels, store, clock, shared, counters, loaded.channel_caps, self._redactor.text
+        )
+        dispatcher.resume(restored)
+        loop_lag = LoopLag(clock, counters)
+        runner = Runner(loaded.probes, loaded.setup, shared, self._redactor, clock, counters, loop_lag.stalled_since)
+        scheduler = Scheduler(clock, self._carry_out, counters)
+        scheduler.set_checks({check.name: check.every for check in loaded.setup.checks.values()})
+        state = engine.restore(restored.states, restored.incidents, restored.next_incident)
+        monitor = Monitor(loaded.setup, state, store, dispatcher, clock, counters, scheduler.run_soon)
+        await monitor.reload(loaded.setup)
+        await monitor.refill_histories()
+        if restored.last_seen_at:
+            log.info("nobody was watching", seconds=round(max(0.0, clock.now() - restored.last_seen_at)))
+        return Parts(clock, counters, loop_lag, store, runner, scheduler, dispatcher, monitor)
+
+    def _jobs(self, parts: Parts) -> dict[str, Coroutine[Any, Any, None]]:
+        """Everything that runs until the daemon stops; the end of any of them ends the daemon."""
+        return {
+            "loop lag": parts.loop_lag.serve(),
+            "store": parts.monitor.serve_store(),
+            "dispatcher": parts.dispatcher.run(),
+            "deadlines": parts.monitor.serve_deadlines(),
+            "scheduler": parts.scheduler.serve(),
+            "upkeep": self._serve_upkeep(parts),
+            "watchdog": self._serve_watchdog(),
+        }
+
+    async def _carry_out(self, name: str) -> None:
+        """One run of one check, from probe to engine."""
+        observation = await self._parts.runner.run(name)
+        if observation is None:
+            return
+        self._parts.monitor.receive(observation)
+        for future in self._waiting.pop(name, ()):
+            if not future.done():
+                future.set_result(observation)
+
+    async def _serve_upkeep(self, parts: Parts) -> None:
+        while True:
+            await asyncio.sleep(PRUNE_EVERY)
+            try:
+                await parts.store.prune(parts.clock.now())
+            except StoreError as error:
+                log.warning("old records stay until the store works again", error=str(error))
+
+    async def _serve_watchdog(self) -> None:
+        """Tell systemd that we live, only while every part really makes progress (sd_watchdog_enabled(3))."""
+        interval = watchdog_interval()
+        while True:
+            await asyncio.sleep((interval or 20.0) / 2)
+            if health.moving(self):
+                notify("WATCHDOG=1", f"STATUS={self._status()}")
+            else:
+                ailing = [f"{part.name}: {part.detail}" for part in health.parts(self) if not part.ok]
+                log.error("the watchdog is not fed", ailing=ailing)
+
+    def _handle_signals(self, stack: contextlib.AsyncExitStack) -> None:
+        loop = asyncio.get_running_loop()
+        reloads: set[asyncio.Task[tuple[str, ...]]] = set()
+
+        def reload() -> None:
+            task = loop.create_task(self.reload(), name="reload")
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        handlers: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGTERM: self._stopping.set,
+            signal.SIGINT: self._stopping.set,
+            signal.SIGHUP: reload,
+        }
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+            stack.callback(loop.remove_signal_handler, number)
+
+    @contextlib.asynccontextmanager
+    async def _served(self) -> AsyncIterator[None]:
+        """Serve pages, API, metrics and commands while the context lasts."""
+        settings = self._loaded.web
+        access = Access(settings.token, settings.metrics_for_all, self.monotonic)
+        exposition = Exposition(self)
+        server = web.AppRunner(
+            build_web(self, exposition, access), shutdown_timeout=SERVER_STOPS_WITHIN, access_log=None
+        )
+        await server.setup()
+        try:
+            await _open_socket(server, self._socket)
+            for host, port in settings.listen:
+                await web.TCPSite(server, host, port).start()
+            yield
+        finally:
+            await server.cleanup()
+            await exposition.close()
+            self._socket.unlink(missing_ok=True)
+
+    def _refuse(self, error: ConfigError) -> None:
+        self.reload_problems = tuple(str(problem) for problem in error.problems)
+        self.counters.reload_successful = False
+        for problem in self.reload_problems:
+            log.error("the new configuration is refused, the old one goes on", problem=problem)
+
+    async def _apply(self, loaded: Loaded) -> None:
+        """Put a new configuration in force; a check whose settings did not change keeps its probe and its schedule."""
+        before, after = self.setup.checks, loaded.setup.checks
+        same = {name for name in after if name in before and before[name].fingerprint == after[name].fingerprint}
+        self._probes = {name: self._probes[name] if name in same else probe for name, probe in loaded.probes.items()}
+        self._redactor.add(loaded.secrets)
+        self._specs = _specs(self._probes)
+        parts = self._parts
+        await parts.monitor.reload(loaded.setup)
+        parts.runner.replace(self._probes, loaded.setup)
+        parts.dispatcher.reconfigure(loaded.channels, loaded.channel_caps)
+        parts.scheduler.set_checks({name: check.every for name, check in after.items()})
+        for name in after.keys() & before.keys() - same:
+            parts.scheduler.run_soon(name, 0.0)
+        await parts.monitor.refill_histories()
+        _say_what_needs_a_restart(self._loaded, loaded)
+        self._loaded = loaded
+        self.reload_problems = ()
+        parts.counters.reload_successful = True
+        parts.counters.reload_at = parts.clock.now()
+        log.info("configuration reloaded", checks=len(after), unchanged=len(same))
+
+    def _status(self) -> str:
+        return f"{len(self.setup.checks)} checks, {len(self.state.incidents)} open incidents"
+
+    def _addresses(self) -> list[str]:
+        return [f"http://{'[' + host + ']' if ':' in host else host}:{port}" for host, port in self._loaded.web.listen]
+
+
+async def run_checks_once(
+    loaded: Loaded, names: tuple[str, ...], redactor: Redactor, done: Callable[[], None]
+) -> list[Observation]:
+    """Carry checks out once, without a daemon, some at a time; ``done`` is called after each."""
+    shared, clock = SharedHelpers(), Clock()
+    runner = Runner(loaded.probes, loaded.setup, shared, redactor, clock, Counters())
+    some = asyncio.Semaphore(50)
+
+    async def one(name: str) -> Observation:
+        async with some:
+            observation = await runner.run(name)
+            while observation is None:  # this process was held up: what it saw says nothing about the target
+                observation = await runner.run(name)
+            done()
+            return observation
+
+    try:
+        return list(await asyncio.gather(*(one(name) for name in names)))
+    finally:
+        await shared.close()
+
+
+async def _open_socket(server: web.AppRunner, path: Path) -> None:
+    def make_way() -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        path.unlink(missing_ok=True)  # left by a life that was killed; the store's lock keeps a second daemon away
+
+    await asyncio.to_thread(make_way)
+    await web.UnixSite(server, str(path)).start()
+    await asyncio.to_thread(path.chmod, SOCKET_MODE)
+
+
+def _specs(probes: Mapping[str, Probe]) -> dict[str, tuple[MeasurementSpec, ...]]:
+    return {name: probe.specs() for name, probe in probes.items()}
+
+
+def _retention(loaded: Loaded) -> Retention:
+    kept = loaded.store.retention
+    return Retention(kept.raw / DAY, kept.five_minutes / DAY, kept.rollup / DAY, kept.incidents / DAY)
+
+
+def _say_what_needs_a_restart(before: Loaded, after: Loaded) -> None:
+    changed = [
+        section
+        for section, was, will_be in (
+            ("[store]", before.store, after.store),
+            ("[web]", _fixed(before.web), _fixed(after.web)),
+        )
+        if was != will_be
+    ]
+    if changed:
+        log.warning("takes effect with the next restart", sections=changed)
+
+
+def _fixed(settings: WebSettings) -> tuple[object, ...]:
+    return settings.listen, settings.token, settings.metrics_for_all

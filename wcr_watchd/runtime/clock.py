@@ -1,0 +1,41 @@
+"""The daemon's time: steady for deadlines, yet the wall clock's in the long run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+SLEW = 1 / 20
+"""Seconds by which the time moves towards the wall clock per second that passes."""
+STEP_BEYOND = 86_400.0
+"""A difference beyond this is no step of a running clock but a clock that was never set: it is taken over at once."""
+
+
+class Clock:
+    """Epoch seconds that a step of the wall clock does not step, so that no deadline jumps with it.
+
+    The time advances with the monotonic clock and drifts towards the wall clock, never backwards. A suspend stops the
+    monotonic clock, so it moves no deadline either.
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._steady = wall()
+        self._read_at = monotonic()
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        read_at = self._monotonic()
+        passed, self._read_at = read_at - self._read_at, read_at
+        self._steady += passed
+        difference = self._wall() - self._steady
+        if abs(difference) > STEP_BEYOND:
+            self._steady += difference
+        else:
+            self._steady += max(-passed * SLEW, min(passed * SLEW, difference))
+        return self._steady
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never goes back."""
+        return self._monotonic()

@@ -1,0 +1,150 @@
+"""One run of one probe: under its deadline, redacted, bounded, and void when this process was held up."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+
+from wcr_watchd.core.model import Measurement, MeasurementSpec, Observation
+from wcr_watchd.core.protocols import Probe
+from wcr_watchd.core.run import Run, Shared
+from wcr_watchd.core.setup import Check, Setup
+from wcr_watchd.core.view import Counters
+
+log = structlog.get_logger(__name__)
+
+SUMMARY_LENGTH = 300
+EVIDENCE_BYTES = 4_096
+HELD_UP = 1.0
+"""Seconds for which this process may be held up during a run before what it saw is void."""
+VOID_IN_A_ROW = 3
+"""Void runs after which it is said that nothing is known; a watcher that cannot see must not be silent about it."""
+
+
+class Clock(Protocol):
+    """The daemon's time."""
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never goes back."""
+        ...
+
+
+class Redactor(Protocol):
+    """Takes secrets out of texts."""
+
+    def text(self, text: str) -> str:
+        """The text without any secret."""
+        ...
+
+
+def _never(begun: float) -> float:
+    return 0.0
+
+
+class Runner:
+    """Carries checks out. ``stalled_since`` says for how long this process was held up since a monotonic time."""
+
+    def __init__(
+        self,
+        probes: Mapping[str, Probe],
+        setup: Setup,
+        shared: Shared,
+        redactor: Redactor,
+        clock: Clock,
+        counters: Counters,
+        stalled_since: Callable[[float], float] = _never,
+    ) -> None:
+        self._shared = shared
+        self._redactor = redactor
+        self._clock = clock
+        self._counters = counters
+        self._stalled_since = stalled_since
+        self._void: dict[str, int] = {}
+        self._reported: set[str] = set()
+        self.replace(probes, setup)
+
+    def replace(self, probes: Mapping[str, Probe], setup: Setup) -> None:
+        """Go on with other checks."""
+        self._probes = probes
+        self._setup = setup
+        self._specs = {name: {spec.name: spec for spec in probe.specs()} for name, probe in probes.items()}
+
+    async def run(self, name: str) -> Observation | None:
+        """Run a check once; None when the run is void because this process was held up, or the check is gone."""
+        check, probe = self._setup.checks.get(name), self._probes.get(name)
+        if check is None or probe is None:
+            return None
+        run = Run(name, self._setup.location, self._clock.now(), check.timeout, self._clock.monotonic, self._shared)
+        observation = await self._carry_out(check, probe, run)
+        if self._is_void(check, run):
+            return self._void_run(run)
+        self._void.pop(name, None)
+        return self._finished(observation, self._specs[name])
+
+    async def _carry_out(self, check: Check, probe: Probe, run: Run) -> Observation:
+        try:
+            async with asyncio.timeout(check.timeout):
+                return await probe.run(run)
+        except TimeoutError:
+            return run.down("timeout", f"no result within {check.timeout:g} s; was {run.step}")
+        except Exception as error:  # noqa: BLE001 - the runner's edge: a third party's probe may raise anything
+            self._report(check, error)
+            return run.unknown("probe_error", f"the {check.probe} probe failed: {type(error).__name__}: {error}")
+
+    def _report(self, check: Check, error: Exception) -> None:
+        """A probe should never raise: say so with the traceback, once per kind of error."""
+        kind = f"{check.probe} {type(error).__name__} {error}"
+        if kind not in self._reported and len(self._reported) < 1_000:
+            self._reported.add(kind)
+            log.error("a probe failed by itself; this is a bug in it", check=check.name, exc_info=error)
+
+    def _is_void(self, check: Check, run: Run) -> bool:
+        overshoot = run.elapsed - check.timeout
+        return max(overshoot, self._stalled_since(run.begun)) > max(HELD_UP, 0.2 * check.timeout)
+
+    def _void_run(self, run: Run) -> Observation | None:
+        self._counters.runs_void += 1
+        count = self._void.get(run.check, 0) + 1
+        self._void[run.check] = count
+        if count < VOID_IN_A_ROW:
+            return None
+        run.measurements.clear()
+        return run.unknown("watcher", f"this watcher was held up in {count} runs in a row; nothing is known")
+
+    def _finished(self, observation: Observation, specs: Mapping[str, MeasurementSpec]) -> Observation:
+        summary = " ".join(self._redactor.text(observation.summary).split())
+        if len(summary) > SUMMARY_LENGTH:
+            summary = summary[: SUMMARY_LENGTH - 1] + "…"
+        return replace(
+            observation,
+            summary=summary,
+            measurements=tuple(one for one in observation.measurements if _is_sound(one, specs)),
+            evidence=self._bounded(observation.evidence),
+        )
+
+    def _bounded(self, evidence: Mapping[str, str]) -> dict[str, str]:
+        """The evidence without secrets, cut to what may be kept in all."""
+        left, kept = EVIDENCE_BYTES, dict[str, str]()
+        for name, text in evidence.items():
+            # Redact before cutting: half a secret is one that nothing recognises any more.
+            cut = self._redactor.text(text).encode()[:left].decode(errors="ignore")
+            left -= len(cut.encode())
+            if cut:
+                kept[name] = cut
+        return kept
+
+
+def _is_sound(measured: Measurement, specs: Mapping[str, MeasurementSpec]) -> bool:
+    """Whether a measurement is declared, with these labels, and a number."""
+    spec = specs.get(measured.name)
+    labels = tuple(name for name, _ in measured.labels)
+    return spec is not None and labels == tuple(sorted(spec.labels)) and math.isfinite(measured.value)

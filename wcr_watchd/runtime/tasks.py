@@ -1,0 +1,67 @@
+"""The tasks that run as long as the daemon: none may end unnoticed, and none may hold the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+import structlog
+
+from wcr_watchd.core.view import Counters
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY = 0.25
+"""Seconds between two looks at whether the loop keeps time."""
+STALL = 0.5
+"""Seconds of lateness from which on the loop counts as stalled."""
+REMEMBERED_STALLS = 100
+
+
+class Monotonic(Protocol):
+    """A clock that never goes back."""
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        ...
+
+
+async def guard(name: str, job: Coroutine[Any, Any, None]) -> None:
+    """Run a job that must not end: its failure, and its end without one, are errors that end the daemon."""
+    try:
+        await job
+    except Exception:
+        log.exception("a part of the daemon failed; it ends, to be started again", part=name)
+        raise
+    raise RuntimeError(f"the {name} task ended, which it never should")
+
+
+class LoopLag:
+    """Watches whether the event loop keeps time, and remembers when it did not.
+
+    A process that was stopped or starved sees timeouts that say nothing about any target.
+    """
+
+    def __init__(self, clock: Monotonic, counters: Counters) -> None:
+        self._clock = clock
+        self._counters = counters
+        self._stalls: deque[tuple[float, float]] = deque(maxlen=REMEMBERED_STALLS)
+
+    async def serve(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            asked = self._clock.monotonic()
+            await asyncio.sleep(LOOK_EVERY)
+            now = self._clock.monotonic()
+            late = max(0.0, now - asked - LOOK_EVERY)
+            self._counters.event_loop_lag = late
+            self._counters.loop_progress_at = now
+            if late > STALL:
+                self._stalls.append((now, late))
+                log.warning("this process was held up; results of that time are void", seconds=round(late, 2))
+
+    def stalled_since(self, begun: float) -> float:
+        """Seconds for which the loop was held up since then (monotonic seconds)."""
+        return sum(min(late, ended - begun) for ended, late in self._stalls if ended > begun)
