@@ -16,6 +16,13 @@ T = TypeVar("T")
 MOST_IDLE = 4
 """Threads that are kept for the next call; to start one takes the loop a millisecond."""
 
+MOST_RUNNING = 256
+"""Calls by :meth:`Threads.run` at a time, hanging ones among them."""
+
+
+class StillBlockedError(Exception):
+    """An earlier call for the same thing hangs still (or very many others do), so that it was not tried again."""
+
 
 class Threads:
     """Runs blocking calls without holding up the event loop, the other calls, or the end of the program.
@@ -43,6 +50,18 @@ class Threads:
         if future is None:
             future = self._start(call)
         result: T = await asyncio.shield(future)
+        return result
+
+    async def run(self, key: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return ``function(*args)``, or raise what it raises; raise :class:`StillBlockedError` at once, instead of
+        joining it, while an earlier call under this ``key`` hangs. Who is cancelled leaves the call to itself.
+        """
+        call = _Call(functools.partial(function, **kwargs), args, key)
+        if call in self._running:
+            raise StillBlockedError(f"{key}: the attempt before this one still hangs")
+        if len(self._running) >= MOST_RUNNING:
+            raise StillBlockedError(f"{key}: not tried, {len(self._running)} other calls hang")
+        result: T = await asyncio.shield(self._start(call))
         return result
 
     def _start(self, call: _Call) -> asyncio.Future[Any]:
@@ -80,11 +99,11 @@ def _seen(future: asyncio.Future[Any]) -> None:
 
 
 class _Call:
-    """A function and its arguments, equal when both are."""
+    """A function and its arguments, equal when both are; or, where a name is given, when the names are."""
 
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], name: str = "") -> None:
         self.run = functools.partial(function, *args)
-        self._key = (function, args)
+        self._key = name or (function, args)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Call) and self._key == other._key
