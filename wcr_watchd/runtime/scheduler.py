@@ -171,7 +171,7 @@ class Scheduler:
         ageing = asyncio.get_running_loop().call_later(FRESH_FOR, self._age, entry)
         try:
             await self._run(entry.name)
-        except Exception:  # noqa: BLE001 - one check that cannot be handled must not end the watch over all others
+        except Exception:
             log.exception("a run could not be handled; the check goes on with its next slot", check=entry.name)
         finally:
             ageing.cancel()

@@ -1,0 +1,50 @@
+# Two commands do everything: `make run` and `make test`. Each sets up what it needs, also on a fresh machine.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run test check servers docs lock wheel clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+run: $(VENV)/run ## environment, install, discover this host, start; dashboard on http://127.0.0.1:9848
+	exec $(BIN)/wcr-watchd run $(ARGS)
+
+test: $(VENV)/dev servers check ## environment, every real server the tests need, the whole suite
+	$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/dev ## format, lint, types, floors of the house, generated pages
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m wcr_watchd.config.reference | diff -u docs/checks.md - || { echo "docs/checks.md is old: make docs"; exit 1; }
+
+servers: ## the real servers and tools of the tests, as Debian packages
+	scripts/install-servers
+
+docs: $(VENV)/dev ## write the reference of checks and channels anew
+	$(BIN)/python -m wcr_watchd.config.reference > docs/checks.md
+
+lock: $(VENV)/dev ## renew the locked dependencies
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --upgrade --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --quiet \
+		pyproject.toml --output-file requirements/run.txt
+	$(BIN)/uv pip compile --upgrade --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --quiet \
+		--group dev pyproject.toml --output-file requirements/dev.txt
+
+wheel: $(VENV)/dev ## wheel and source distribution in dist/
+	$(BIN)/python -m build
+
+clean: ## remove everything that was made here
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# A stamp per kind of environment; a changed lock or a moved checkout makes it anew.
+$(VENV)/run $(VENV)/dev: requirements/run.txt requirements/dev.txt pyproject.toml scripts/make-environment
+	scripts/make-environment $(VENV) $(@F)
