@@ -42,15 +42,12 @@ def read_checks(
 ) -> Checks:
     """Read the section check. What checks refer to (each other, policies) is checked as well."""
     found = Checks()
-    commons: dict[str, CheckTable] = {}
     reading = _Reading(faults, defaults)
     names = set(data["check"]) if isinstance(data.get("check"), dict) else set()
     for name, table in named_tables(faults, data, "check"):
         _refuse_quorum(faults, table, ("check", name))
         common, probe = reading.options(name, {key: value for key, value in table.items() if key != "quorum"})
-        if common is not None:
-            commons[name] = common
-            _check_parents(faults, name, common, names)
+        _check_parents(faults, name, table, names)
         if common is None or probe is None:
             continue
         found.checks[name] = reading.check(name, common, probe)
@@ -58,7 +55,7 @@ def read_checks(
         reason = _why_resting(common, location)
         if reason:
             found.resting[name] = reason
-    _check_policies(faults, commons, policies, defaults)
+    _check_policies(faults, data, policies, defaults)
     for circle in _circles({name: check.depends_on for name, check in found.checks.items()}):
         faults.add(("check", circle[0], "depends_on"), f"goes round in a circle: {' → '.join((*circle, circle[0]))}")
     return found
@@ -154,25 +151,30 @@ class _Reading:
 # --- what checks refer to ---------------------------------------------------------------------------------------------
 
 
-def _check_parents(faults: Faults, name: str, common: CheckTable, names: Collection[str]) -> None:
-    for index, parent in enumerate(common.depends_on):
+def _check_parents(faults: Faults, name: str, table: Mapping[str, Any], names: Collection[str]) -> None:
+    """As written, so that it is also said of a check that has other faults."""
+    given = table.get("depends_on", [])
+    for index, parent in enumerate([given] if isinstance(given, str) else given if isinstance(given, list) else []):
         place = ("check", name, "depends_on", index)
         if parent == name:
             faults.add(place, "a check cannot depend on itself")
-        elif parent not in names:
+        elif isinstance(parent, str) and parent not in names:
             faults.add_reference(place, f'there is no check "{parent}"', did_you_mean(parent, set(names) - {name}))
 
 
 def _check_policies(
-    faults: Faults, checks: Mapping[str, CheckTable], policies: Mapping[str, Policy], defaults: Defaults
+    faults: Faults, data: Mapping[str, Any], policies: Mapping[str, Policy], defaults: Defaults
 ) -> None:
     """A policy must exist; without any, the built-in default tells nobody, and the dashboard shows all."""
     known = set(policies) or {DEFAULT_POLICY}
-    for name, check in checks.items():
-        if check.policy is not None and check.policy not in known:
-            hint = did_you_mean(check.policy, known)
-            faults.add_reference(("check", name, "policy"), f'there is no policy "{check.policy}"', hint)
-    by_default = [name for name, check in checks.items() if check.policy is None]
+    by_default = []
+    for name, table in data.get("check", {}).items() if isinstance(data.get("check"), dict) else ():
+        policy = table.get("policy") if isinstance(table, dict) else ""
+        if policy is None:
+            by_default.append(name)
+        elif isinstance(policy, str) and policy and policy not in known:
+            hint = did_you_mean(policy, known)
+            faults.add_reference(("check", name, "policy"), f'there is no policy "{policy}"', hint)
     if defaults.policy is not None and defaults.policy not in known:
         hint = did_you_mean(defaults.policy, known)
         faults.add_reference(("defaults", "policy"), f'there is no policy "{defaults.policy}"', hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, time
@@ -18,6 +19,7 @@ M = TypeVar("M", bound=BaseModel)
 
 LONGEST_VALUE = 80
 MASK = "***"
+_URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")
 
 
 class RefusedError(ValueError):
@@ -49,7 +51,9 @@ class Faults:
     """Whether a file could not be read, so that what others refer to may stand in it."""
 
     def add(self, place: Place, reason: str, suggestion: str = "") -> None:
-        """Note a fault."""
+        """Note a fault. A single text that stands for a list of one has no positions in it."""
+        while place and isinstance(place[-1], int) and not isinstance(value_at(self.raw, place[:-1]), list):
+            place = place[:-1]
         if place not in self.unresolved:
             self.found.append(Fault(place, reason, suggestion))
 
@@ -95,6 +99,14 @@ _MUST_BE = {
 }
 
 
+_BOUNDS = {
+    "greater_than_equal": "must be at least",
+    "less_than_equal": "must be at most",
+    "greater_than": "must be more than",
+    "less_than": "must be less than",
+}
+
+
 def _translated(
     error: ValidationError, model: type[BaseModel], place: Place, raw: Mapping[str, Any], also: tuple[str, ...]
 ) -> Iterator[Fault]:
@@ -125,7 +137,8 @@ def _fault(
     error = details.get("ctx", {}).get("error")
     reason, suggestion = _reason(details), getattr(error, "suggestion", "")
     if kind == "literal_error":
-        suggestion = did_you_mean(str(value), _choices(details))
+        close = did_you_mean(str(value), _choices(details))
+        suggestion = close if close.startswith("did") else ""
     if is_secret(model, inner):
         reason = reason.replace(str(value), MASK) if isinstance(value, str) and value else reason
     elif not isinstance(value, Mapping) and inner:
@@ -144,6 +157,11 @@ def _reason(details: ErrorDetails) -> str:
     family, _, problem = kind.partition("_")
     if problem in ("type", "parsing", "attributes_type", "from_float", "sub_type") and family in _MUST_BE:
         return f"must be {_MUST_BE[family]}"
+    if kind in _BOUNDS:
+        return f"{_BOUNDS[kind]} {next(iter(details['ctx'].values()))}"
+    if kind in ("too_short", "string_too_short"):
+        least = details["ctx"]["min_length"]
+        return "must not be empty" if least == 1 else f"must be at least {least} long"
     return details["msg"].replace("Input should", "must").replace("Value should", "must")
 
 
@@ -239,7 +257,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def written(value: object) -> str:
     """A value as it could stand in TOML, shortened."""
     if isinstance(value, str):
-        text = json.dumps(value, ensure_ascii=False)
+        text = _URL_PASSWORD.sub(rf"\1{MASK}@", json.dumps(value, ensure_ascii=False))
     elif isinstance(value, bool):
         text = "true" if value else "false"
     elif isinstance(value, date | time):

@@ -35,8 +35,8 @@ LATER_SECTIONS = {
     "change": "changes",
     "places": "several locations",
     "place": "several locations",
-    "status_page": "the public status page",
-    "component": "the public status page",
+    "status_page": "public status pages",
+    "component": "components of a public status page",
 }
 """Sections of the interface that later versions bring."""
 
@@ -135,7 +135,7 @@ def _loaded(sources: Sources) -> Loaded:
 def _check_sections(faults: Faults, data: Mapping[str, Any]) -> None:
     for section in data:
         if section in LATER_SECTIONS:
-            faults.add((section,), f"{LATER_SECTIONS[section]}: not in this version", "remove the section")
+            faults.add((section,), f"{LATER_SECTIONS[section]} are not in this version", "remove the section")
         elif section not in SECTIONS:
             faults.add((section,), f'unknown section "{section}"', did_you_mean(section, (*SECTIONS, "include")))
 

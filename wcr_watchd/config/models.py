@@ -49,6 +49,8 @@ def _day(seconds: float) -> float:
 
 
 def _listed(value: object) -> object:
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("must be text in quotes or a list of texts")
     return [value] if isinstance(value, str) else value
 
 
@@ -88,7 +90,9 @@ def _handover(text: object) -> object:
 def _listen(address: object) -> object:
     if not isinstance(address, str):
         return address
-    host, _, port = address.rpartition(":")
+    host, colon, port = address.rpartition(":")
+    if not colon or not host:
+        raise ValueError('must be "host:port", for example "127.0.0.1:9848"')
     if port == "0":  # any free port; useful for tests
         return split_address(f"{host}:1")[0], 0
     return split_address(address)

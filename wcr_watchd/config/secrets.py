@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from wcr_watchd.config.faults import Faults
+from wcr_watchd.config.files import TooLargeError, read_regular
 from wcr_watchd.config.positions import Place
 
 LARGEST_SECRET = 64 * 1024
@@ -100,24 +100,18 @@ def _credential(name: str, place: Place) -> str:
 
 
 def _content(path: Path, what: str, suggestion: str = "") -> str:
-    """A secret's file: regular (a pipe could block for ever), bounded, one newline at its end left out."""
+    """A secret's file: bounded, one newline at its end left out."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        text = read_regular(path, LARGEST_SECRET).decode()
     except FileNotFoundError as error:
         raise _MissingError(f"{what}: {path} does not exist", suggestion) from error
     except OSError as error:
         said = (error.strerror or str(error)).lower()
         raise _MissingError(f"{what}: {path} cannot be read by user id {os.geteuid()}: {said}", suggestion) from error
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _MissingError(f"{what}: {path} is not a regular file")
-        content = file.read(LARGEST_SECRET + 1)
-    if len(content) > LARGEST_SECRET:
-        raise _MissingError(f"{what}: {path} has more than {LARGEST_SECRET} bytes")
-    try:
-        text = content.decode()
     except UnicodeDecodeError as error:
         raise _MissingError(f"{what}: {path} is not UTF-8 text") from error
+    except TooLargeError as error:
+        raise _MissingError(f"{what}: {path} {error}") from error
     return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wcr_watchd.config.faults import written
+from wcr_watchd.config.files import read_regular
 from wcr_watchd.config.positions import Place, dotted, lines
 from wcr_watchd.core.errors import Problem
 
@@ -20,6 +21,7 @@ MOST_FILES = 1000
 
 _WILDCARDS = re.compile(r"[*?\[]")
 _SYNTAX_PLACE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|(end of document))\)", re.DOTALL)
+_DECLARED_TWICE = re.compile(r"Cannot declare \((.*)\) twice")
 _SYNTAX_HELP = {
     "Invalid value": 'text needs quotes: name = "text"',
     "Expected newline or end of document after a statement": "one setting a line; is a quote or comma missing?",
@@ -94,7 +96,7 @@ class Sources:
     def read(self, path: Path, asked_by: tuple[int, Place] | None = None) -> None:
         """Read a file and those it includes; what is wrong is noted."""
         try:
-            text = _read_text(path)
+            text = read_regular(path, LARGEST_FILE).decode("utf-8-sig")
         except (OSError, ValueError) as error:
             self._cannot_read(path, error, asked_by)
             return
@@ -157,20 +159,14 @@ class Sources:
         if isinstance(error, UnicodeDecodeError):
             self.problems.append(Problem(str(path), 0, "", f"is not UTF-8 text ({error.reason} at byte {error.start})"))
             return
-        said = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+        said = (
+            (error.strerror or str(error)).lower() if isinstance(error, OSError) else f"{error}; split it with include"
+        )
         if asked_by is None:
             hint = "`wcr-watchd init` prints one to begin with" if isinstance(error, FileNotFoundError) else ""
             self.problems.append(Problem(str(path), 0, "", f"cannot be read: {said}", hint))
         else:
             self._note_here(*asked_by, f"{path} cannot be read: {said}")
-
-
-def _read_text(path: Path) -> str:
-    with path.open("rb") as file:
-        content = file.read(LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise ValueError(f"has more than {LARGEST_FILE} bytes; split it with include")
-    return content.decode("utf-8-sig")
 
 
 def _real(path: Path) -> str:
@@ -212,11 +208,17 @@ def _syntax_problem(source: Source, error: tomllib.TOMLDecodeError) -> Problem:
     said, line, column, at_end = match.groups()
     number = source.text.count("\n") + 1 if at_end else int(line)
     where = "at the end of the file" if at_end else f"at column {column}"
+    said = _DECLARED_TWICE.sub(lambda names: f"the table [{dotted(_quoted(names[1]))}] is defined twice", said)
     said = f"{said[0].lower()}{said[1:]}"
     return Problem(source.name, number, "", f"not TOML {where}: {said}", _syntax_help(match[1]))
 
 
+def _quoted(names: str) -> Place:
+    """The names out of ``'check', 'api'``."""
+    return tuple(match[2] for match in re.finditer(r"""(['"])(.*?)\1""", names))
+
+
 def _syntax_help(said: str) -> str:
-    if said.startswith("Cannot declare"):
-        return "this table is defined twice"
+    if said.startswith("Illegal character '\\n'"):
+        return "a text ends on its line: is a quote missing?"
     return _SYNTAX_HELP.get(said, "")
