@@ -97,6 +97,7 @@ Scalar = bool | int | float | str
 JsonExpectations = Annotated[
     dict[Path, Scalar | tuple[Scalar, ...]],
     BeforeValidator(lambda value: _flattened(value) if isinstance(value, Mapping) else value),
+    WithJsonSchema({"type": "object"}),
 ]
 """JMESPath expressions and the value each must have; a list names several that will do."""
 
@@ -113,7 +114,11 @@ def _between_slashes(text: str) -> str | None:
 
 HeaderExpectation = Annotated[bool | str, AfterValidator(_checked_header)]
 HeaderExpectations = Annotated[
-    tuple[HeaderExpectation, ...], BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value])
+    tuple[HeaderExpectation, ...],
+    BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value]),
+    WithJsonSchema(
+        {"anyOf": [{"type": ["string", "boolean"]}, {"type": "array", "items": {"type": ["string", "boolean"]}}]}
+    ),
 ]
 
 
