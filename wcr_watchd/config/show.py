@@ -43,7 +43,7 @@ def as_toml(settings: Mapping[str, Any]) -> str:
     """What :func:`effective` returned as TOML, with the origin of each value beside it; without empty defaults."""
     rows: Mapping[str, Mapping[str, Any]] = settings["settings"]
     lines = [
-        (f"{key} = {value_text(row['value'])}", row["from"])
+        (f"{'' if _can_be_written(row['value']) else '# '}{key} = {value_text(row['value'])}", row["from"])
         for key, row in rows.items()
         if row["value"] not in ("", [], {}) or key in _EMPTY_MEANS_SOMETHING or "default" not in row["from"]
     ]
@@ -51,6 +51,11 @@ def as_toml(settings: Mapping[str, Any]) -> str:
     head = commented(f"does not run here: {settings['resting']}") if settings["resting"] else ""
     body = "".join(f"{line:<{width}}  # {origin}\n" for line, origin in lines)
     return head + table_text(("check", settings["name"]), {}) + body
+
+
+def _can_be_written(value: Any) -> bool:
+    """Whether it looks as it would in a file; some defaults are kept in a form of the type's own: lists of pairs."""
+    return not (isinstance(value, list) and any(isinstance(one, list) for one in value))
 
 
 # --- the probe's own --------------------------------------------------------------------------------------------------

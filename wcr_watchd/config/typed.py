@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -55,7 +56,7 @@ def load_type(faults: Faults, package: str, table: Mapping[str, Any], place: Pla
         faults.add((*place, "type"), f"must be text in quotes; got {written(kind)}")
         return None
     try:
-        return load(package, kind)
+        return _known(package, kind)
     except KeyError:
         if kind in LATER_TYPES[package]:
             faults.add((*place, "type"), f'the {what} type "{kind}" is not in this version')
@@ -64,6 +65,12 @@ def load_type(faults: Faults, package: str, table: Mapping[str, Any], place: Pla
     except (PluginError, ImportError) as error:
         faults.add((*place, "type"), f'the {what} type "{kind}" cannot be loaded: {error}')
     return None
+
+
+@cache
+def _known(package: str, kind: str) -> type[Any]:
+    """Looking through what is installed costs milliseconds, and there may be thousands of checks."""
+    return load(package, kind)
 
 
 def split(table: Mapping[str, Any], common: type[BaseModel]) -> tuple[dict[str, Any], dict[str, Any]]:
