@@ -283,7 +283,7 @@ async def test_an_interface_made_anew_is_no_difference(look: Look, machine: Mach
     await look(probe)
     machine.later(10)
     machine.traffic(eth0=(10, 10, 0, 0))
-    assert not {"network_received", "network_used", "network_drop_ratio"} & names(await look(probe))
+    assert not {"network_received", "network_used", "network_dropped"} & names(await look(probe))
 
 
 async def test_dropped_packets_are_judged_over_minutes_and_many_packets(look: Look, machine: Machine) -> None:
@@ -293,7 +293,7 @@ async def test_dropped_packets_are_judged_over_minutes_and_many_packets(look: Lo
         machine.traffic(eth0=(0, 900 * step, 0, 100 * step if step < 10 else 1000))
         seen = await look(probe)
         ratios.append(
-            measured(seen, "network_drop_ratio", interface="eth0") if "network_drop_ratio" in names(seen) else None
+            measured(seen, "network_dropped", interface="eth0") if "network_dropped" in names(seen) else None
         )
         machine.later(15)
     assert ratios[9] is None, "9 000 packets are too few"

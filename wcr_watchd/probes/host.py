@@ -98,7 +98,7 @@ _NETWORK = (
     _spec("network_used", Unit.RATIO, "Share of the link's speed in use, in the busier direction", "interface"),
     _spec("network_errors", Unit.COUNT, "Packets received or sent wrongly", "interface", counter=True),
     _spec("network_drops", Unit.COUNT, "Packets dropped by an interface", "interface", counter=True),
-    _spec("network_drop_ratio", Unit.RATIO, "Share of packets dropped in 10 min, of 10 000 at least", "interface"),
+    _spec("network_dropped", Unit.RATIO, "Share of packets dropped in 10 min, of 10 000 at least", "interface"),
     _spec("link_up", Unit.COUNT, "1 while an interface that has been up has a link, else 0", "interface"),
     _spec("listen_overflows", Unit.COUNT, "Connections a server did not accept fast enough", counter=True),
     _spec("listen_drops", Unit.COUNT, "Connections dropped on listening sockets", counter=True),
@@ -176,7 +176,7 @@ class Host(Options):
         (Severity.CRITICAL, "disk_read_only == 1"),
         (Severity.CRITICAL, "disk_unreachable == 1"),
         (Severity.WARNING, "avg(network_used, 1m) > 90% until avg(network_used, 1m) < 85%"),
-        (Severity.WARNING, "network_drop_ratio > 2% until network_drop_ratio < 1%"),
+        (Severity.WARNING, "network_dropped > 2% until network_dropped < 1%"),
         (Severity.WARNING, "increase(network_errors, 10m) >= 5"),
         (Severity.CRITICAL, "link_up == 0 for 1m"),
         (Severity.WARNING, "increase(listen_overflows, 1m) > 60 until increase(listen_overflows, 5m) < 60"),
@@ -239,7 +239,7 @@ class Host(Options):
             run.measure("network_errors", one.received_errors + one.sent_errors, interface=name)
             run.measure("network_drops", one.received_drops + one.sent_drops, interface=name)
             if name in ratios:
-                run.measure("network_drop_ratio", ratios[name], interface=name)
+                run.measure("network_dropped", ratios[name], interface=name)
             link = now.links.get(name, Link())
             if link.up:
                 self._been_up.add(name)
