@@ -5,7 +5,6 @@ Only what answered is turned into a check; what may not be seen is said in a com
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import socket
@@ -17,7 +16,7 @@ from typing import Any
 
 from wcr_watchd.config import greet
 from wcr_watchd.config.greet import HttpAnswer, SmtpAnswer
-from wcr_watchd.config.look import Listener, Seen, look
+from wcr_watchd.config.look import Listener, Seen, is_socket, look, user_name
 from wcr_watchd.config.models import local_timezone
 from wcr_watchd.config.write import commented, table_text
 
@@ -147,7 +146,7 @@ def _check(listener: Listener, kind: str, answer: object) -> Iterator[Found]:
         yield Found(
             _name("postgres", listener, 5432),
             {"type": "postgres", "dsn": answer},
-            f"{where}; {getpass.getuser()} may log in over its Unix socket",
+            f"{where}; {user_name()} may log in over its Unix socket",
             below="A role of its own sees more and needs less: CREATE ROLE watchd LOGIN; GRANT pg_monitor TO watchd;",
         )
     elif kind == "redis":
@@ -218,7 +217,7 @@ def _closed_postgres(listener: Listener) -> Found:
     return Found(
         _name("postgres", listener, 5432),
         {"type": "tcp", "address": listener.address},
-        f"{listener.process or 'something'} listens on {listener.address}; {getpass.getuser()} may not log in",
+        f"{listener.process or 'something'} listens on {listener.address}; {user_name()} may not log in",
         below="With a role of its own (CREATE ROLE watchd LOGIN PASSWORD '…'; GRANT pg_monitor TO watchd;) it is "
         f"watched in depth:\n{form}",
     )
@@ -238,14 +237,12 @@ def _certificates(root: Path, services: list[Found], notes: list[str]) -> Iterat
     except FileNotFoundError:
         return
     except OSError:
-        notes.append(
-            f"/etc/letsencrypt/live may not be read by {getpass.getuser()}: certificates there were not looked for."
-        )
+        notes.append(f"/etc/letsencrypt/live may not be read by {user_name()}: certificates there were not looked for.")
         return
     for lineage in lineages[:MOST_CERTIFICATES]:
         path = f"/etc/letsencrypt/live/{lineage.name}/fullchain.pem"
         if not os.access(lineage / "fullchain.pem", os.R_OK):
-            notes.append(f"{path} may not be read by {getpass.getuser()} (or leads nowhere): not watched.")
+            notes.append(f"{path} may not be read by {user_name()} (or leads nowhere): not watched.")
             continue
         settings: dict[str, Any] = {"type": "certfile", "path": path}
         if any(str(one.settings.get("url", "")).startswith(f"https://{lineage.name}/") for one in services):
@@ -255,7 +252,7 @@ def _certificates(root: Path, services: list[Found], notes: list[str]) -> Iterat
 
 def _docker(root: Path) -> Iterator[str]:
     for path in ("run/docker.sock", "var/run/docker.sock"):
-        if (root / path).is_socket():
+        if is_socket(root / path):
             yield f"Docker socket found (/{path}); the docker probe comes with a later version."
             return
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import http.client
 import smtplib
 import socket
@@ -17,7 +16,7 @@ from typing import TypeVar
 
 import asyncpg
 
-from wcr_watchd.config.look import Listener
+from wcr_watchd.config.look import Listener, is_socket, user_name
 from wcr_watchd.kit.certificates import read_chain
 
 K = TypeVar("K")
@@ -80,11 +79,25 @@ def ask_all(questions: Mapping[K, Callable[[], T]], deadline: float) -> dict[K, 
 
 def web(listener: Listener) -> HttpAnswer:
     """Ask for ``/``: in plain HTTP, or over TLS when that is what is spoken there."""
-    if listener.port not in (443, 8443):
-        try:
-            return HttpAnswer(_status(http.client.HTTPConnection(listener.host, listener.port, timeout=PATIENCE), ""))
-        except http.client.HTTPException:  # such as the alert with which a TLS server answers
-            pass
+    plain = None if listener.port in (443, 8443) else _plain(listener)
+    if plain is not None and plain.status != 400:  # with which many answer plain HTTP where they speak TLS
+        return plain
+    try:
+        return _secured(listener)
+    except OSError:
+        if plain is None:
+            raise
+        return plain
+
+
+def _plain(listener: Listener) -> HttpAnswer | None:
+    try:
+        return HttpAnswer(_status(http.client.HTTPConnection(listener.host, listener.port, timeout=PATIENCE), ""))
+    except (http.client.HTTPException, ConnectionResetError):  # it may speak TLS
+        return None
+
+
+def _secured(listener: Listener) -> HttpAnswer:
     name = _certificate_name(listener)
     trusted = bool(name) and _is_trusted(listener, name)
     connection = http.client.HTTPSConnection(
@@ -172,8 +185,8 @@ def _exchange(listener: Listener, words: bytes) -> str:
 def postgres(root: Path, port: int) -> str:
     """The DSN by which this user may log in over the Unix socket without a password ("peer")."""
     for folder in POSTGRES_FOLDERS:
-        if (root / folder / f".s.PGSQL.{port}").is_socket():
-            dsn = f"postgresql://{getpass.getuser()}@/postgres?host=/{folder}&port={port}"
+        if is_socket(root / folder / f".s.PGSQL.{port}"):
+            dsn = f"postgresql://{user_name()}@/postgres?host=/{folder}&port={port}"
             asyncio.run(_log_in(root / folder, port))
             return dsn
     raise FileNotFoundError(f"no Unix socket of PostgreSQL for port {port}")
@@ -183,7 +196,7 @@ async def _log_in(folder: Path, port: int) -> None:
     connection = await asyncpg.connect(
         host=str(folder),
         port=port,
-        user=getpass.getuser(),
+        user=user_name(),
         database="postgres",
         timeout=PATIENCE,
         command_timeout=PATIENCE,

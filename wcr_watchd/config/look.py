@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import pwd
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,6 +41,22 @@ class Seen:
     processes: frozenset[str] = frozenset()
     units: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
+
+
+def user_name() -> str:
+    """Who this process is to the kernel and to PostgreSQL, whatever the environment says."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user id {os.geteuid()}"
+
+
+def is_socket(path: Path) -> bool:
+    """Whether there is a socket that can be seen."""
+    try:
+        return path.is_socket()
+    except PermissionError:
+        return False
 
 
 def look(root: Path = Path("/")) -> Seen:
