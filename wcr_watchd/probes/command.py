@@ -1,0 +1,136 @@
+"""Runs a program and takes its verdict: any Nagios plugin, or anything whose exit status means something.
+
+With ``protocol = "nagios"`` the exit status is 0 fine, 1 warning, 2 critical, 3 unknown, the first line is the summary
+and performance data become measurements (https://www.monitoring-plugins.org/doc/guidelines.html). With
+``protocol = "exit"`` 0 is fine and anything else is not.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
+from wcr_watchd.core.run import Run
+from wcr_watchd.core.units import Unit
+from wcr_watchd.kit.options import Options, Secret
+from wcr_watchd.kit.perfdata import NO_OUTPUT, PluginOutput, base_unit, parse
+from wcr_watchd.kit.subprocess import Finished, run_child
+
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "HOME")
+"""What a child gets of the daemon's own environment: never its secrets."""
+_SERIES = {"s": "perfdata_seconds", "B": "perfdata_bytes", "%": "perfdata_ratio", "c": "perfdata_count", "": "perfdata"}
+_WORST_KNOWN = 2
+
+
+class Command(Options):
+    """Runs a program and takes its verdict."""
+
+    type: ClassVar[str] = "command"
+    target_key: ClassVar[str] = "run_words"
+    every: ClassVar[float] = 60.0
+    timeout: ClassVar[float] = 30.0
+    measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
+        MeasurementSpec("exit_status", Unit.COUNT, "Exit status of the program."),
+        MeasurementSpec("plugin_state", Unit.COUNT, "What a plugin said: 0 fine, 1 warning, 2 critical."),
+        MeasurementSpec("perfdata", Unit.COUNT, "Performance data without a unit.", labels=("label",)),
+        MeasurementSpec("perfdata_seconds", Unit.SECONDS, "Performance data that are times.", labels=("label",)),
+        MeasurementSpec("perfdata_bytes", Unit.BYTES, "Performance data that are sizes.", labels=("label",)),
+        MeasurementSpec("perfdata_ratio", Unit.RATIO, "Performance data in percent, as 0-1.", labels=("label",)),
+        MeasurementSpec(
+            "perfdata_count", Unit.COUNT, "Performance data that only grow.", labels=("label",), counter=True
+        ),
+    )
+    default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
+        (Severity.CRITICAL, "down or plugin_state == 2"),
+        (Severity.WARNING, "plugin_state == 1"),
+    )
+    example: ClassVar[str] = """
+[check.load]
+type = "command"
+run = ["/usr/lib/nagios/plugins/check_load", "-w", "8,6,4", "-c", "16,12,8"]
+"""
+
+    run_words: Annotated[tuple[str, ...], Field(alias="run", min_length=1)]
+    """The program and its arguments, each for itself; no shell reads them."""
+    protocol: Literal["nagios", "exit"] = "nagios"
+    """What the exit status means: a Nagios plugin's 0-3, or (`exit`) 0 fine and anything else down."""
+    env: dict[str, Secret] = Field(default_factory=dict)
+    """Environment variables for the program, beside PATH, LANG, LC_ALL, TZ and HOME."""
+    cwd: str = "/"
+    """The folder it runs in."""
+    on_exec_error: Literal["unknown", "down"] = "unknown"
+    """What it means when the program cannot be run, is killed, or ends with a status of its own invention."""
+
+    @property
+    def target(self) -> str:
+        """The command line."""
+        return " ".join(self.run_words)
+
+    def specs(self) -> tuple[MeasurementSpec, ...]:
+        """The type's measurements."""
+        return self.measurements
+
+    async def run(self, run: Run) -> Observation:
+        """Run the program once."""
+        run.step = f"waiting for {self.run_words[0]} to end"
+        passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        environment = passed_on | {name: value.get_secret_value() for name, value in self.env.items()}
+        try:
+            finished = await run_child(self.run_words, environment, self.cwd)
+        except FileNotFoundError:
+            return self._not_run(run, "missing", f"{self.run_words[0]} does not exist (or the folder {self.cwd})")
+        except PermissionError:
+            return self._not_run(run, "permission", f"{self.run_words[0]} may not be run by this user")
+        except OSError as error:
+            return self._not_run(run, "exec", f"{self.run_words[0]} could not be run: {error.strerror or error}")
+        run.measure("exit_status", finished.status)
+        self._keep_evidence(run, finished)
+        return self._exit(run, finished) if self.protocol == "exit" else self._nagios(run, finished)
+
+    def _exit(self, run: Run, finished: Finished) -> Observation:
+        said = parse(finished.stdout).text
+        if finished.status == 0:
+            return run.up(f"{self.run_words[0]} ended well: {said}")
+        if said == NO_OUTPUT:
+            said = finished.stderr.strip() or NO_OUTPUT
+        return run.down("status", f"{self.target} ended with {_ending(finished)}, expected status 0: {said}")
+
+    def _nagios(self, run: Run, finished: Finished) -> Observation:
+        output = parse(finished.stdout)
+        self._measure(run, output)
+        text = output.text
+        if text == NO_OUTPUT and finished.stderr.strip():
+            text = finished.stderr.strip()
+        if 0 <= finished.status <= _WORST_KNOWN:
+            run.measure("plugin_state", finished.status)
+            return run.up(text)
+        if finished.status == _WORST_KNOWN + 1:
+            return run.unknown("plugin", text)
+        reason = "signal" if finished.status < 0 else "exit_status"
+        return self._not_run(run, reason, f"{self.target} ended with {_ending(finished)}, expected status 0-3: {text}")
+
+    def _measure(self, run: Run, output: PluginOutput) -> None:
+        for datum in output.data:
+            if datum.value is not None:
+                value, unit = base_unit(datum)
+                run.measure(_SERIES[unit], value / 100 if unit == "%" else value, label=datum.label)
+        if output.long:
+            run.evidence["long output"] = output.long
+        if output.bad:
+            run.evidence["unreadable performance data"] = "; ".join(output.bad)
+
+    def _keep_evidence(self, run: Run, finished: Finished) -> None:
+        if finished.stderr.strip():
+            run.evidence["standard error"] = finished.stderr.strip()
+        if finished.cut:
+            run.evidence["output"] = "more than 64 KiB; the rest was dropped"
+
+    def _not_run(self, run: Run, reason: str, summary: str) -> Observation:
+        return run.down(reason, summary) if self.on_exec_error == "down" else run.unknown(reason, summary)
+
+
+def _ending(finished: Finished) -> str:
+    return f"signal {-finished.status}" if finished.status < 0 else f"status {finished.status}"
