@@ -94,8 +94,9 @@ def test_its_example_validates_and_needs_no_more_than_its_target(probe_type: Any
     check = example(probe_type)
     assert check.target.strip()
     assert "\n" not in check.target
-    assert probe_type.target_key in ("", *probe_type.model_fields), "a type whose target needs no naming has no key"
-    required = {name for name, field in probe_type.model_fields.items() if field.is_required()}
+    keys = {field.alias or name: field for name, field in probe_type.model_fields.items()}
+    assert probe_type.target_key in ("", *keys), "a type whose target needs no naming has no key"
+    required = {name for name, field in keys.items() if field.is_required()}
     assert required <= {probe_type.target_key}, "type and target are enough"
 
 

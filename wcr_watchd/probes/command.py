@@ -29,7 +29,7 @@ class Command(Options):
     """Runs a program and takes its verdict."""
 
     type: ClassVar[str] = "command"
-    target_key: ClassVar[str] = "run_words"
+    target_key: ClassVar[str] = "run"
     every: ClassVar[float] = 60.0
     timeout: ClassVar[float] = 30.0
     measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
@@ -47,11 +47,7 @@ class Command(Options):
         (Severity.CRITICAL, "down or plugin_state == 2"),
         (Severity.WARNING, "plugin_state == 1"),
     )
-    example: ClassVar[str] = """
-[check.load]
-type = "command"
-run = ["/usr/lib/nagios/plugins/check_load", "-w", "8,6,4", "-c", "16,12,8"]
-"""
+    example: ClassVar[str] = 'run = ["/usr/lib/nagios/plugins/check_load", "-w", "8,6,4", "-c", "16,12,8"]\n'
 
     run_words: Annotated[tuple[str, ...], Field(alias="run", min_length=1)]
     """The program and its arguments, each for itself; no shell reads them."""
