@@ -22,6 +22,7 @@ from wcr_watchd.core.model import (
     Severity,
 )
 from wcr_watchd.core.protocols import Batch, Restored, Store
+from wcr_watchd.core.rules import InstanceState, RuleState, Verdict
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.store.open import from_url
 
@@ -69,7 +70,16 @@ async def test_a_new_store_knows_nothing(store: Store) -> None:
 
 
 async def test_a_next_life_goes_on_where_the_last_one_was(store: Store, make: Reopen) -> None:
-    state = CheckState("api", Outcome.DOWN, since=NOW, severity=Severity.CRITICAL, last_at=NOW, failing_since=NOW - 20)
+    firing = InstanceState(Verdict.FIRING, since=NOW - 20.25, runs=3, because="disk_used 93 % > 90 %")
+    state = CheckState(
+        "api",
+        Outcome.DOWN,
+        since=NOW,
+        severity=Severity.CRITICAL,
+        last_at=NOW,
+        failing_since=NOW - 20,
+        rules=(("disk_used > 90%", RuleState(instances=(((("mount", "/"),), firing),))),),
+    )
     over = an_incident(6, state=IncidentState.RESOLVED, resolved_at=NOW - 5)
     open_one = an_incident(7)
     owed = a_notification(7, not_before=NOW + 60.5)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiosqlite
 import pytest
 
 from tests.store.samples import NOW, a_notification, an_incident, an_observation
@@ -202,15 +203,29 @@ async def test_a_cancelled_commit_leaves_nothing_half_and_nothing_stuck(tmp_path
     await store.close()
 
 
-async def test_numbers_are_read_again_when_a_commit_came_through_although_it_was_given_up(tmp_path: Path) -> None:
+async def test_a_commit_that_came_through_although_it_was_given_up_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk answers too late: the daemon takes the batch for refused, and it is there all the same."""
     store = SqliteStore(tmp_path / "watchd.db")
     await store.open()
-    batch = Batch(observations=(an_observation("new check"),))
-    await store.commit(batch)
-    # As if the answer to that commit had been lost: the store must not number the check a second time.
-    store._numbers_are_known = False
-    await store.commit(Batch(observations=(an_observation("new check", at=NOW + 1),)))
-    assert len(await store.observations("new check", since=0)) == 2
+    batch = Batch(observations=(an_observation("new check"),), incidents=(an_incident(),))
+    execute = aiosqlite.Connection.execute
+
+    async def lose_the_answer(connection: aiosqlite.Connection, sql: str, *values: object) -> object:
+        answer = await execute(connection, sql, *values)  # type: ignore[arg-type]
+        if sql == "COMMIT":
+            raise TimeoutError
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(aiosqlite.Connection, "execute", lose_the_answer)
+        with pytest.raises(StoreError, match="no answer"):
+            await store.commit(batch)
+    assert await store.incidents() == (an_incident(),)
+    later = an_observation("new check", at=NOW + 1)
+    await store.commit(Batch(observations=(*batch.observations, later), incidents=batch.incidents))
+    assert await store.observations("new check", since=0) == [*batch.observations, later]
     await store.close()
 
 

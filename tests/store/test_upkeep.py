@@ -175,14 +175,17 @@ async def test_what_raw_rows_no_longer_tell_rollups_do(store: SqliteStore, path:
 
 
 async def test_raw_rows_stay_until_they_are_rolled_up(store: SqliteStore, path: Path) -> None:
-    observations = runs(MIDNIGHT, MIDNIGHT + HOUR)
-    await fill(store, observations)
-    # A daemon that was away for long: the first call files, and must not delete what nothing was made of yet.
-    await store.prune(MIDNIGHT + 1.01 * DAY)
-    await settle(store, MIDNIGHT + 3.5 * DAY)
+    checks = 1200  # more than one call rolls up
+    await fill(store, [an_observation(f"check-{number}", MIDNIGHT) for number in range(checks)])
+    await store.prune(MIDNIGHT + 1000)
+    await store.prune(MIDNIGHT + 1.5 * DAY)
+    assert (rows(path, "rollup"), rows(path, "observation")) == (2 * 1000, checks)  # by five minutes and by hours
+    await settle(store, MIDNIGHT + 1.5 * DAY)
     assert rows(path, "observation") == 0
-    points = await store.history("api", "load", (), since=MIDNIGHT, until=MIDNIGHT + DAY, points=10)
-    assert_covers(points, observations)
+    for number in (0, checks - 1):
+        check = f"check-{number}"
+        points = await store.history(check, "response_time", (), since=MIDNIGHT, until=MIDNIGHT + DAY, points=10)
+        assert [point.count for point in points] == [1]
 
 
 async def test_what_comes_later_than_retention_does_not_spoil_the_rollup(store: SqliteStore) -> None:
