@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.real.servers.mail",
     "tests.real.servers.nginx",
     "tests.real.servers.odd",
+    "tests.real.servers.postgres",
     "tests.real.servers.prometheus",
     "tests.real.servers.providers",
 ]
