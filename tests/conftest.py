@@ -7,6 +7,7 @@ import asyncio
 asyncio.set_event_loop(None)
 
 pytest_plugins = [
+    "tests.daemon.harness",
     "tests.real.running",
     "tests.real.servers.certificates",
     "tests.real.servers.imap",
@@ -16,4 +17,5 @@ pytest_plugins = [
     "tests.real.servers.postgres",
     "tests.real.servers.prometheus",
     "tests.real.servers.providers",
+    "tests.real.servers.redis",
 ]

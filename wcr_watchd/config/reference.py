@@ -44,7 +44,7 @@ def _probe(name: str) -> str:
 def _channel(name: str) -> str:
     kind = plugins.load("wcr_watchd.channels", name)
     address = f"Needs contacts with `{kind.address_kind}`." if kind.address_kind else "Has its own destination."
-    return f'## {name}\n\n{_opening(kind)} {address}\n\n```toml\n[channel.name]\ntype = "{name}"\n{kind.example.strip()}\n```\n\n{_options(kind)}\n'
+    return f'## {name}\n\n{_opening(kind)} {address}\n\n```toml\n{kind.example.strip()}\n```\n\n{_options(kind)}\n'
 
 
 def _opening(kind: type[Any]) -> str:

@@ -21,7 +21,7 @@ from wcr_watchd.kit.subprocess import Finished, run_child
 
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "HOME")
 """What a child gets of the daemon's own environment: never its secrets."""
-_SERIES = {"s": "perfdata_seconds", "B": "perfdata_bytes", "%": "perfdata_ratio", "c": "perfdata_count", "": "perfdata"}
+_SERIES = {"s": "perfdata_time", "B": "perfdata_size", "%": "perfdata_share", "c": "perfdata_counter", "": "perfdata"}
 _WORST_KNOWN = 2
 
 
@@ -33,14 +33,14 @@ class Command(Options):
     every: ClassVar[float] = 60.0
     timeout: ClassVar[float] = 30.0
     measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
-        MeasurementSpec("exit_status", Unit.COUNT, "Exit status of the program."),
-        MeasurementSpec("plugin_state", Unit.COUNT, "What a plugin said: 0 fine, 1 warning, 2 critical."),
-        MeasurementSpec("perfdata", Unit.COUNT, "Performance data without a unit.", labels=("label",)),
-        MeasurementSpec("perfdata_seconds", Unit.SECONDS, "Performance data that are times.", labels=("label",)),
-        MeasurementSpec("perfdata_bytes", Unit.BYTES, "Performance data that are sizes.", labels=("label",)),
-        MeasurementSpec("perfdata_ratio", Unit.RATIO, "Performance data in percent, as 0-1.", labels=("label",)),
+        MeasurementSpec("exit_status", Unit.COUNT, "Exit status of the program"),
+        MeasurementSpec("plugin_state", Unit.COUNT, "What a plugin said: 0 fine, 1 warning, 2 critical"),
+        MeasurementSpec("perfdata", Unit.COUNT, "Performance data without a unit", labels=("label",)),
+        MeasurementSpec("perfdata_time", Unit.SECONDS, "Performance data that are times", labels=("label",)),
+        MeasurementSpec("perfdata_size", Unit.BYTES, "Performance data that are sizes", labels=("label",)),
+        MeasurementSpec("perfdata_share", Unit.RATIO, "Performance data in percent, as 0-1", labels=("label",)),
         MeasurementSpec(
-            "perfdata_count", Unit.COUNT, "Performance data that only grow.", labels=("label",), counter=True
+            "perfdata_counter", Unit.COUNT, "Performance data that only grow", labels=("label",), counter=True
         ),
     )
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (

@@ -1,0 +1,145 @@
+"""The daemon as a process of its own with a configuration file, as systemd would run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wcr_watchd.cli.client import NoDaemonError, call
+
+PATIENCE = 45.0
+"""Seconds that something may take on a slow machine before a test fails."""
+
+
+def eventually(what: Callable[[], Any], why: str, within: float = PATIENCE) -> Any:
+    """Ask again and again until the answer is true; fail with ``why`` when it never is."""
+    deadline = time.monotonic() + within
+    while True:
+        answer = what()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"within {within:g} s: {why}"
+        time.sleep(0.05)
+
+
+class RunningDaemon:
+    """``wcr-watchd run`` in a folder of its own; it may be stopped, killed and started again on the same state."""
+
+    def __init__(self, folder: Path, config: str, environment: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        self.config = folder / "watchd.toml"
+        self.socket = folder / "control.sock"
+        self.output = folder / "output"
+        self.environment = environment or {}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.write(config)
+
+    def write(self, config: str) -> None:
+        """Write the configuration file; takes effect by a start or reload."""
+        head = f'[watchd]\nname = "prod"\n[store]\nurl = "sqlite:///{self.folder}/watchd.db"\n[web]\nlisten = []\n'
+        self.config.write_text(head + config)
+
+    def start(self) -> None:
+        """Start it and wait until it answers on its socket."""
+        assert self.process is None
+        command = [sys.executable, "-m", "wcr_watchd", "run", "-c", str(self.config), "--socket", str(self.socket)]
+        self.socket.unlink(missing_ok=True)
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                command, stdout=output, stderr=output, env={**os.environ, **self.environment}, cwd=self.folder
+            )
+        eventually(self._answers, f"the daemon answers\n{self.log()[-3000:]}")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"the daemon ended with {self.process.returncode}\n{self.log()[-3000:]}"
+        try:
+            call(self.socket, "GET", "/status")
+        except NoDaemonError:
+            return False
+        return True
+
+    def stop(self) -> int:
+        """Ask it to stop, as systemd does, and return its exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(PATIENCE)
+        self.process = None
+        return status
+
+    def kill(self) -> None:
+        """End it at any instruction."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        self.process = None
+
+    def reload(self) -> None:
+        """Ask it to read its configuration again."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
+    def log(self) -> str:
+        """Everything it has written."""
+        return self.output.read_text() if self.output.exists() else ""
+
+    def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One API call over its socket."""
+        return call(self.socket, method, path, body)
+
+    def check(self, name: str) -> dict[str, Any]:
+        """How a check is now."""
+        return self.api("GET", f"/checks/{name}")
+
+    def outcome(self, name: str) -> str | None:
+        """``up``, ``down``, ``unknown`` or None before the first result."""
+        found: str | None = self.check(name)["outcome"]
+        return found
+
+    def incidents(self, open_only: bool = False) -> list[dict[str, Any]]:
+        """Incidents, newest first."""
+        rows: list[dict[str, Any]] = self.api("GET", f"/incidents?open={int(open_only)}")["incidents"]
+        return rows
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line against this daemon."""
+        command = [sys.executable, "-m", "wcr_watchd", *words]
+        environment = {**os.environ, **self.environment, "WATCHD_SOCKET": str(self.socket)}
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=self.folder
+        )
+
+    def command_json(self, *words: str) -> Any:
+        """As :meth:`command` with ``--json``, parsed."""
+        done = self.command(*words, "--json")
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def make_daemon(tmp_path: Path) -> Iterator[Callable[..., RunningDaemon]]:
+    """Make daemons: ``make_daemon(config, start=True)``; all are ended with the test."""
+    made: list[RunningDaemon] = []
+
+    def make(config: str, *, start: bool = True, environment: dict[str, str] | None = None) -> RunningDaemon:
+        folder = tmp_path / f"daemon-{len(made)}"
+        folder.mkdir()
+        daemon = RunningDaemon(folder, config, environment)
+        made.append(daemon)
+        if start:
+            daemon.start()
+        return daemon
+
+    yield make
+    for daemon in made:
+        if daemon.process is not None:
+            daemon.kill()
