@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
 from wcr_watchd.core.model import (
     Event,
     EventKind,
@@ -15,6 +19,7 @@ from wcr_watchd.core.model import (
     Recipient,
     Severity,
 )
+from wcr_watchd.store.sqlite import SqliteStore
 
 NOW = 1_790_000_000.0
 """A moment in September 2026; any would do."""
@@ -100,3 +105,14 @@ def a_notification(incident: int = 1, key: str = "1-1-mail", at: float = NOW, **
         "fallbacks": (Recipient("slack"),),
     }
     return Notification(**(values | changes))  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def a_store(folder: Path, *, timeout: float = 10.0) -> AsyncIterator[SqliteStore]:
+    """An open store, closed however the test ends: one left open would keep the whole test run from ending."""
+    store = SqliteStore(folder / "watchd.db", timeout=timeout)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()

@@ -8,10 +8,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.store.samples import NOW
+from tests.store.samples import NOW, a_store
 from tests.store.writer import OBSERVATIONS
 from wcr_watchd.core.model import DeliveryState
-from wcr_watchd.store.sqlite import SqliteStore
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,9 +34,7 @@ async def test_every_batch_survives_wholly_or_not_at_all(tmp_path: Path) -> None
     chance = random.Random(7)
     for _ in range(6):
         confirmed = await write_until_killed(tmp_path, batches=3, delay=chance.uniform(0, 0.15))
-        store = SqliteStore(tmp_path / "watchd.db")
-        await store.open()
-        try:
+        async with a_store(tmp_path) as store:
             restored = await store.restore()
             there = {incident.id for incident in restored.incidents}
             last = max(there)
@@ -52,14 +49,10 @@ async def test_every_batch_survives_wholly_or_not_at_all(tmp_path: Path) -> None
             assert runs == {f"batch {number}": OBSERVATIONS for number in there}
             for number in there:
                 assert len(await store.events(number)) == 1
-        finally:
-            await store.close()
 
 
 async def test_what_was_owed_is_still_owed_after_the_crash(tmp_path: Path) -> None:
     confirmed = await write_until_killed(tmp_path, batches=1, delay=0)
-    store = SqliteStore(tmp_path / "watchd.db")
-    await store.open()
-    owed = await store.deliveries(states=[DeliveryState.PENDING], limit=10_000)
-    await store.close()
+    async with a_store(tmp_path) as store:
+        owed = await store.deliveries(states=[DeliveryState.PENDING], limit=10_000)
     assert {f"batch-{number}" for number in range(1, confirmed + 1)} <= {one.notification.id for one in owed}

@@ -9,9 +9,9 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
+from tests.store.samples import a_store
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.store.migrate import Migration, migrate, read_migrations
-from wcr_watchd.store.sqlite import SqliteStore
 
 FIRST = Migration(1, "0001-first.sql", "CREATE TABLE a (x INTEGER);")
 SECOND = Migration(2, "0002-second.sql", "CREATE TABLE b (y INTEGER);\nINSERT INTO b SELECT x FROM a;")
@@ -57,9 +57,8 @@ def test_the_steps_of_the_project_are_numbered_without_a_gap() -> None:
 
 
 async def test_the_schema_is_what_the_steps_say(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "watchd.db")
-    await store.open()
-    await store.close()
+    async with a_store(tmp_path):
+        pass
     with sqlite3.connect(tmp_path / "watchd.db") as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert database.execute("SELECT count(*) FROM schema_version").fetchone() == (len(read_migrations()),)
