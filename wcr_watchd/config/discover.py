@@ -271,7 +271,7 @@ def _systemd(seen: Seen, services: list[Found]) -> Iterator[Found]:
                 {
                     "type": "command",
                     "run": ["systemctl", "is-active", unit],
-                    "exit_status_down": True,
+                    "protocol": "exit",
                     "critical": [],
                     "warning": "down",
                 },
