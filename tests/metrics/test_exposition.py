@@ -244,7 +244,10 @@ async def test_a_name_that_two_checks_use_for_different_things_stays_one_family(
         (MeasurementSpec("processes_total", Unit.COUNT, ""), "watchd_x_processes_total_value"),
         (MeasurementSpec("expiry", Unit.TIMESTAMP, ""), "watchd_x_expiry_timestamp_seconds"),
         (MeasurementSpec("expiry_timestamp", Unit.TIMESTAMP, ""), "watchd_x_expiry_timestamp_seconds"),
-        (MeasurementSpec("C:\\ free – %", Unit.COUNT, ""), "watchd_x_C_free_"),
+        (MeasurementSpec("C:\\ free – %", Unit.COUNT, ""), "watchd_x_c_free"),
+        (MeasurementSpec("userCount", Unit.COUNT, ""), "watchd_x_user_count_value"),
+        (MeasurementSpec("perfdata_counter", Unit.COUNT, "", counter=True), "watchd_x_perfdata_counters_total"),
+        (MeasurementSpec("–", Unit.SECONDS, ""), "watchd_x_seconds"),
     ],
 )
 def test_names_follow_the_conventions(spec: MeasurementSpec, name: str) -> None:

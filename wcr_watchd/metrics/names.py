@@ -15,6 +15,14 @@ PREFIX = "watchd_"
 OWN_LABELS = ("check", "probe", "location")
 
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_]+")
+_CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_TYPE_WORDS = {
+    "counter": "counters",
+    "gauge": "gauges",
+    "histogram": "histograms",
+    "summary": "summaries",
+    "untyped": "no_type",
+}
 _RESERVED_FOR_OTHER_TYPES = ("_total", "_count", "_sum", "_bucket", "_info", "_created")
 _UNIT_METADATA = {
     Unit.SECONDS: "seconds",
@@ -61,4 +69,6 @@ def _with_unit(name: str, unit: Unit) -> str:
 
 
 def _clean(text: str) -> str:
-    return _NOT_IN_A_NAME.sub("_", text) or "_"
+    """Any text (users name measurements of their own) in snake case, without the words that name metric types."""
+    words = _NOT_IN_A_NAME.sub("_", _CAMEL_CASE.sub("_", text)).lower().strip("_").split("_")
+    return "_".join(_TYPE_WORDS.get(word, word) for word in words) or "_"
