@@ -123,9 +123,9 @@ class Postgres:
             "-U", "postgres", "-d", database, "-c", text,
         ).strip()  # fmt: skip
 
-    def follow(self, folder: Path, name: str) -> Postgres:
+    def follow(self, folder: Path, name: str, **settings: object) -> Postgres:
         """A standby of this server, with a slot of that name; not started."""
-        standby = Postgres(folder, cluster_name=name)
+        standby = Postgres(folder, cluster_name=name, **settings)
         _run(
             self._programs / "pg_basebackup",
             "-h", self.folder, "-p", str(self.port), "-U", "postgres", "-D", standby.data,
@@ -177,7 +177,7 @@ def start_postgres(postgres_template: Path) -> Iterator[Callable[..., Postgres]]
             server = Postgres(folder, **settings)
             subprocess.run(["cp", "-a", str(postgres_template), str(server.data)], check=True, timeout=PATIENCE)
         else:
-            server = standby_of.follow(folder, name)
+            server = standby_of.follow(folder, name, **settings)
         running.append(server)
         server.start()
         return server
