@@ -1,0 +1,231 @@
+"""Asks a mail server whether it would take mail: greeting, EHLO, STARTTLS, sign-in, recipient, but never a message.
+
+Protocol: RFC 5321 (SMTP), RFC 3207 (STARTTLS), RFC 4954 (AUTH). The dialogue ends with RSET and QUIT before DATA, so
+nothing is ever delivered.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Annotated, ClassVar, Literal, NoReturn, Self, TypeVar
+from urllib.parse import urlsplit
+
+import aiosmtplib
+from pydantic import AfterValidator, model_validator
+
+from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
+from wcr_watchd.core.run import Run
+from wcr_watchd.core.units import Unit, format_duration
+from wcr_watchd.kit.certificates import read_chain
+from wcr_watchd.kit.network import NameResolver, connect_problem
+from wcr_watchd.kit.options import Options, Secret
+from wcr_watchd.kit.tls import Handshake, TlsContexts, TlsSettings, UnusableFileError, explain, served_chain, watching
+
+T = TypeVar("T")
+
+_PORTS = {"smtp": 25, "smtps": 465}
+_GOODBYE = 1.0
+"""Seconds for RSET and QUIT; the verdict stands by then."""
+
+
+def _smtp_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in _PORTS or not parts.hostname or parts.path not in ("", "/") or parts.username:
+        raise ValueError(f"{url!r} is not the URL of a mail server: write smtp://host:25 or smtps://host:465")
+    if parts.port == 0:
+        raise ValueError("0 is not a port")
+    return url
+
+
+class _Failed(Exception):  # noqa: N818 - it is a verdict
+    """A step of the dialogue did not go as it should."""
+
+    def __init__(self, reason: str, summary: str) -> None:
+        super().__init__(summary)
+        self.reason = reason
+        self.summary = summary
+
+
+class Smtp(Options):
+    """Asks a mail server whether it would take mail."""
+
+    type: ClassVar[str] = "smtp"
+    target_key: ClassVar[str] = "url"
+    every: ClassVar[float] = 300.0
+    timeout: ClassVar[float] = 20.0
+    measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
+        MeasurementSpec("response_time", Unit.SECONDS, "Time of the whole dialogue"),
+        MeasurementSpec("smtp_phase", Unit.SECONDS, "Time of one step of the dialogue", labels=("phase",)),
+        MeasurementSpec(
+            "certificate_expires_in", Unit.SECONDS, "Until the server's certificate ends", topic="certificate"
+        ),
+    )
+    default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
+        (Severity.CRITICAL, "down"),
+        (Severity.WARNING, "response_time > 10s for 3x"),
+        (Severity.WARNING, "certificate_expires_in < 7d"),
+    )
+    example: ClassVar[str] = 'url = "smtp://relay.example.org:587"\nstarttls = "required"\n'
+
+    url: Annotated[str, AfterValidator(_smtp_url)]
+    """Where it listens: smtp://host:25, or smtps://host:465 where TLS comes first."""
+    starttls: Literal["required", "offered", "never"] = "offered"
+    """Whether to begin TLS: it must be there, only if the server offers it, or not at all."""
+    username: str = ""
+    """Whom to sign in as; nobody when empty."""
+    password: Secret | None = None
+    """The password for the sign-in."""
+    mail_from: str = ""
+    """The sender to name, with rcpt_to."""
+    rcpt_to: str = ""
+    """A recipient the server must accept; no message follows."""
+    helo: str = "localhost"
+    """The name given in EHLO."""
+    verify: bool = True
+    """Whether the server's certificate must be valid."""
+    ca_file: str = ""
+    """Certificates to trust in place of the system's."""
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        if bool(self.username) != (self.password is not None):
+            raise ValueError("username and password belong together")
+        return self
+
+    @property
+    def target(self) -> str:
+        """The URL, which holds no secret."""
+        return self.url
+
+    def specs(self) -> tuple[MeasurementSpec, ...]:
+        """The type's measurements."""
+        return self.measurements
+
+    async def run(self, run: Run) -> Observation:
+        """Carry the dialogue out once, up to where a message would follow."""
+        parts = urlsplit(self.url)
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        try:
+            context = await run.shared.get(TlsContexts).get(TlsSettings(verify=self.verify, ca_file=self.ca_file))
+        except UnusableFileError as error:
+            return run.unknown(error.reason, f"{self.url}: {error.summary}")
+        run.step = f"looking up {host}"
+        try:
+            await run.shared.get(NameResolver).addresses(host, port)
+        except OSError as error:
+            return run.down("dns", f"{self.url}: {host} cannot be looked up: {connect_problem(error)}")
+        client = aiosmtplib.SMTP(
+            hostname=host,
+            port=port,
+            local_hostname=self.helo,
+            timeout=None,
+            use_tls=parts.scheme == "smtps",
+            start_tls=False,
+            tls_context=context,
+        )
+        handshake = Handshake()
+        try:
+            with watching(handshake):
+                return await self._talk(run, client, handshake)
+        except _Failed as failed:
+            return run.down(failed.reason, f"{self.url}: {failed.summary}")
+        finally:
+            client.close()
+
+    async def _talk(self, run: Run, client: aiosmtplib.SMTP, handshake: Handshake) -> Observation:
+        steps = _Steps(self, run, handshake)
+        await steps.take("connect", "connecting and waiting for the greeting", client.connect)
+        await steps.take("ehlo", "waiting for the answer to EHLO", client.ehlo)
+        if self.starttls == "required" and client.transport is not None and not self._has_tls(client):
+            if not client.supports_extension("starttls"):
+                raise _Failed("tls", f"offers no STARTTLS, which is required; it offers: {_offers(client)}")
+            await steps.take("starttls", "beginning TLS", client.starttls)
+        elif self.starttls == "offered" and client.supports_extension("starttls") and not self._has_tls(client):
+            await steps.take("starttls", "beginning TLS", client.starttls)
+        if self.password is not None:
+            secret = self.password.get_secret_value()
+            await steps.take("auth", "signing in", lambda: client.login(self.username, secret))
+        if self.rcpt_to:
+            await steps.take("rcpt", f"naming the sender {self.mail_from or '<>'}", lambda: client.mail(self.mail_from))
+            await steps.take("rcpt", f"naming the recipient {self.rcpt_to}", lambda: client.rcpt(self.rcpt_to))
+        run.measure("response_time", run.elapsed)
+        steps.measure()
+        run.evidence["offers"] = _offers(client)
+        await self._say_goodbye(client)
+        took = format_duration(run.elapsed)
+        accepted = f", takes mail for {self.rcpt_to}" if self.rcpt_to else ""
+        return run.up(f"{self.url} answers in {took}{', signed in' if self.password else ''}{accepted}")
+
+    async def _say_goodbye(self, client: aiosmtplib.SMTP) -> None:
+        with suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
+            if self.rcpt_to:
+                await client.rset(timeout=_GOODBYE)
+            await client.quit(timeout=_GOODBYE)
+
+    def _has_tls(self, client: aiosmtplib.SMTP) -> bool:
+        return client.transport is not None and client.transport.get_extra_info("ssl_object") is not None
+
+
+class _Steps:
+    """The steps of one dialogue: timed, named for the runner, and their failures put into words."""
+
+    def __init__(self, probe: Smtp, run: Run, handshake: Handshake) -> None:
+        self._probe = probe
+        self._run = run
+        self._handshake = handshake
+        self._seconds: dict[str, float] = {}
+
+    async def take(self, phase: str, doing: str, step: Callable[[], Awaitable[T]]) -> T:
+        self._run.step = f"{doing} ({self._probe.url})"
+        begun = self._run.clock()
+        try:
+            return await step()
+        except aiosmtplib.SMTPException as error:
+            self._fail(doing, error)
+        except OSError as error:
+            self._fail_connection(doing, error)
+        finally:
+            self._seconds[phase] = self._seconds.get(phase, 0.0) + self._run.clock() - begun
+
+    def measure(self) -> None:
+        for phase, seconds in self._seconds.items():
+            self._run.measure("smtp_phase", seconds, phase=phase)
+        session = self._handshake.session
+        if session is not None:
+            with suppress(ValueError):
+                chain = read_chain(served_chain(session))
+                if chain:
+                    self._run.measure("certificate_expires_in", chain[0].left(self._run.started))
+
+    def _fail(self, doing: str, error: aiosmtplib.SMTPException) -> NoReturn:
+        if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+            raise _Failed("auth", f"{doing} failed: {_answer(error)}; check username and password")
+        if isinstance(error, aiosmtplib.SMTPResponseException):
+            raise _Failed("protocol", f"{doing} failed: {_answer(error)}")
+        cause = error.__cause__
+        if isinstance(cause, OSError) and not isinstance(error, aiosmtplib.SMTPServerDisconnected):
+            self._fail_connection(doing, cause)
+        if isinstance(error, aiosmtplib.SMTPTimeoutError):
+            raise TimeoutError from error
+        raise _Failed("protocol", f"{doing} failed: {str(error) or type(error).__name__}")
+
+    def _fail_connection(self, doing: str, error: OSError) -> NoReturn:
+        if isinstance(error, ssl.SSLError):
+            session = self._handshake.session
+            with suppress(ValueError):
+                chain = read_chain(served_chain(session)) if session is not None else ()
+                trusted = self._run.shared.get(TlsContexts).authorities(TlsSettings(ca_file=self._probe.ca_file))
+                raise _Failed("tls", explain(error, chain, self._handshake.asked, self._run.started, trusted))
+            raise _Failed("tls", f"TLS failed: {error.reason or error}")
+        reason = "connect" if doing.startswith("connecting") else "protocol"
+        raise _Failed(reason, f"{doing} failed: {connect_problem(error)}")
+
+
+def _answer(error: aiosmtplib.SMTPResponseException) -> str:
+    return f"the server answered {error.code} {' '.join(error.message.split())}"
+
+
+def _offers(client: aiosmtplib.SMTP) -> str:
+    return ", ".join(sorted(client.esmtp_extensions)) or "nothing"
