@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -11,11 +12,13 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.real.ports import free_port
+from tests.real.running import carry_out, new_run
 from tests.real.servers.certificates import Authority
 from tests.real.servers.mail import MailRelay
 from tests.real.servers.nginx import Nginx, Site
@@ -25,6 +28,8 @@ from wcr_watchd.config.discover import Discovery, Found, discover, render
 from wcr_watchd.config.greet import HttpAnswer, SmtpAnswer
 from wcr_watchd.config.load import Loaded, loads
 from wcr_watchd.config.look import Listener, Seen, look, user_name
+from wcr_watchd.core.model import Outcome
+from wcr_watchd.kit.shared import SharedHelpers
 
 StartNginx = Callable[..., Nginx]
 REPOSITORY = Path(__file__).parents[2]
@@ -37,6 +42,32 @@ def found(discovery: Discovery) -> dict[str, Found]:
 def as_configuration(discovery: Discovery) -> Loaded:
     """What is written can be used as it is."""
     return loads(render(discovery), "discovered")
+
+
+def deeper(discovery: Discovery) -> Discovery:
+    """With the better settings that stand in comments."""
+    return replace(
+        discovery, checks=tuple(replace(one, settings=one.deeper or one.settings) for one in discovery.checks)
+    )
+
+
+@pytest.fixture(autouse=True)
+def credentials(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever credentials the comments speak of."""
+    folder = tmp_path_factory.mktemp("credentials")
+    for name in ("redis_password", "pg_password", "smtp_password", "twilio_sid", "twilio_token"):
+        (folder / name).write_text("x")
+    (folder / "slack_webhook").write_text("https://hooks.example/x")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+
+
+async def all_up(discovery: Discovery, shared: SharedHelpers) -> None:
+    """What was discovered is found to work by the probes themselves."""
+    loaded = as_configuration(discovery)
+    for name, probe in loaded.probes.items():
+        if name != "host":
+            observation = await carry_out(probe, new_run(shared))
+            assert observation.outcome is Outcome.UP, (name, observation)
 
 
 # --- servers ----------------------------------------------------------------------------------------------------------
@@ -139,8 +170,9 @@ def test_postgres_that_lets_nobody_in(postgres_root: tuple[Path, int], tmp_path:
     discovery = discover(tmp_path, Seen((Listener("127.0.0.1", port, "postgres"),)))
     check = found(discovery)[f"postgres-{port}"]
     assert check.settings == {"type": "tcp", "address": f"127.0.0.1:{port}"}
-    assert "# dsn = " in render(discovery)
     as_configuration(discovery)
+    assert f'# watched in depth:\n# [check.postgres-{port}]\n# type = "postgres"\n' in render(discovery)
+    as_configuration(deeper(discovery))
 
 
 async def test_what_says_nothing_or_something_else_is_left_out_in_time(
@@ -196,6 +228,7 @@ def test_redis(redis_port: Callable[..., int], tmp_path: Path) -> None:
     assert found(discovery)[f"redis-{closed}"].settings["type"] == "tcp"
     assert "wants a password" in render(discovery)
     as_configuration(discovery)
+    as_configuration(deeper(discovery))
 
 
 def test_ports_that_say_nothing_to_us_are_not_greeted(tmp_path: Path) -> None:
@@ -273,6 +306,53 @@ def test_programs_where_there_is_no_systemd(tmp_path: Path) -> None:
     discovery = discover(tmp_path, Seen(processes=frozenset({"cron", "bash"})))
     assert list(found(discovery)) == ["host", "cron"]
     as_configuration(discovery)
+
+
+async def test_everything_discovered_is_up(
+    nginx: StartNginx,
+    redis_port: Callable[..., int],
+    postgres_root: tuple[Path, int],
+    mail_relay: MailRelay,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    shared: SharedHelpers,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", authority.ca_file)
+    sites = (
+        Site(),
+        Site(locations="location / { return 404; }"),
+        Site(locations="location / { return 302 https://nowhere.example/; }"),
+        Site(certificate=authority.issue("localhost")),
+        Site(certificate=authority.self_signed("intern.example")),
+    )
+    ports = dict.fromkeys(nginx(*sites).ports, "nginx")
+    ports |= {redis_port(): "redis-server", redis_port("--requirepass", "x"): "redis-server", mail_relay.port: "smtpd"}
+    listeners = [Listener("127.0.0.1", port, process) for port, process in ports.items()]
+    listeners.append(Listener("127.0.0.1", postgres_root[1], "postgres"))
+    discovery = await asyncio.to_thread(discover, postgres_root[0], Seen(tuple(listeners)))
+    assert len(discovery.checks) == len(listeners) + 1
+    await all_up(_at(postgres_root[0], discovery), shared)
+
+
+def _at(root: Path, discovery: Discovery) -> Discovery:
+    """With the Unix socket of PostgreSQL where it really is."""
+    return replace(
+        discovery,
+        checks=tuple(
+            replace(one, settings={**one.settings, "dsn": one.settings["dsn"].replace("host=", f"host={root}")})
+            if one.settings["type"] == "postgres"
+            else one
+            for one in discovery.checks
+        ),
+    )
+
+
+def test_the_examples_in_comments_are_right() -> None:
+    text = render(Discovery("here", "UTC", ()))
+    examples = text[text.index("# --- More") :].replace("# ", "").replace("#", "").replace("--- ", "# --- ")
+    loaded = loads(examples, "examples")
+    assert len(loaded.setup.checks) == 4
+    assert set(loaded.channels) == {"mail", "sms", "slack"}
 
 
 # --- this machine -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,8 @@ class Found:
     comments: Mapping[str, str] = field(default_factory=dict)
     below: str = ""
     """What could be done further, as a comment below."""
+    deeper: Mapping[str, Any] = field(default_factory=dict)
+    """Better settings that need something from a person first, as a comment below that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def _with_unique_names(found: list[Found]) -> Iterator[Found]:
         while name in taken:
             name, number = f"{one.name}-{number}", number + 1
         taken.add(name)
-        yield Found(name, one.settings, one.why, one.comments, one.below)
+        yield replace(one, name=name)
 
 
 # --- what listens -----------------------------------------------------------------------------------------------------
@@ -198,28 +200,38 @@ def _expected_comments(answer: HttpAnswer) -> dict[str, str]:
 
 def _smtp(listener: Listener, answer: SmtpAnswer, where: str) -> Found:
     settings: dict[str, Any] = {"type": "smtp", "url": f"smtp://{listener.address}"}
-    return Found(_name("smtp", listener, 25), settings, where)
+    comments: dict[str, str] = {}
+    if answer.starttls:  # a certificate for the address it is reached by here would be a rare thing
+        settings["verify"] = False
+        comments["verify"] = "asked by its address, which no certificate is for; use its name instead"
+    return Found(_name("smtp", listener, 25), settings, where, comments)
 
 
 def _redis(listener: Listener, answer: str, where: str) -> Found:
-    name = _name("redis", listener, 6379)
+    name, url = _name("redis", listener, 6379), f"redis://{listener.address}"
     if answer == "open":
-        return Found(name, {"type": "redis", "url": f"redis://{listener.address}"}, where)
-    form = f'type = "redis"\nurl = "${{credential:redis_url}}"   # redis://:PASSWORD@{listener.address}'
-    settings = {"type": "tcp", "address": listener.address}
+        return Found(name, {"type": "redis", "url": url}, where)
     return Found(
-        name, settings, f"{where} and wants a password", below=f"With the password it is watched in depth:\n{form}"
+        name,
+        {"type": "tcp", "address": listener.address},
+        f"{where} and wants a password",
+        below="With the password it can be watched in depth:",
+        deeper={"type": "redis", "url": url, "password": "${credential:redis_password}"},
     )
 
 
 def _closed_postgres(listener: Listener) -> Found:
-    form = f'type = "postgres"\ndsn = "${{credential:pg_dsn}}"   # postgresql://watchd:PASSWORD@{listener.address}/postgres'
     return Found(
         _name("postgres", listener, 5432),
         {"type": "tcp", "address": listener.address},
         f"{listener.process or 'something'} listens on {listener.address}; {user_name()} may not log in",
-        below="With a role of its own (CREATE ROLE watchd LOGIN PASSWORD '…'; GRANT pg_monitor TO watchd;) it is "
-        f"watched in depth:\n{form}",
+        below="With a role of its own (CREATE ROLE watchd LOGIN PASSWORD '…'; GRANT pg_monitor TO watchd;) it can be\n"
+        "watched in depth:",
+        deeper={
+            "type": "postgres",
+            "dsn": f"postgresql://watchd@{listener.address}/postgres",
+            "password": "${credential:pg_password}",
+        },
     )
 
 
@@ -379,4 +391,5 @@ def render(discovery: Discovery) -> str:
 
 def _check_text(found: Found) -> str:
     table = table_text(("check", found.name), found.settings, found.comments)
-    return commented(found.why) + table + commented(found.below)
+    deeper = table_text(("check", found.name), found.deeper) if found.deeper else ""
+    return commented(found.why) + table + commented(found.below) + commented(deeper)
