@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -41,6 +42,10 @@ STATES = ("active", "idle", "idle_in_transaction", "idle_in_transaction_aborted"
 WRAPAROUND = 2**31 - 3_000_000
 """Age of the oldest transaction at which the server stops to take new ones (PostgreSQL documentation, 25.1.5)."""
 
+_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+_FAILURES_AT_NONSENSE = (AttributeError, LookupError, TypeError, ValueError, struct.error)
+"""What the driver also fails with when what it connects to does not speak as PostgreSQL does."""
+
 
 def _spec(name: str, unit: Unit, text: str, *labels: str, counter: bool = False) -> MeasurementSpec:
     return MeasurementSpec(name, unit, text, labels, counter)
@@ -60,7 +65,7 @@ class Postgres(Options):
     every: ClassVar[float] = 30.0
     timeout: ClassVar[float] = 10.0
     example: ClassVar[str] = """\
-dsn = "postgresql://watchd:${credential:pg_password}@db.example.org:5432/app?sslmode=verify-full"
+dsn = "postgresql://watchd:${credential:pg_password}@db.example.org:5432/app?sslmode=require"
 role = "primary"
 """
     measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
@@ -212,7 +217,7 @@ role = "primary"
         begun = run.clock()
         try:
             connection = await self._connect(run)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        except (*_FAILURES, *_FAILURES_AT_NONSENSE) as error:
             return _not_connected(run, self.target, error)
         run.measure("connect_time", run.clock() - begun)
         return await self._with(run, connection)
@@ -244,7 +249,7 @@ role = "primary"
     async def _ask(self, run: Run, connection: asyncpg.Connection[asyncpg.Record]) -> Observation:
         try:
             observation = await self._look(run, _Session(run, connection))
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        except _FAILURES as error:
             reason, _ = _REFUSALS.get(_state(error)[:2], ("protocol", ""))
             return run.down(reason, f"{self.target}: connection lost while {run.step}: {_words(error)}")
         with suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -521,6 +526,7 @@ def _places(parts: SplitResult) -> list[tuple[str, int]]:
 
 
 _REFUSALS: Mapping[str, tuple[str, str]] = {
+    "08": ("connect", "it ended the connection"),
     "28": ("auth", "it refused the login"),
     "3D": ("missing", "it has no such database"),
     "42": ("permission", "the role may not connect"),
@@ -534,12 +540,14 @@ def _not_connected(run: Run, target: str, error: Exception) -> Observation:
     """Why there is no connection, with the words of the system or of the server."""
     if isinstance(error, asyncpg.ClientConfigurationError):
         return run.unknown("parse", f"{target}: the DSN cannot be used: {_words(error)}")
+    if isinstance(error, FileNotFoundError) and "on /" not in target:
+        return run.unknown("missing", f"{target}: a file that the DSN names (sslrootcert, sslcert …): {error.strerror}")
     if isinstance(error, ssl.SSLError) or (isinstance(error, ConnectionError) and "SSL" in str(error)):
         return run.down("tls", f"{target}: no TLS: {_words(error)}")
     if isinstance(error, OSError):
         return run.down("connect", f"{target}: no connection: {connect_problem(error)}")
     state = _state(error)
-    reason, meaning = _REFUSALS.get(state[:2], ("protocol", "it broke off while connecting"))
+    reason, meaning = _REFUSALS.get(state[:2], ("protocol", "it does not speak as PostgreSQL does"))
     return run.down(reason, f"{target}: {meaning}: {_words(error)}" + (f" ({state})" if state else ""))
 
 
