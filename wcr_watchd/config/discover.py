@@ -18,7 +18,9 @@ from wcr_watchd.config import greet
 from wcr_watchd.config.greet import HttpAnswer, SmtpAnswer
 from wcr_watchd.config.look import Listener, Seen, is_socket, look, user_name
 from wcr_watchd.config.models import local_timezone
+from wcr_watchd.config.typed import PROBES
 from wcr_watchd.config.write import commented, table_text
+from wcr_watchd.kit.plugins import names
 
 DEADLINE = 6.0
 """Seconds for all greetings together."""
@@ -79,7 +81,12 @@ def discover(root: Path = Path("/"), seen: Seen | None = None) -> Discovery:
     services = list(_services(root, seen.listeners))
     found = [_host(seen), *services, *_certificates(root, services, notes), *_systemd(seen, services)]
     notes += _docker(root)
-    return Discovery(socket.gethostname(), local_timezone(), tuple(_with_unique_names(found)), tuple(notes))
+    known = set(names(PROBES))
+    usable = [one for one in found if one.settings["type"] in known]
+    notes += [
+        f"{one.why}; the probe type {one.settings['type']} is not installed." for one in found if one not in usable
+    ]
+    return Discovery(socket.gethostname(), local_timezone(), tuple(_with_unique_names(usable)), tuple(notes))
 
 
 def _host(seen: Seen) -> Found:
