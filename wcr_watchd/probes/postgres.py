@@ -251,7 +251,7 @@ role = "primary"
             observation = await self._look(run, _Session(run, connection))
         except _FAILURES as error:
             reason, _ = _REFUSALS.get(_state(error)[:2], ("protocol", ""))
-            return run.down(reason, f"{self.target}: connection lost while {run.step}: {_words(error)}")
+            return run.down(reason, f"{self.target}: failed while {run.step}: {_words(error)}")
         with suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             await connection.close(timeout=1)
         return observation
