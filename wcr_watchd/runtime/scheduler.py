@@ -24,6 +24,8 @@ SLOW_RUNS = 500
 """Slow runs at a time. Beyond that a check that was slow last time leaves its slot out; healthy ones keep theirs."""
 HEARTBEAT = 5.0
 """Seconds after which the scheduler looks up even when nothing is due, so that it can be seen to live."""
+RESOLUTION = 0.0005
+"""Seconds within which a slot is due; a timer cannot wait for less without turning in circles."""
 FIRST_ROUND_PACE = 0.008
 """Seconds of the first round per check: 100 checks start within 0.8 s, 10 000 within 80 s or their interval."""
 
@@ -128,7 +130,7 @@ class Scheduler:
         while self._heap:
             now = self._clock.monotonic()
             due, _, entry, extra = self._heap[0]
-            if due > now:
+            if due > now + RESOLUTION:
                 return min(due - now, HEARTBEAT)
             heappop(self._heap)
             if entry.removed or (extra and entry.extra != due):

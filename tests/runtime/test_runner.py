@@ -1,0 +1,118 @@
+"""One run of one probe: deadline, redaction, bounds, and void results."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from wcr_watchd.core.model import MeasurementSpec, Observation, Outcome
+from wcr_watchd.core.run import Run
+from wcr_watchd.core.setup import Check, Setup
+from wcr_watchd.core.units import Unit
+from wcr_watchd.core.view import Counters
+from wcr_watchd.kit.redact import Redactor
+from wcr_watchd.kit.shared import SharedHelpers
+from wcr_watchd.runtime.runner import Runner
+
+pytestmark = pytest.mark.looptime
+
+Behaviour = Callable[[Run], Awaitable[Observation]]
+
+
+class LoopClock:
+    def now(self) -> float:
+        return 1_000.0 + asyncio.get_running_loop().time()
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class Probe:
+    """A probe that behaves as a test wants."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.run = behaviour
+
+    def specs(self) -> tuple[MeasurementSpec, ...]:
+        return (MeasurementSpec("speed", Unit.SECONDS, "x"), MeasurementSpec("disk", Unit.RATIO, "x", ("mount",)))
+
+
+def runner(behaviour: Behaviour, stalled: Callable[[float], float] = lambda begun: 0.0) -> Runner:
+    check = Check(name="check", probe="fake", target="t", every=60.0, timeout=5.0, rules=())
+    setup = Setup("prod", "here", "UTC", "", {"check": check})
+    redactor = Redactor(["hunter2-secret"])
+    probes = {"check": Probe(behaviour)}
+    return Runner(probes, setup, SharedHelpers(), redactor, LoopClock(), Counters(), stalled)  # type: ignore[arg-type]
+
+
+async def test_a_hanging_probe_is_cut_off_with_what_it_was_doing() -> None:
+    async def hang(run: Run) -> Observation:
+        run.measure("speed", 1.0)
+        run.step = "waiting for the banner of mail:25"
+        await asyncio.sleep(1e6)
+        raise AssertionError
+
+    seen = await runner(hang).run("check")
+    assert seen is not None
+    assert (seen.outcome, seen.reason, seen.duration) == (Outcome.DOWN, "timeout", pytest.approx(5.0))
+    assert seen.summary == "no result within 5 s; was waiting for the banner of mail:25"
+    assert [one.name for one in seen.measurements] == ["speed"]
+
+
+async def test_a_probe_that_raises_is_unknown_not_down() -> None:
+    async def fail(run: Run) -> Observation:
+        raise ZeroDivisionError("a bug with hunter2-secret")
+
+    seen = await runner(fail).run("check")
+    assert seen is not None
+    assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "probe_error")
+    assert "hunter2" not in seen.summary
+
+
+async def test_secrets_are_masked_and_evidence_is_bounded() -> None:
+    async def tell(run: Run) -> Observation:
+        run.evidence["body"] = "x" * 4_090 + "hunter2-secret" + "y" * 9_000
+        run.evidence["more"] = "z" * 100
+        return run.up("the answer was hunter2-secret\nand " + "more " * 100)
+
+    seen = await runner(tell).run("check")
+    assert seen is not None
+    assert "hunter2" not in seen.summary + "".join(seen.evidence.values())
+    assert "\n" not in seen.summary
+    assert len(seen.summary) <= 300
+    assert sum(len(text.encode()) for text in seen.evidence.values()) <= 4_096
+
+
+async def test_only_declared_numbers_are_kept() -> None:
+    async def measure(run: Run) -> Observation:
+        run.measure("speed", math.nan)
+        run.measure("undeclared", 1.0)
+        run.measure("disk", 0.5)
+        run.measure("disk", 0.7, mount="/")
+        return run.up("fine")
+
+    seen = await runner(measure).run("check")
+    assert seen is not None
+    assert [(one.name, one.value) for one in seen.measurements] == [("disk", 0.7)]
+
+
+async def test_a_result_from_while_the_process_was_held_up_is_void_three_times_then_unknown() -> None:
+    async def slow(run: Run) -> Observation:
+        return run.down("timeout", "nothing came")
+
+    held = runner(slow, lambda begun: 30.0)
+    assert await held.run("check") is None
+    assert await held.run("check") is None
+    seen = await held.run("check")
+    assert seen is not None
+    assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "watcher")
+
+
+async def test_a_check_that_is_gone_gives_nothing() -> None:
+    async def never(run: Run) -> Observation:
+        raise AssertionError
+
+    assert await runner(never).run("another") is None
