@@ -144,6 +144,7 @@ class Scheduler:
 
     def _plan_next(self, entry: _Entry, now: float) -> None:
         """Put the next slot of the check's phase on the heap; slots that are past already are missed."""
+        now = max(now, entry.slot)
         phase = fraction(entry.name) * entry.every
         following = now - (now - phase) % entry.every + entry.every
         self._counters.scheduler_missed += int((now - entry.slot) // entry.every)

@@ -1,0 +1,224 @@
+"""Asks a name server for a record and compares the answer with what is expected (RFC 1035).
+
+Every run asks anew, with nothing cached in between: ``server``, or those the system uses. A truncated answer is asked
+for again by TCP.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from contextlib import suppress
+from typing import Annotated, Any, ClassVar, Literal
+
+import dns.asyncquery
+import dns.asyncresolver
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+import dns.reversename
+from pydantic import AfterValidator, Field
+
+from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
+from wcr_watchd.core.run import Run
+from wcr_watchd.core.units import Unit, format_duration
+from wcr_watchd.kit.network import NameResolver, connect_problem, is_address, split_address
+from wcr_watchd.kit.options import Options
+from wcr_watchd.kit.threads import Threads
+
+_PORT = 53
+_SHOWN = 8
+"""Answers that are named in a summary; a zone may hold hundreds."""
+
+Record = Literal["A", "AAAA", "CNAME", "MX", "TXT", "NS", "SOA", "SRV", "CAA", "PTR"]
+
+
+def _server(value: str) -> str:
+    if not value or is_address(value.strip("[]")):
+        return value
+    split_address(value if ":" in value else f"{value}:{_PORT}")
+    return value
+
+
+def _name(value: str) -> str:
+    try:
+        dns.name.from_text(value)
+    except dns.exception.DNSException as error:
+        raise ValueError(f"{value!r} is not a name that DNS can hold: {error}") from error
+    return value
+
+
+class Expect(Options):
+    """What the answer must be."""
+
+    answers: tuple[str, ...] = ()
+    """Values that must all be among the answers, as `dig +short` shows them."""
+    exact: bool = False
+    """Whether there may be no other values."""
+    rcode: str = "NOERROR"
+    """The status the server must answer with."""
+
+
+class _Failed(Exception):  # noqa: N818 - it is a verdict
+    """No answer that could be compared."""
+
+    def __init__(self, reason: str, summary: str) -> None:
+        super().__init__(summary)
+        self.reason = reason
+        self.summary = summary
+
+
+class Dns(Options):
+    """Asks a name server for a record."""
+
+    type: ClassVar[str] = "dns"
+    target_key: ClassVar[str] = "name"
+    every: ClassVar[float] = 60.0
+    timeout: ClassVar[float] = 10.0
+    measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
+        MeasurementSpec("response_time", Unit.SECONDS, "Time until the answer was there"),
+        MeasurementSpec("answers", Unit.COUNT, "Records of the asked kind in the answer"),
+        MeasurementSpec("ttl", Unit.SECONDS, "Shortest time to live among them"),
+        MeasurementSpec("soa_serial", Unit.COUNT, "Serial number of the zone, from a SOA record"),
+    )
+    default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = ((Severity.CRITICAL, "down"),)
+    example: ClassVar[str] = 'name = "www.example.org"\nrecord = "A"\n'
+
+    name: Annotated[str, AfterValidator(_name)]
+    """The name to ask for; for PTR an address will do."""
+    record: Record = "A"
+    """The kind of record."""
+    server: Annotated[str, AfterValidator(_server)] = ""
+    """The name server to ask, "host" or "host:port"; the system's when empty."""
+    transport: Literal["udp", "tcp"] = "udp"
+    """How to ask."""
+    recursive: bool = True
+    """Whether the server may ask others."""
+    expect: Expect = Field(default_factory=Expect)
+    """What the answer must be."""
+
+    @property
+    def target(self) -> str:
+        """The question."""
+        return f"{self.name} {self.record}" + (f" at {self.server}" if self.server else "")
+
+    def specs(self) -> tuple[MeasurementSpec, ...]:
+        """The type's measurements."""
+        return self.measurements
+
+    async def run(self, run: Run) -> Observation:
+        """Ask once, or each of the system's servers until one answers."""
+        try:
+            servers = await self._servers(run)
+            answer = await self._ask(run, servers)
+        except _Failed as failed:
+            return run.down(failed.reason, f"{self.target}: {failed.summary}")
+        run.measure("response_time", run.elapsed)
+        return self._judge(run, answer)
+
+    async def _servers(self, run: Run) -> list[tuple[str, int]]:
+        if not self.server:
+            run.step = "reading /etc/resolv.conf"
+            configured = await run.shared.get(Threads).run("resolv.conf", _system_servers)
+            if not configured:
+                raise _Failed("dns", "/etc/resolv.conf names no server; set server")
+            return configured
+        bare = self.server.strip("[]")
+        if is_address(bare):
+            return [(bare, _PORT)]
+        host, port = split_address(self.server if ":" in self.server else f"{self.server}:{_PORT}")
+        if is_address(host):
+            return [(host, port)]
+        run.step = f"looking up the name server {host}"
+        try:
+            found = await run.shared.get(NameResolver).addresses(host, port)
+        except OSError as error:
+            raise _Failed("dns", f"the name server {host} cannot be looked up: {connect_problem(error)}") from error
+        return [(str(found[0][4][0]), port)]
+
+    async def _ask(self, run: Run, servers: list[tuple[str, int]]) -> dns.message.Message:
+        name = dns.name.from_text(self.name)
+        if self.record == "PTR" and is_address(self.name):
+            name = dns.reversename.from_address(self.name)
+        query = dns.message.make_query(name, self.record)
+        if not self.recursive:
+            query.flags &= ~dns.flags.RD
+        share = max(0.1, run.remaining / len(servers))
+        problem: _Failed | None = None
+        for address, port in servers:
+            run.step = f"waiting for the answer of {address} port {port} about {self.name} {self.record}"
+            last = (address, port) == servers[-1]
+            try:
+                return await self._ask_one(query, address, port, None if last else share)
+            except _Failed as failed:
+                problem = failed
+        raise problem or _Failed("dns", "there is no server to ask")
+
+    async def _ask_one(
+        self, query: dns.message.Message, address: str, port: int, patience: float | None
+    ) -> dns.message.Message:
+        where = f"{address} port {port}"
+        try:
+            if self.transport == "tcp":
+                return await dns.asyncquery.tcp(query, address, timeout=patience, port=port)
+            answer, _ = await dns.asyncquery.udp_with_fallback(query, address, timeout=patience, port=port)
+        except dns.exception.Timeout as error:
+            raise _Failed("timeout", f"{where} did not answer") from error
+        except dns.exception.DNSException as error:
+            raise _Failed("protocol", f"{where} sent no proper answer: {error or type(error).__name__}") from error
+        except (OSError, EOFError) as error:
+            words = connect_problem(error) if isinstance(error, OSError) else "it closed the connection"
+            raise _Failed("connect", f"{where} cannot be asked: {words}") from error
+        return answer
+
+    def _judge(self, run: Run, answer: dns.message.Message) -> Observation:
+        rcode = dns.rcode.to_text(answer.rcode())
+        if rcode != self.expect.rcode.upper():
+            return run.down("dns", f"{self.target}: answered {rcode}, expected {self.expect.rcode.upper()}")
+        wanted = dns.rdatatype.from_text(self.record)
+        records = [(rrset.ttl, rdata) for rrset in answer.answer if rrset.rdtype == wanted for rdata in rrset]
+        run.measure("answers", len(records))
+        if records:
+            run.measure("ttl", min(ttl for ttl, _ in records))
+        for _, rdata in records:
+            if wanted == dns.rdatatype.SOA:
+                run.measure("soa_serial", rdata.serial)
+        values = sorted(_text(rdata) for _, rdata in records)
+        run.evidence["answer"] = "\n".join(values)
+        return self._compare(run, values)
+
+    def _compare(self, run: Run, values: list[str]) -> Observation:
+        shown = ", ".join(values[:_SHOWN]) + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
+        wanted = {_same(value) for value in self.expect.answers}
+        present = {_same(value) for value in values}
+        if not values and self.expect.rcode.upper() == "NOERROR":
+            return run.down("content", f"{self.target}: the name exists, but has no {self.record} record")
+        if missing := sorted(wanted - present):
+            return run.down("content", f"{self.target}: got {shown}; {', '.join(missing)} is missing")
+        if self.expect.exact and (more := sorted(present - wanted)):
+            return run.down("content", f"{self.target}: got {shown}; {', '.join(more)} was not expected")
+        return run.up(f"{self.target}: {shown or self.expect.rcode.upper()} in {format_duration(run.elapsed)}")
+
+
+def _system_servers() -> list[tuple[str, int]]:
+    with suppress(dns.resolver.NoResolverConfiguration):
+        resolver = dns.resolver.Resolver(configure=True)
+        return [(str(server), _PORT) for server in resolver.nameservers if isinstance(server, str)]
+    return []
+
+
+def _text(rdata: Any) -> str:
+    """A record's data as people write it: a TXT record's pieces joined, without quotes."""
+    if rdata.rdtype == dns.rdatatype.TXT:
+        return b"".join(rdata.strings).decode(errors="replace")
+    return str(rdata.to_text())
+
+
+def _same(value: str) -> str:
+    """What two ways of writing a value have in common: no trailing dot, no capitals, one form of an address."""
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(value))
+    return value.rstrip(".").lower()
