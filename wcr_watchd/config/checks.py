@@ -25,6 +25,8 @@ from wcr_watchd.core.setup import Check, Policy
 
 DEFAULT_POLICY = "default"
 SEVERITIES = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
+USUAL_INTERVAL = 60.0
+"""Seconds between two runs of a type without a rhythm of its own; `[defaults] every` stands in for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +121,10 @@ class _Reading:
         )
 
     def _interval(self, common: CheckTable, probe: Probe) -> float:
-        """The check's own; else the default, but never more often than the type does by itself."""
+        """The check's own; else the default, unless the type has a rhythm of its own (host, certificates)."""
         if common.every is not None:
             return common.every
-        return probe.every if self._defaults.every is None else max(self._defaults.every, probe.every)
+        return probe.every if self._defaults.every is None or probe.every != USUAL_INTERVAL else self._defaults.every
 
     def _timeout(self, common: CheckTable, probe: Probe) -> float:
         if common.timeout is not None:

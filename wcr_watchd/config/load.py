@@ -1,7 +1,7 @@
 """From the configuration file to everything the daemon is built from, or to every reason why it cannot be used.
 
-The effective interval of a check is its own ``every``; else the longer of ``[defaults] every`` and the probe type's own
-(so that hourly certificate checks stay hourly); else the type's own. The timeout is the check's, else that of
+The effective interval of a check is its own ``every``; else the type's own where that is not the usual minute (the host
+is read every 15 s, certificates every hour); else ``[defaults] every``. The timeout is the check's, else that of
 ``[defaults]``, else the type's own. ``info``, ``warning`` and ``critical`` replace the type's rules of that severity.
 """
 

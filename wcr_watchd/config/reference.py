@@ -35,8 +35,9 @@ def _probe(name: str) -> str:
     kind = plugins.load("wcr_watchd.probes", name)
     rules = "".join(f"* {severity.word}: `{text}`\n" for severity, text in kind.default_rules)
     times = f"Every {format_duration(kind.every)}, at most {format_duration(kind.timeout)} a run, unless you say else."
+    example = f'[check.name]\ntype = "{name}"\n{kind.example.strip()}'
     return (
-        f'## {name}\n\n{_opening(kind)} {times}\n\n```toml\n[check.name]\ntype = "{name}"\n{kind.example.strip()}\n```\n\n{_options(kind)}\n'
+        f"## {name}\n\n{_opening(kind)} {times}\n\n```toml\n{example}\n```\n\n{_options(kind)}\n"
         f"Measures:\n\n{_measurements(kind.measurements)}\nRules that hold by default:\n\n{rules or 'none'}\n"
     )
 
@@ -44,7 +45,7 @@ def _probe(name: str) -> str:
 def _channel(name: str) -> str:
     kind = plugins.load("wcr_watchd.channels", name)
     address = f"Needs contacts with `{kind.address_kind}`." if kind.address_kind else "Has its own destination."
-    return f'## {name}\n\n{_opening(kind)} {address}\n\n```toml\n{kind.example.strip()}\n```\n\n{_options(kind)}\n'
+    return f"## {name}\n\n{_opening(kind)} {address}\n\n```toml\n{kind.example.strip()}\n```\n\n{_options(kind)}\n"
 
 
 def _opening(kind: type[Any]) -> str:
