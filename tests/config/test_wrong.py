@@ -325,7 +325,7 @@ CASES = [
         "rule with the wrong unit",
         WEB + 'warning = ["down", "response_time > 5"]\n',
         [
-            'w.toml:4: check.api.warning[1]: "response_time > 5", column 17: response_time is in seconds, 5 is a number without a unit (write it like 1s, 500ms, 5m)',
+            'w.toml:4: check.api.warning[1]: "response_time > 5", column 17: response_time is in seconds, 5 is a number without a unit (write it like 5s, 5m, 5h)',
         ],
     ),
     case(

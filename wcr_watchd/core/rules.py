@@ -1,42 +1,51 @@
-"""The rule language: a condition over measurements, held for a time, that gives a severity.
+"""Rules: conditions over measurements, held for a time, that give a severity.
 
-::
-
-    rule      := condition [ "for" hold ] [ "until" condition [ "for" hold ] ]
-    hold      := duration | count "x"
-
-A rule is decided once per label set of the measurements it names (its *instances*): ``disk_used > 90%`` stands for
-every mount by itself. What cannot be decided because a value is absent leaves an instance as it was.
+``condition [for hold] [until condition [for hold]]``, see docs/rules.md. Reading one checks its units; evaluating one
+is a pure function of where it stood and an observation. What cannot be decided leaves an instance as it was.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from math import isnan
 
-from wcr_watchd.core.errors import UnitError
+from wcr_watchd.core.errors import RuleError, UnitError
 from wcr_watchd.core.expressions import (
     Condition,
     Facts,
-    Reader,
-    Samples,
     Series,
+    Source,
     Window,
     because,
     instances,
+    series_of,
+    sources,
     truth,
-    values_in,
 )
+from wcr_watchd.core.grammar import Reader, wrong
 from wcr_watchd.core.model import Labels, MeasurementSpec, Observation, Outcome, Severity
 from wcr_watchd.core.units import format_duration, parse_duration
+from wcr_watchd.core.windows import History, Track, record
+
+__all__ = [
+    "GONE_AFTER",
+    "History",
+    "Hold",
+    "InstanceState",
+    "Rule",
+    "RuleState",
+    "Verdict",
+    "evaluate",
+    "parse_rule",
+    "remember",
+]
 
 GONE_AFTER = 10
 """Results in a row without a series (the check itself being up) after which its instance is given up: unmounted,
 removed, renamed."""
-MAX_SAMPLES = 2_000
-"""Samples kept per series; beyond it the older half is thinned."""
 
 
 class Verdict(StrEnum):
@@ -49,10 +58,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """How long a condition must hold: ``seconds`` or a number of runs in a row."""
+    """How long a condition must hold: ``seconds`` or a number of ``runs`` in a row; ``text`` is how it was written."""
 
     seconds: float | None = None
     runs: int | None = None
+    text: str = field(default="", compare=False)
 
     def over(self, since: float, runs: int, at: float) -> bool:
         """Whether a condition that holds since then and for so many runs has held long enough."""
@@ -65,8 +75,9 @@ class Hold:
 class Rule:
     """A condition over measurements, held for a time, that gives a severity.
 
-    ``topic`` is that of its measurements when they agree on one. ``windows`` lists the measurements of which it
-    needs recent values, with how far back (seconds).
+    ``topic`` is that of the condition's measurements when they agree on one. ``names`` are the measurements whose
+    value of now it needs, ``windows`` those of which it needs recent values. ``apart`` are the measurements with
+    labels that tell its instances apart; without one it has the single instance ``()``.
     """
 
     severity: Severity
@@ -76,21 +87,29 @@ class Rule:
     until: Condition | None = None
     until_hold: Hold | None = None
     topic: str = ""
-    windows: tuple[tuple[str, float], ...] = ()
-    labelled: bool = False
+    names: frozenset[str] = frozenset()
+    windows: tuple[Track, ...] = ()
+    apart: tuple[Source, ...] = ()
+
+    def __str__(self) -> str:
+        """The rule in its plainest form; reading it gives the same rule."""
+        parts = [str(self.condition), f"for {self.hold.text}" if self.hold else ""]
+        if self.until:
+            parts += [f"until {self.until}", f"for {self.until_hold.text}" if self.until_hold else ""]
+        return " ".join(filter(None, parts))
 
     @property
     def longest_window(self) -> float:
         """How far back it looks, in seconds."""
-        return max((seconds for _, seconds in self.windows), default=0.0)
+        return max((track.past for track in self.windows), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceState:
     """Where a rule stands for one label set.
 
-    ``since`` and ``runs`` count while the condition holds, ``clear_since`` and ``clear_runs`` while ``until`` does,
-    ``missing`` the results in a row in which its series was absent.
+    ``since`` (epoch seconds) and ``runs`` count while the condition holds, ``clear_since`` and ``clear_runs`` while
+    ``until`` does, ``missing`` the results in a row in which its series was absent.
     """
 
     verdict: Verdict = Verdict.CLEAR
@@ -104,20 +123,20 @@ class InstanceState:
 
 @dataclass(frozen=True, slots=True)
 class RuleState:
-    """Where a rule stands, by label set; label sets that are clear are left out."""
+    """Where a rule stands, by label set.
+
+    Label sets that are clear are left out, but for one whose series is gone: it says so once.
+    """
 
     instances: tuple[tuple[Labels, InstanceState], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class History:
-    """The recent values that the window functions of a check's rules need."""
-
-    series: Mapping[tuple[str, Labels], Samples] = field(default_factory=dict)
-
-
 _CLEAR = InstanceState()
+_GONE = InstanceState(because=f"its series is gone: absent from the last {GONE_AFTER} results")
 _NONE = RuleState()
+
+
+# --- reading ---
 
 
 def parse_rule(text: str, severity: Severity, specs: Sequence[MeasurementSpec]) -> Rule:
@@ -128,17 +147,19 @@ def parse_rule(text: str, severity: Severity, specs: Sequence[MeasurementSpec]) 
     reader = Reader(text, specs)
     condition = reader.condition()
     hold = _hold(reader)
+    until_at = reader.next
     until = reader.condition() if reader.accept("until") else None
     until_hold = _hold(reader) if until else None
-    if reader.next.kind != "end":
-        raise reader.wrong(f"{reader.next.text!r} is left over", "after the condition come `for` and `until`")
-    values = [*values_in(condition), *(values_in(until) if until else ())]
-    series = [value if isinstance(value, Series) else value.series for value in values]
-    windows: dict[str, float] = {}
-    for value in values:
-        if isinstance(value, Window):
-            windows[value.series.name] = max(value.past, windows.get(value.series.name, 0.0))
-    topics = {one.topic for one in series}
+    reader.end()
+    named = tuple(dict.fromkeys(sources(condition)))
+    ending = tuple(dict.fromkeys(sources(until))) if until else ()
+    apart = _apart(named)
+    told = {label for source in apart for label in series_of(source).labels}
+    for series in map(series_of, ending):
+        if series.pin is None and not told.issuperset(series.labels):
+            reason = f"`until` looks at {series} for each {', '.join(series.labels)}, which the condition does not"
+            raise wrong(until_at, reason, "name one series with labels in braces")
+    topics = {series_of(source).topic for source in named}
     return Rule(
         severity=severity,
         text=text,
@@ -147,60 +168,59 @@ def parse_rule(text: str, severity: Severity, specs: Sequence[MeasurementSpec]) 
         until=until,
         until_hold=until_hold,
         topic=topics.pop() if len(topics) == 1 else "",
-        windows=tuple(windows.items()),
-        labelled=any(one.labelled for one in series),
+        names=frozenset(source.name for source in (*named, *ending) if isinstance(source, Series)),
+        windows=tuple(dict.fromkeys(source.track for source in (*named, *ending) if isinstance(source, Window))),
+        apart=apart,
     )
+
+
+def _apart(named: Iterable[Source]) -> tuple[Source, ...]:
+    """The measurements that tell a rule's instances apart.
+
+    Those that stand for several series; if there are none, those pinned to one by a filter, unless they are pinned to
+    different ones: ``disk_used{mount="/"} > 90% and disk_used{mount="/srv"} > 90%`` is about the check as a whole.
+    """
+    labelled = [source for source in named if series_of(source).labels]
+    open_ones = tuple(source for source in labelled if series_of(source).pin is None)
+    if open_ones:
+        return open_ones
+    pinned: dict[str, str] = {}
+    for source in labelled:
+        for label, value in series_of(source).pin or ():
+            if pinned.setdefault(label, value) != value:
+                return ()
+    return tuple(labelled)
 
 
 def _hold(reader: Reader) -> Hold | None:
     if not reader.accept("for"):
         return None
     token = reader.take()
-    if count := re.fullmatch(r"(\d{1,6})x", token.text):
+    if count := re.fullmatch(r"([0-9]{1,6})x", token.text):
         if int(count[1]) == 0:
-            raise reader.wrong("a condition must hold for at least one run: for 1x", token=token)
-        return Hold(runs=int(count[1]))
+            raise wrong(token, "a condition must hold for at least one run", "write for 1x")
+        return Hold(runs=int(count[1]), text=token.text)
     try:
-        return Hold(seconds=parse_duration(token.text))
-    except UnitError:
-        found = token.text or "the end"
-        raise reader.wrong(
-            f"expected how long it must hold after `for`, found {found!r}",
-            "write for 5m, or for 3x (three runs)",
-            token,
+        return Hold(seconds=parse_duration(token.text), text=token.text)
+    except UnitError as error:
+        hint = str(error).partition(": write ")[2]
+        raise RuleError(
+            f"expected how long it must hold after `for`, found {token.found}",
+            token.column,
+            f"did you mean {hint}?" if hint else "write for 5m, or for 3x (three runs)",
         ) from None
 
 
+# --- evaluating ---
+
+
 def remember(history: History, rules: Sequence[Rule], observation: Observation) -> History:
-    """Return the history with the observation's values that the rules' windows need, older ones dropped."""
-    needed: dict[str, float] = {}
-    for rule in rules:
-        for name, seconds in rule.windows:
-            needed[name] = max(seconds, needed.get(name, 0.0))
-    if not needed:
-        return history
-    series = dict(history.series)
-    for measured in observation.measurements:
-        if measured.name in needed:
-            key = (measured.name, measured.labels)
-            samples = (*series.get(key, ()), (observation.at, measured.value))
-            series[key] = _trimmed(samples, observation.at - needed[measured.name])
-    stale = [key for key, samples in series.items() if samples[-1][0] < observation.at - 2 * needed.get(key[0], 0.0)]
-    for key in stale:
-        del series[key]
-    return History(series)
+    """Return the history with the observation's values that the rules' windows need, older ones dropped.
 
-
-def _trimmed(samples: Samples, start: float) -> Samples:
-    """Without what is older than the window, but for one sample from before it; thinned when there are too many."""
-    first = 0
-    while first + 1 < len(samples) and samples[first + 1][0] <= start:
-        first += 1
-    kept = samples[first:]
-    if len(kept) > MAX_SAMPLES:
-        half = len(kept) // 2
-        kept = (*kept[:half:2], *kept[half:])
-    return kept
+    Without such rules it is the same history.
+    """
+    tracks = dict.fromkeys(track for rule in rules for track in rule.windows)
+    return record(history, tracks, observation) if tracks or history.series else history
 
 
 def evaluate(rule: Rule, state: RuleState, history: History, observation: Observation, confirmations: int) -> RuleState:
@@ -208,41 +228,42 @@ def evaluate(rule: Rule, state: RuleState, history: History, observation: Observ
 
     ``history`` already holds the observation. A rule without ``for`` fires after ``1 + confirmations`` runs in a row.
     """
-    if not rule.labelled:
-        facts = _facts(rule, history, observation)
-        before = state.instances[0][1] if state.instances else _CLEAR
-        after = _advance(rule, before, facts, (), confirmations)
-        if after is before:
-            return state
-        return _NONE if after.verdict is Verdict.CLEAR else RuleState((((), after),))
-    return _evaluate_labelled(rule, state, _facts(rule, history, observation), confirmations)
+    facts = Facts(observation.at, observation.outcome, _values_now(rule.names, observation), history.series)
+    if rule.apart:
+        return _evaluate_each(rule, state, facts, confirmations)
+    before = state.instances[0][1] if state.instances else _CLEAR
+    after = _advance(rule, before, facts, (), confirmations)
+    if after is before and state.instances:
+        return state
+    return _NONE if after.verdict is Verdict.CLEAR else RuleState((((), after),))
 
 
-def _facts(rule: Rule, history: History, observation: Observation) -> Facts:
-    now: dict[str, list[tuple[Labels, float]]] = {}
-    for measured in observation.measurements:
-        now.setdefault(measured.name, []).append((measured.labels, measured.value))
-    return Facts(observation.at, observation.outcome, now, history.series if rule.windows else {})
+def _values_now(names: frozenset[str], observation: Observation) -> Mapping[str, Mapping[Labels, float]]:
+    found: dict[str, dict[Labels, float]] = {}
+    if names:
+        for measured in observation.measurements:
+            if measured.name in names and not isnan(measured.value):
+                found.setdefault(measured.name, {})[measured.labels] = measured.value
+    return found
 
 
-def _evaluate_labelled(rule: Rule, state: RuleState, facts: Facts, confirmations: int) -> RuleState:
-    before = dict(state.instances)
-    seen = instances(rule.condition, facts)
-    after: dict[Labels, InstanceState] = {}
-    for labels in seen:
-        after[labels] = replace(_advance(rule, before.get(labels, _CLEAR), facts, labels, confirmations), missing=0)
-    for labels, known in before.items():
-        if labels not in after:
-            after[labels] = _missed(known, facts)
-    alive = tuple((labels, one) for labels, one in sorted(after.items()) if one.verdict is not Verdict.CLEAR)
-    return RuleState(alive) if alive else _NONE
-
-
-def _missed(known: InstanceState, facts: Facts) -> InstanceState:
-    """An instance whose series is absent holds its state, until the series is taken to be gone for good."""
-    if facts.outcome is not Outcome.UP:
-        return known
-    return _CLEAR if known.missing + 1 >= GONE_AFTER else replace(known, missing=known.missing + 1)
+def _evaluate_each(rule: Rule, state: RuleState, facts: Facts, confirmations: int) -> RuleState:
+    """Evaluate a rule for every label set that is there now, and for those it knows."""
+    before = {labels: one for labels, one in state.instances if one.verdict is not Verdict.CLEAR}
+    there = dict.fromkeys(instances(rule.apart, facts))
+    if there:
+        # The check as a whole stood in while no series was there (`down or disk_used > 90%`).
+        before.pop((), None)
+    after: list[tuple[Labels, InstanceState]] = []
+    for labels in sorted({**there, **before}) if there or before else [()]:
+        one = _advance(rule, before.get(labels, _CLEAR), facts, labels, confirmations)
+        if labels in there or not labels:
+            one = replace(one, missing=0) if one.missing else one
+        elif facts.outcome is Outcome.UP:
+            one = _GONE if one.missing + 1 >= GONE_AFTER else replace(one, missing=one.missing + 1)
+        if one.verdict is not Verdict.CLEAR or one is _GONE:
+            after.append((labels, one))
+    return RuleState(tuple(after)) if after else _NONE
 
 
 def _advance(rule: Rule, before: InstanceState, facts: Facts, labels: Labels, confirmations: int) -> InstanceState:
@@ -252,15 +273,16 @@ def _advance(rule: Rule, before: InstanceState, facts: Facts, labels: Labels, co
     if holds is None:
         return before
     if not holds:
-        return _CLEAR if before.verdict is not Verdict.CLEAR else before
-    since = facts.at if before.since is None else before.since
+        return _CLEAR
+    # A clock that was set back must not make it wait for the time to come again.
+    since = facts.at if before.since is None else min(before.since, facts.at)
     runs = before.runs + 1
     enough = rule.hold.over(since, runs, facts.at) if rule.hold else runs > confirmations
     return InstanceState(
         verdict=Verdict.FIRING if enough else Verdict.PENDING,
         since=since,
         runs=runs,
-        because=because(rule.condition, facts, labels) + _held(rule),
+        because=because(rule.condition, facts, labels) + (_held(rule.hold) if enough else ""),
     )
 
 
@@ -272,19 +294,21 @@ def _firing(rule: Rule, before: InstanceState, facts: Facts, labels: Labels, hol
     else:
         over = truth(rule.until, facts, labels)
         if over:
-            since = facts.at if before.clear_since is None else before.clear_since
+            since = facts.at if before.clear_since is None else min(before.clear_since, facts.at)
             runs = before.clear_runs + 1
             if rule.until_hold is None or rule.until_hold.over(since, runs, facts.at):
                 return _CLEAR
             return replace(before, clear_since=since, clear_runs=runs)
-        if over is False:
+        if over is False and before.clear_runs:
             before = replace(before, clear_since=None, clear_runs=0)
-    return replace(before, because=because(rule.condition, facts, labels) + _held(rule)) if holds else before
+    if not holds:
+        return before
+    return replace(before, because=because(rule.condition, facts, labels) + _held(rule.hold))
 
 
-def _held(rule: Rule) -> str:
-    if rule.hold is None:
+def _held(hold: Hold | None) -> str:
+    if hold is None:
         return ""
-    if rule.hold.seconds is not None:
-        return f" for {format_duration(rule.hold.seconds)}"
-    return f" for {rule.hold.runs} runs"
+    if hold.seconds is not None:
+        return f" for {format_duration(hold.seconds)}" if hold.seconds else ""
+    return f" for {hold.runs} runs" if hold.runs != 1 else ""

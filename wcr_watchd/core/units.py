@@ -36,88 +36,125 @@ BYTES_OF = {
     "GiB": 2**30,
     "TiB": 2**40,
 }
+_NEARLY_UNITS = {
+    **dict.fromkeys(("sec", "secs", "second", "seconds", "S"), "s"),
+    **dict.fromkeys(("min", "mins", "minute", "minutes", "M"), "m"),
+    **dict.fromkeys(("hr", "hrs", "hour", "hours", "H"), "h"),
+    **dict.fromkeys(("day", "days", "D"), "d"),
+    **dict.fromkeys(("wk", "week", "weeks", "W"), "w"),
+    **dict.fromkeys(("msec", "msecs", "millisecond", "milliseconds"), "ms"),
+}
+"""What people write for the units of time, so that the error can say what would be right."""
 
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", re.ASCII)
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", re.ASCII)
-_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+# Twenty digits are more than any quantity here needs; more would overflow instead of being read.
+_NUMBER = r"\d{1,20}(?:\.\d{1,20})?"
+_PLAIN = re.compile(_NUMBER, re.ASCII)
+_DURATION = re.compile(rf"(?:{_NUMBER}(?:ms|s|m|h|d|w))+", re.ASCII)
+_DURATION_PART = re.compile(rf"({_NUMBER})(ms|s|m|h|d|w)", re.ASCII)
+_WITH_WORD = re.compile(rf"({_NUMBER})\s*([A-Za-z]*)", re.ASCII)
 
 
 def parse_duration(text: str) -> float:
     """Seconds of a duration such as ``30s``, ``1h30m``, ``250ms``, ``7d``, ``2w``. Raises :class:`UnitError`."""
     stripped = text.strip()
-    parts = _DURATION_PART.findall(stripped)
-    if not parts or "".join(number + unit for number, unit in parts) != stripped:
-        raise UnitError(f"{text!r} is not a duration: a number with a unit is needed, such as 30s, 5m, 2h or 7d")
-    return sum(float(number) * SECONDS_OF[unit] for number, unit in parts)
+    if _DURATION.fullmatch(stripped):
+        return sum(float(number) * SECONDS_OF[unit] for number, unit in _DURATION_PART.findall(stripped))
+    if _PLAIN.fullmatch(stripped):
+        raise UnitError(f"{text!r} is not a duration: it needs a unit, {stripped}s, {stripped}m, {stripped}h, …")
+    nearly = _WITH_WORD.fullmatch(stripped)
+    if nearly:
+        unit = _NEARLY_UNITS.get(nearly[2]) or (nearly[2] if nearly[2] in SECONDS_OF else None)
+        if unit:
+            raise UnitError(f"{text!r} is not a duration: write {nearly[1]}{unit}")
+    raise UnitError(f"{text!r} is not a duration: a number with a unit is needed, such as 30s, 5m, 2h or 7d")
 
 
 def parse_size(text: str) -> int:
     """Bytes of a size such as ``512MiB`` (1024), ``5GB`` (1000) or ``512``. Raises :class:`UnitError`."""
-    found = _SIZE.fullmatch(text.strip())
-    if not found or (found[2] or "B") not in BYTES_OF:
-        raise UnitError(f"{text!r} is not a size: write it like 512MiB, 5GB or a number of bytes")
-    return round(float(found[1]) * BYTES_OF[found[2] or "B"])
+    found = _WITH_WORD.fullmatch(text.strip())
+    if found and (found[2] or "B") in BYTES_OF:
+        return round(float(found[1]) * BYTES_OF[found[2] or "B"])
+    if found:
+        for word in BYTES_OF:
+            if word.lower() == found[2].lower():
+                raise UnitError(f"{text!r} is not a size: write {found[1]}{word}")
+    raise UnitError(f"{text!r} is not a size: write it like 512MiB, 5GB or a number of bytes")
 
 
 def parse_ratio(text: str) -> float:
     """The ratio 0-1 of a percentage such as ``90%`` or of a plain number ``0.9``. Raises :class:`UnitError`."""
     stripped = text.strip()
-    percent = stripped.endswith("%")
     number = stripped.removesuffix("%").rstrip()
-    if not _NUMBER.fullmatch(number):
+    if not _PLAIN.fullmatch(number):
         raise UnitError(f"{text!r} is not a percentage: write it like 90% or 0.9")
-    return float(number) / 100 if percent else float(number)
+    return float(number) / 100 if stripped.endswith("%") else float(number)
 
 
 def format_duration(seconds: float) -> str:
     """A duration for people, in at most two units: ``213 ms``, ``4 min``, ``1 h 20 min``, ``3 d``."""
+    if not math.isfinite(seconds):
+        return f"{seconds} s"
     if seconds < 0:
         return "-" + format_duration(-seconds)
-    if seconds < 1:
-        return f"{seconds * 1000:.3g} ms" if seconds else "0 s"
-    if seconds < 10:
-        return f"{seconds:.3g} s"
+    if seconds < 0.9995:
+        return f"{_short(seconds * 1000)} ms" if seconds else "0 s"
+    if seconds < 9.995:
+        return f"{_short(seconds)} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    for size, word, smaller, smaller_word in (
-        (86_400, "d", 3_600, "h"),
-        (3_600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {word} {rest} {smaller_word}" if rest else f"{whole // size} {word}"
-    return f"{whole} s"
+    if whole < 3_600:
+        return _two_units(whole, (60, "min"), (1, "s"))
+    whole = round(seconds / 60) * 60
+    if whole < 86_400:
+        return _two_units(whole, (3_600, "h"), (60, "min"))
+    return _two_units(round(seconds / 3_600) * 3_600, (86_400, "d"), (3_600, "h"))
 
 
-def format_value(value: float, unit: Unit) -> str:
-    """A measured value for people: ``93.1 %``, ``1.5 GiB``, ``213 ms``, ``12.5 MiB/s``, ``42``."""
+def _two_units(whole: int, large: tuple[int, str], small: tuple[int, str]) -> str:
+    count, rest = divmod(whole, large[0])
+    return f"{count} {large[1]} {rest // small[0]} {small[1]}" if rest else f"{count} {large[1]}"
+
+
+def format_value(value: float, unit: Unit, digits: int = 3) -> str:
+    """A measured value for people: ``93.1 %``, ``1.5 GiB``, ``213 ms``, ``12.5 MiB/s``, ``42``.
+
+    Only characters that a text message has (GSM 03.38). ``digits`` are the significant ones; with more than three a
+    duration is written in plain seconds.
+    """
     if not math.isfinite(value):
         return str(value)
     if unit is Unit.SECONDS:
-        return format_duration(value)
+        return format_duration(value) if digits <= 3 else f"{_short(value, digits)} s"
     if unit is Unit.BYTES:
-        return _size(value)
+        return _size(value, digits)
     if unit is Unit.BYTES_PER_SECOND:
-        return _size(value) + "/s"
+        return f"{_size(value, digits)}/s"
     if unit in (Unit.RATIO, Unit.SECONDS_PER_SECOND):
-        return f"{_short(value * 100)} %"
-    suffix = {Unit.CELSIUS: " C", Unit.PER_SECOND: "/s"}.get(unit, "")
-    return _short(value) + suffix
+        return f"{_short(value * 100, digits)} %"
+    if unit is Unit.PER_SECOND:
+        return _frequency(value, digits)
+    return _short(value, digits) + (" C" if unit is Unit.CELSIUS else "")
 
 
-def _size(value: float) -> str:
+def _size(value: float, digits: int) -> str:
     for word, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if abs(value) >= size:
-            return f"{_short(value / size)} {word}"
-    return f"{_short(value)} B"
+            return f"{_short(value / size, digits)} {word}"
+    return f"{_short(value, digits)} B"
 
 
-def _short(value: float) -> str:
-    """At most three significant digits after the point, no exponent for everyday numbers."""
-    if value == int(value) and abs(value) < 1e15:
-        return str(int(value))
-    if abs(value) >= 100:
+def _frequency(value: float, digits: int) -> str:
+    """What is rare is told per minute or hour: ``2/h`` says more than ``0.000556/s``."""
+    for word, seconds in (("s", 1), ("min", 60)):
+        if abs(value) * seconds >= 1 or not value:
+            return f"{_short(value * seconds, digits)}/{word}"
+    return f"{_short(value * 3_600, digits)}/h"
+
+
+def _short(value: float, digits: int = 3) -> str:
+    """So many significant digits and no exponent for everyday numbers; whole numbers stay whole."""
+    rounded = float(f"{value:.{digits}g}")
+    if value == round(value) or abs(rounded) >= 10 ** (digits - 1):
         return f"{value:.0f}"
-    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.2g}"
+    return f"{rounded:.{digits}g}"
