@@ -374,20 +374,26 @@ def test_this_machine_is_seen_as_it_is() -> None:
     assert "/" in look().mounts
 
 
-def test_nobody_can_discover_too(tmp_path: Path) -> None:
+@pytest.fixture
+def open_root() -> Iterator[Path]:
+    """A root folder that everybody may look into, which those of pytest are not."""
+    with tempfile.TemporaryDirectory(prefix="root-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_nobody_can_discover_too(open_root: Path) -> None:
     """Without any privilege it works, and says what it may not see."""
-    live = tmp_path / "etc/letsencrypt/live"
-    live.mkdir(parents=True)
-    live.chmod(0o700)
-    for folder in (tmp_path, *tmp_path.parents[:-1]):
-        folder.chmod(folder.stat().st_mode | 0o011)
+    for forbidden in ("etc/letsencrypt/live", "run/systemd", "run/postgresql"):
+        (open_root / forbidden).mkdir(parents=True)
+        (open_root / forbidden).chmod(0o700)
     code = (
         "import os, sys; from pathlib import Path; from wcr_watchd.config import discover as d, load;"
         "load.loads(d.render(d.discover(Path('/nowhere'), d.Seen())), 'x');"  # import all that is needed, as root
         "os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534));"
         "text = d.render(d.discover(Path(sys.argv[1]))); print(text); load.loads(text, 'discovered')"
     )
-    command = [sys.executable, "-c", code, str(tmp_path)]
+    command = [sys.executable, "-c", code, str(open_root)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     if os.geteuid() == 0:

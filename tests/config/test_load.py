@@ -12,6 +12,7 @@ import pytest
 from wcr_watchd.config.load import Loaded, loads
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.setup import Check, OnCallSchedule, Policy, Target
+from wcr_watchd.probes.host import Host
 
 HTTP = '[check.api]\ntype = "http"\nurl = "http://localhost/"\n'
 PEOPLE = """\
@@ -92,19 +93,25 @@ def test_defaults_without_a_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     [
         ("", "", 60.0, 10.0),
         ('every = "5m"\ntimeout = "30s"', "", 300.0, 30.0),
-        ('every = "30s"', "", 60.0, 10.0),
+        ('every = "30s"', "", 30.0, 10.0),
         ('every = "5m"\ntimeout = "30s"', 'every = "20s"\ntimeout = "4s"', 20.0, 4.0),
     ],
 )
 def test_whose_interval_and_timeout_hold(defaults: str, own: str, every: float, timeout: float) -> None:
-    """The check's own; else the default, never more often than the type does by itself; else the type's."""
+    """The check's own; else the default; else the type's."""
     check = api(f"[defaults]\n{defaults}\n{HTTP}{own}\n")
     assert (check.every, check.timeout) == (every, timeout)
 
 
-def test_a_default_interval_does_not_make_slow_types_hasty() -> None:
-    text = '[defaults]\nevery = "1m"\n[check.cert]\ntype = "certfile"\npath = "/etc/x.pem"\n'
-    assert setup(text).setup.checks["cert"].every == 3600.0
+def test_types_with_a_rhythm_of_their_own_keep_it() -> None:
+    """Certificates are not read every minute because the defaults say so, nor the host so rarely."""
+    text = (
+        '[defaults]\nevery = "5m"\ntimeout = "20s"\n'
+        '[check.cert]\ntype = "certfile"\npath = "/etc/x.pem"\n[check.host]\ntype = "host"\n'
+    )
+    checks = setup(text).setup.checks
+    assert (checks["cert"].every, checks["cert"].timeout) == (3600.0, 20.0)
+    assert (checks["host"].every, checks["host"].timeout) == (Host.every, Host.timeout)
 
 
 def test_rules_of_a_severity_replace_the_type_s_own() -> None:

@@ -127,9 +127,14 @@ class _Reading:
         return probe.every if self._defaults.every is None or probe.every != USUAL_INTERVAL else self._defaults.every
 
     def _timeout(self, common: CheckTable, probe: Probe) -> float:
+        """The check's own; else the default, unless that is too long for the rhythm of the type; else the type's."""
         if common.timeout is not None:
             return common.timeout
-        return probe.timeout if self._defaults.timeout is None else self._defaults.timeout
+        default = self._defaults.timeout
+        if default is None:
+            return probe.timeout
+        own_rhythm = common.every is None and probe.every != USUAL_INTERVAL
+        return probe.timeout if own_rhythm and default >= probe.every else default
 
     def _origin(self, key: str, common: CheckTable) -> str:
         if getattr(common, key) is not None:

@@ -2,7 +2,8 @@
 
 The effective interval of a check is its own ``every``; else the type's own where that is not the usual minute (the host
 is read every 15 s, certificates every hour); else ``[defaults] every``. The timeout is the check's, else that of
-``[defaults]``, else the type's own. ``info``, ``warning`` and ``critical`` replace the type's rules of that severity.
+``[defaults]`` if a type with a rhythm of its own has time for it, else the type's own. ``info``, ``warning`` and
+``critical`` replace the type's rules of that severity.
 """
 
 from __future__ import annotations

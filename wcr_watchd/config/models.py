@@ -212,7 +212,7 @@ class Defaults(Options):
     """What holds for checks that do not say otherwise."""
 
     every: Interval | None = None
-    """How often a check runs; types that run less often by nature (certificates: hourly) keep their own interval."""
+    """How often a check runs; types with a rhythm of their own (host: 15s, certificates: 1h) keep that."""
     timeout: Span | None = None
     """Longest time one run may take."""
     retry: RetryTable = RetryTable()
