@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -12,10 +13,11 @@ class PluginError(Exception):
     """A file or entry point that does not hold what it should."""
 
 
+@cache
 def names(package: str) -> tuple[str, ...]:
     """Names of all types in a package such as ``wcr_watchd.probes``, built-in and by entry point, sorted.
 
-    Nothing is imported but the package itself.
+    Nothing is imported but the package itself. Kept for the life of the process: what is installed does not change.
     """
     builtin = [m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__)]
     foreign = [point.name for point in entry_points(group=package)]
