@@ -12,7 +12,6 @@ import re
 import ssl
 import struct
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar, Literal
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -220,7 +219,13 @@ role = "primary"
         except (*_FAILURES, *_FAILURES_AT_NONSENSE) as error:
             return _not_connected(run, self.target, error)
         run.measure("connect_time", run.clock() - begun)
-        return await self._with(run, connection)
+        try:
+            return await self._ask(run, connection)
+        finally:
+            # Says goodbye and waits for nobody. When a run is cut off in a query, the driver begins a task that would
+            # connect again to cancel it; this stops that task, which needs one turn to notice.
+            connection.terminate()
+            await asyncio.sleep(0)
 
     async def _connect(self, run: Run) -> asyncpg.Connection[asyncpg.Record]:
         """Connect; the driver's own deadline lies behind the run's. No statement cache: a pooler changes servers."""
@@ -233,28 +238,12 @@ role = "primary"
             server_settings={"application_name": "wcr-watchd"},
         )
 
-    async def _with(self, run: Run, connection: asyncpg.Connection[asyncpg.Record]) -> Observation:
-        """Ask in a task of its own, so that a run that is cut off cuts the connection first.
-
-        To cancel a query, the driver would connect a second time and wait for the server's answer; a frozen server
-        gives none.
-        """
-        asking = asyncio.create_task(self._ask(run, connection))
-        try:
-            return await asyncio.shield(asking)
-        finally:
-            connection.terminate()
-            await asyncio.gather(asking, return_exceptions=True)
-
     async def _ask(self, run: Run, connection: asyncpg.Connection[asyncpg.Record]) -> Observation:
         try:
-            observation = await self._look(run, _Session(run, connection))
+            return await self._look(run, _Session(run, connection))
         except _FAILURES as error:
             reason, _ = _REFUSALS.get(_state(error)[:2], ("protocol", ""))
             return run.down(reason, f"{self.target}: failed while {run.step}: {_words(error)}")
-        with suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            await connection.close(timeout=1)
-        return observation
 
     async def _look(self, run: Run, session: _Session) -> Observation:
         begun = run.clock()
