@@ -188,7 +188,7 @@ def test_full_disk(make_daemon: Daemons, receivers: Receivers, small_disk: Path)
 [check.host]
 type = "host"
 every = "1s"
-mounts = ["{small_disk}"]
+include_mounts = ["{small_disk}"]
 info = []
 warning = []
 critical = "disk_used{{mount=\\"{small_disk}\\"}} > 90%"
