@@ -29,12 +29,13 @@ from wcr_watchd.core.expressions import (
     Not,
     Scaled,
     Series,
+    Source,
     Value,
     Window,
     Word,
 )
 from wcr_watchd.core.model import Labels, MeasurementSpec
-from wcr_watchd.core.units import Unit, parse_duration, parse_ratio, parse_size
+from wcr_watchd.core.units import Unit, meant_duration, meant_size, parse_duration, parse_ratio, parse_size
 from wcr_watchd.core.windows import FUNCTIONS
 
 MAX_LENGTH = 2_000
@@ -173,10 +174,12 @@ class Reader:
             raise wrong(symbol, f"expected a comparison (< <= > >= == !=) after {left}, found {symbol.found}", hint)
         start = self.next
         right = self._value()
-        if isinstance(left, Literal):
+        if not isinstance(left, Literal):
+            _check_units(left, right, start)
+        elif not isinstance(right, Literal):
             _check_units(right, left, start)
         else:
-            _check_units(left, right, start)
+            raise wrong(start, f"compares two constants, {left} and {right}", "one side must be a measurement")
         return Comparison(left, symbol.text, right)
 
     def _value(self) -> Value:
@@ -312,13 +315,12 @@ def _quantity(token: Token, text: str) -> tuple[float, Unit | None]:
         return float(text), None
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?C", text):
         return float(text[:-1]), Unit.CELSIUS
-    hints = []
     for parse, unit in ((parse_ratio, Unit.RATIO), (parse_duration, Unit.SECONDS), (parse_size, Unit.BYTES)):
         try:
             return float(parse(text)), unit
-        except UnitError as error:
-            hints.append(str(error).partition(": write ")[2])
-    better = next(filter(None, hints), "")
+        except UnitError:
+            continue
+    better = meant_duration(text) or meant_size(text)
     known = "a number, or one with % ms s m h d w B kB MB GB TB KiB MiB GiB TiB C, and /s /m /h after it for a rate"
     raise wrong(token, f"{token.text!r} is not a value", f"did you mean {better}?" if better else f"write {known}")
 
@@ -363,10 +365,8 @@ _SHARES = frozenset({Unit.RATIO, Unit.SECONDS_PER_SECOND})
 """Units that are written in percent, or as a plain number from 0 to 1."""
 
 
-def _check_units(value: Value, other: Value, at: Token) -> None:
+def _check_units(value: Source | Scaled, other: Value, at: Token) -> None:
     """Make sure that two values can be compared; ``at`` is where the second one begins."""
-    if isinstance(value, Literal):
-        raise wrong(at, f"compares two constants, {value} and {other}", "one side must be a measurement")
     if not isinstance(other, Literal):
         if value.unit is not other.unit:
             reason = f"{value} is in {_SPOKEN[value.unit]}, {other} in {_SPOKEN[other.unit]}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import isnan
 
-from wcr_watchd.core.errors import RuleError, UnitError
+from wcr_watchd.core.errors import UnitError
 from wcr_watchd.core.expressions import (
     Condition,
     Facts,
@@ -27,7 +27,7 @@ from wcr_watchd.core.expressions import (
 )
 from wcr_watchd.core.grammar import Reader, wrong
 from wcr_watchd.core.model import Labels, MeasurementSpec, Observation, Outcome, Severity
-from wcr_watchd.core.units import format_duration, parse_duration
+from wcr_watchd.core.units import format_duration, meant_duration, parse_duration
 from wcr_watchd.core.windows import History, Track, record
 
 __all__ = [
@@ -202,13 +202,10 @@ def _hold(reader: Reader) -> Hold | None:
         return Hold(runs=int(count[1]), text=token.text)
     try:
         return Hold(seconds=parse_duration(token.text), text=token.text)
-    except UnitError as error:
-        hint = str(error).partition(": write ")[2]
-        raise RuleError(
-            f"expected how long it must hold after `for`, found {token.found}",
-            token.column,
-            f"did you mean {hint}?" if hint else "write for 5m, or for 3x (three runs)",
-        ) from None
+    except UnitError:
+        meant = meant_duration(token.text)
+        hint = f"did you mean {meant}?" if meant else "write for 5m, or for 3x (three runs)"
+        raise wrong(token, f"expected how long it must hold after `for`, found {token.found}", hint) from None
 
 
 # --- evaluating ---

@@ -61,11 +61,8 @@ def parse_duration(text: str) -> float:
         return sum(float(number) * SECONDS_OF[unit] for number, unit in _DURATION_PART.findall(stripped))
     if _PLAIN.fullmatch(stripped):
         raise UnitError(f"{text!r} is not a duration: it needs a unit, {stripped}s, {stripped}m, {stripped}h, …")
-    nearly = _WITH_WORD.fullmatch(stripped)
-    if nearly:
-        unit = _NEARLY_UNITS.get(nearly[2]) or (nearly[2] if nearly[2] in SECONDS_OF else None)
-        if unit:
-            raise UnitError(f"{text!r} is not a duration: write {nearly[1]}{unit}")
+    if better := meant_duration(stripped):
+        raise UnitError(f"{text!r} is not a duration: write {better}")
     raise UnitError(f"{text!r} is not a duration: a number with a unit is needed, such as 30s, 5m, 2h or 7d")
 
 
@@ -74,10 +71,8 @@ def parse_size(text: str) -> int:
     found = _WITH_WORD.fullmatch(text.strip())
     if found and (found[2] or "B") in BYTES_OF:
         return round(float(found[1]) * BYTES_OF[found[2] or "B"])
-    if found:
-        for word in BYTES_OF:
-            if word.lower() == found[2].lower():
-                raise UnitError(f"{text!r} is not a size: write {found[1]}{word}")
+    if better := meant_size(text):
+        raise UnitError(f"{text!r} is not a size: write {better}")
     raise UnitError(f"{text!r} is not a size: write it like 512MiB, 5GB or a number of bytes")
 
 
@@ -88,6 +83,20 @@ def parse_ratio(text: str) -> float:
     if not _PLAIN.fullmatch(number):
         raise UnitError(f"{text!r} is not a percentage: write it like 90% or 0.9")
     return float(number) / 100 if stripped.endswith("%") else float(number)
+
+
+def meant_duration(text: str) -> str:
+    """How a duration in a nearly right spelling is written, ``5m`` for ``5 min``; empty if it is none."""
+    found = _WITH_WORD.fullmatch(text.strip())
+    unit = found and (_NEARLY_UNITS.get(found[2]) or (found[2] if found[2] in SECONDS_OF else None))
+    return f"{found[1]}{unit}" if found and unit else ""
+
+
+def meant_size(text: str) -> str:
+    """How a size in a nearly right spelling is written, ``5GB`` for ``5gb``; empty if it is none."""
+    found = _WITH_WORD.fullmatch(text.strip())
+    unit = next((word for word in BYTES_OF if found and word.lower() == found[2].lower()), None)
+    return f"{found[1]}{unit}" if found and unit else ""
 
 
 def format_duration(seconds: float) -> str:
@@ -155,6 +164,6 @@ def _frequency(value: float, digits: int) -> str:
 def _short(value: float, digits: int = 3) -> str:
     """So many significant digits and no exponent for everyday numbers; whole numbers stay whole."""
     rounded = float(f"{value:.{digits}g}")
-    if value == round(value) or abs(rounded) >= 10 ** (digits - 1):
+    if value % 1 == 0 or abs(rounded) >= 10 ** (digits - 1):
         return f"{value:.0f}"
     return f"{rounded:.{digits}g}"
