@@ -111,7 +111,7 @@ def apply(table: Any, place: tuple[Any, ...], value: Any, how: str) -> None:
         for key in parents:
             table = table[key]
         if how == "set":
-            table[last] = value
+            table[last if isinstance(table, list) else str(last)] = value
         elif how == "delete":
             del table[last]
         else:
