@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
@@ -41,7 +43,8 @@ MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
         "p95(response_time, 1h) >= 1.5s or max(response_time, 1h) > 10s",
         "min(users, 1d) == 0 and status != 200",
         "delta(users, 1h) < -20",
-        "delta(renewed_at, 1d) > 0",
+        "delta(renewed_at, 1d) > 90d",
+        "max(renewed_at, 1d) > 1700000000",
         "rate(cpu_time, 5m) > 50%",
         "rate(oom_kills, 1h) > 3/h",
         "temperature > 80C or temperature >= 85",
@@ -66,6 +69,16 @@ def test_rules_are_read_and_written_again(text: str) -> None:
     )
     assert str(again) == str(read)
     assert read.text == text
+
+
+def test_what_the_documentation_shows_is_right() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
+    shown = [line for block in re.findall(r"```rule\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    assert len(shown) > 25
+    for line in shown:
+        assert rule(line).text == line
+    refused = re.findall(r"is refused .*?`([^`]+)`", page, re.DOTALL)
+    assert refused == ["disk_used > 90"]
 
 
 @pytest.mark.parametrize(
@@ -616,6 +629,12 @@ def test_a_forecast_needs_a_part_of_the_time_it_looks_ahead() -> None:
     assert verdicts == ["clear"] * 30 + ["firing"]
 
 
+def test_a_forecast_of_a_slow_check_follows_its_last_two_values() -> None:
+    player = Player("forecast(users, 2d) >= 40")
+    verdicts = player.play_all(up(at * DAY, users=at * 10) for at in range(4))
+    assert verdicts == ["clear", "clear", "firing", "firing"]
+
+
 def test_a_baseline_is_the_median_of_a_week() -> None:
     player = Player("response_time > 3 * baseline(response_time)")
     for hour in range(8 * 24):
@@ -656,6 +675,10 @@ def test_a_clock_set_back_or_a_run_told_twice_does_no_harm() -> None:
     player = Player("rate(oom_kills, 5m) < 0/s or rate(oom_kills, 5m) > 0/s")
     for at in (0, 60, 120, 180, 240, 240, 300, 300, 150, 150, 210, 90, 90):
         assert player.play(up(at, oom_kills=7)) == "clear"
+        ((known,),) = (tracked.values() for tracked in player.history.series.values())
+        times = [moment for moment, _ in known]
+        assert times == sorted(set(times))
+        assert times[-1] == at
 
 
 def test_a_window_of_a_gone_series_does_not_keep_it_alive() -> None:
