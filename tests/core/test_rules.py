@@ -564,7 +564,7 @@ def test_counters_may_be_reset(values: list[float], expected: float) -> None:
     player = Player(f"increase(oom_kills, 5m) == {expected}")
     assert player.play_all(minutely("oom_kills", values))[-1] == "firing"
     rate = Player(f"rate(oom_kills, 5m) == {expected}/s")
-    rate.play_all(minutely("oom_kills", [value * 300 for value in values]))
+    rate.play_all(minutely("oom_kills", [value * 300 for value in values], start=DAY))
     assert rate.verdict == "firing"
 
 
