@@ -25,11 +25,6 @@ def ancestors(setup: Setup, check: str) -> Iterator[str]:
         queue.extend(setup.checks[name].depends_on)
 
 
-def children(setup: Setup, parent: str) -> tuple[str, ...]:
-    """Checks that depend on ``parent``, directly or through others."""
-    return tuple(name for name in setup.checks if parent in ancestors(setup, name))
-
-
 def cause(setup: Setup, state: State, check: str, failing_since: float, now: float) -> str:
     """Say which ancestor's failure explains that of ``check``, as a reason; empty when none does.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from wcr_watchd.core.dependencies import cause, children, patience_ends, stale_parents
+from wcr_watchd.core.dependencies import ancestors, cause, patience_ends, stale_parents
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.escalation import escalation_of, recipients
 from wcr_watchd.core.model import (
@@ -453,9 +453,8 @@ class _Work:
 
     def recheck_suppressed(self, parent: str) -> None:
         """The parent is fine again: look at once which of its children still fail, to tell of those."""
-        for name in children(self.setup, parent):
-            if name in self.state.by_check:
-                self.rechecks.append((name, 0.0))
+        failing = (name for name in self.state.by_check if name in self.setup.checks)
+        self.rechecks.extend((name, 0.0) for name in failing if parent in ancestors(self.setup, name))
 
     def record(
         self,
