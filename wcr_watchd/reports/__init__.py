@@ -1,1 +1,0 @@
-"""Documents about what happened; nothing here sends anything."""
