@@ -139,6 +139,8 @@ def check_config(config: Path | None, show: str | None, json_: bool) -> None:
 
 
 def _show_check(loaded: Loaded, name: str, json_: bool) -> None:
+    if name not in loaded.every_check.checks:
+        raise click.UsageError(f"no check named {name!r}; there are: {', '.join(loaded.every_check.checks)}")
     settings = showing.effective(loaded, name)
     if json_:
         render.as_json(settings)

@@ -1,0 +1,121 @@
+"""The command line as people and scripts use it: what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.harness import PATIENCE, RunningDaemon, eventually
+from tests.real.servers.nginx import Nginx, Site
+from tests.real.servers.providers import Fault, Slack
+
+Daemons = Callable[..., RunningDaemon]
+Start = Callable[..., Nginx]
+
+
+def watchd(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "wcr_watchd", *words],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["list", "status", "incidents", "ack 1", "notify-test mail"])
+def test_without_a_daemon_the_status_is_3_and_says_where_it_looked(command: str, tmp_path: Path) -> None:
+    done = watchd(*command.split(), WATCHD_SOCKET=str(tmp_path / "none.sock"))
+    assert done.returncode == 3
+    assert "none.sock" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_configuration_is_2_with_every_problem_and_its_line(tmp_path: Path) -> None:
+    config = tmp_path / "w.toml"
+    config.write_text('[check.a]\ntype = "http"\nurl = "http://localhost/"\ntimeuot = "5s"\n[check.b]\ntype = "htp"\n')
+    done = watchd("check-config", "-c", str(config))
+    assert done.returncode == 2
+    assert "w.toml:4: check.a.timeuot" in done.stderr
+    assert '"timeout"' in done.stderr
+    assert "w.toml:6: check.b.type" in done.stderr
+    assert "2 problems" in done.stderr
+
+
+def test_effective_settings_say_where_they_come_from(tmp_path: Path) -> None:
+    config = tmp_path / "w.toml"
+    config.write_text('[defaults]\nevery = "30s"\n[check.a]\ntype = "http"\nurl = "http://localhost/"\n')
+    done = watchd("check-config", "-c", str(config), "--show", "a", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "w.toml:2" in done.stdout
+    assert watchd("check-config", "-c", str(config), "--show", "nothing").returncode == 2
+
+
+def test_schema_and_version_are_json() -> None:
+    assert json.loads(watchd("schema").stdout)["$schema"].startswith("https://json-schema.org/")
+    assert json.loads(watchd("version", "--json").stdout)["name"] == "wcr-watchd"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str) -> None:
+    done = watchd("completion", shell)
+    assert done.returncode == 0
+    assert "_WCR_WATCHD_COMPLETE" in done.stdout
+
+
+def test_a_probe_by_hand_needs_neither_daemon_nor_file(nginx: Start) -> None:
+    server = nginx(Site())
+    good = watchd("probe", "--type", "http", "--url", server.url(), "--expect.status=200", "--json")
+    assert good.returncode == 0, good.stderr
+    found = json.loads(good.stdout)[0]
+    assert found["outcome"] == "up"
+    assert any(one["name"] == "response_time" for one in found["measurements"])
+    bad = watchd("probe", "--type", "tcp", "--address", "127.0.0.1:1")
+    assert bad.returncode == 1
+    assert "down" in bad.stdout
+    assert watchd("probe", "--type", "tcp", "--adress", "127.0.0.1:1").returncode == 2
+
+
+def test_probing_by_name_and_tag(nginx: Start, tmp_path: Path) -> None:
+    server = nginx(Site())
+    checks = "".join(f'[check.c{i}]\ntype = "http"\nurl = "{server.url()}"\ntags = ["deploy"]\n' for i in range(6))
+    config = tmp_path / "w.toml"
+    config.write_text(checks)
+    assert len(json.loads(watchd("probe", "--tag", "deploy", "-c", str(config), "--json").stdout)) == 6
+    assert watchd("probe", "all", "-c", str(config)).returncode == 0
+    unknown = watchd("probe", "c9", "-c", str(config))
+    assert (unknown.returncode, "c9" in unknown.stderr) == (2, True)
+
+
+def test_commands_to_a_running_daemon(make_daemon: Daemons, slack: Slack) -> None:
+    daemon = make_daemon(
+        f'[channel.chat]\ntype = "slack"\nwebhook = "{slack.url}"\n'
+        '[check.dead]\ntype = "tcp"\naddress = "127.0.0.1:1"\nevery = "1s"\ntimeout = "900ms"\n'
+        'retry = { times = 0, every = "1s" }\n'
+    )
+    eventually(lambda: daemon.incidents(open_only=True), "there is an incident")
+    assert [row["name"] for row in daemon.command_json("list")] == ["dead"]
+    status = daemon.command("status")
+    assert (status.returncode, "critical" in status.stdout) == (1, True)
+    assert daemon.command_json("status")["checks"]["down"] == 1
+    number = daemon.command_json("incidents")[0]["id"]
+    assert daemon.command("ack", str(number), "--by", "ann").returncode == 0
+    assert daemon.command_json("incidents")[0]["acknowledged_by"] == "ann"
+    twice = daemon.command("ack", str(number))
+    assert (twice.returncode, "already" in twice.stderr) == (2, True)
+    assert daemon.command("notify-test", "chat").returncode == 0
+    assert len(slack.accepted) == 1
+    slack.fault = Fault(status=500)
+    refused = daemon.command("notify-test", "chat")
+    assert refused.returncode == 2
+    assert "500" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    unknown = daemon.command("notify-test", "pager")
+    assert "chat" in unknown.stderr
