@@ -529,6 +529,18 @@ def test_a_window_is_undecided_until_half_of_it_is_covered() -> None:
     """After a start nobody is paged for a single value."""
     player = Player("avg(response_time, 5m) > 1s")
     assert player.play_all(minutely("response_time", [9] * 4)) == ["clear"] * 3 + ["firing"]
+    exactly = Player("avg(response_time, 4m) > 1s")
+    assert exactly.play_all(minutely("response_time", [9] * 3)) == ["clear"] * 2 + ["firing"]
+
+
+@pytest.mark.parametrize("function", ["avg", "min", "max", "p95", "rate", "increase", "delta", "forecast"])
+def test_too_little_is_not_nothing(function: str) -> None:
+    """What cannot be said yet is neither large nor small."""
+    for symbol in ("<", ">="):
+        player = Player(f"{function}(oom_kills, 8h) {symbol} {'5/s' if function == 'rate' else 50}")
+        assert player.play(up(0, oom_kills=5)) == "clear"
+    for text in ("baseline(response_time) < 1s", "3 * baseline(response_time) < 1s", "3 * response_time < 1s"):
+        assert Player(text).play(up(0)) == "clear"
 
 
 def test_a_hole_makes_a_window_undecided_again() -> None:
