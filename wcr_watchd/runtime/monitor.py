@@ -27,6 +27,8 @@ RECENT_RUNS = 60
 """Runs per check that a page can draw at once; two packed arrays, so that 10 000 checks cost 10 MB."""
 FLUSH_EVERY = 1.0
 """Seconds for which observations without an event may wait, so that many share one transaction."""
+REFILL_RUNS = 50_000
+"""Runs per check that are read back at a start for rules with windows: a week at intervals of 15 s and more."""
 STORE_RETRY = 5.0
 """Seconds before a batch is tried again that the store did not take."""
 MAX_WAITING_OBSERVATIONS = 50_000
@@ -169,7 +171,7 @@ class Monitor:
                 continue
             history = History()
             since = self._clock.now() - span
-            for observation in await self._store.observations(check.name, since=since, limit=5000):
+            for observation in await self._store.observations(check.name, since=since, limit=REFILL_RUNS):
                 history = remember(history, check.rules, observation)
             self.state.histories[check.name] = history
 
