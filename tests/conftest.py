@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.daemon.harness",
     "tests.real.running",
     "tests.real.servers.certificates",
+    "tests.real.servers.dns",
     "tests.real.servers.imap",
     "tests.real.servers.mail",
     "tests.real.servers.nginx",

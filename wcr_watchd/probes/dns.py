@@ -1,19 +1,22 @@
 """Asks a name server for a record and compares the answer with what is expected (RFC 1035).
 
-Every run asks anew, with nothing cached in between: ``server``, or those the system uses. A truncated answer is asked
+Every run asks anew, with nothing cached in between: ``server``, or those the system uses in their order, of which the
+next is asked when one does not answer or cannot help (as resolver(3) does). An answer that is too long for UDP is asked
 for again by TCP.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import socket
 from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Literal
 
+import dns.asyncbackend
 import dns.asyncquery
-import dns.asyncresolver
 import dns.exception
 import dns.flags
+import dns.inet
 import dns.message
 import dns.name
 import dns.rcode
@@ -32,6 +35,8 @@ from wcr_watchd.kit.threads import Threads
 _PORT = 53
 _SHOWN = 8
 """Answers that are named in a summary; a zone may hold hundreds."""
+_CANNOT_HELP = ("SERVFAIL", "REFUSED", "NOTIMP")
+"""What a server answers that another one may do better."""
 
 Record = Literal["A", "AAAA", "CNAME", "MX", "TXT", "NS", "SOA", "SRV", "CAA", "PTR"]
 
@@ -51,6 +56,13 @@ def _name(value: str) -> str:
     return value
 
 
+def _rcode(value: str) -> str:
+    try:
+        return dns.rcode.to_text(dns.rcode.from_text(value))
+    except dns.exception.DNSException as error:
+        raise ValueError(f"{value!r} is not a status of DNS: write NOERROR, NXDOMAIN, REFUSED or SERVFAIL") from error
+
+
 class Expect(Options):
     """What the answer must be."""
 
@@ -58,7 +70,7 @@ class Expect(Options):
     """Values that must all be among the answers, as `dig +short` shows them."""
     exact: bool = False
     """Whether there may be no other values."""
-    rcode: str = "NOERROR"
+    rcode: Annotated[str, AfterValidator(_rcode)] = "NOERROR"
     """The status the server must answer with."""
 
 
@@ -122,7 +134,7 @@ class Dns(Options):
     async def _servers(self, run: Run) -> list[tuple[str, int]]:
         if not self.server:
             run.step = "reading /etc/resolv.conf"
-            configured = await run.shared.get(Threads).run("resolv.conf", _system_servers)
+            configured = await run.shared.get(Threads).call(_system_servers)
             if not configured:
                 raise _Failed("dns", "/etc/resolv.conf names no server; set server")
             return configured
@@ -137,7 +149,7 @@ class Dns(Options):
             found = await run.shared.get(NameResolver).addresses(host, port)
         except OSError as error:
             raise _Failed("dns", f"the name server {host} cannot be looked up: {connect_problem(error)}") from error
-        return [(str(found[0][4][0]), port)]
+        return [(str(entry[4][0]), port) for entry in found]
 
     async def _ask(self, run: Run, servers: list[tuple[str, int]]) -> dns.message.Message:
         name = dns.name.from_text(self.name)
@@ -146,16 +158,21 @@ class Dns(Options):
         query = dns.message.make_query(name, self.record)
         if not self.recursive:
             query.flags &= ~dns.flags.RD
-        share = max(0.1, run.remaining / len(servers))
-        problem: _Failed | None = None
-        for address, port in servers:
+        problem = _Failed("dns", "there is no server to ask")
+        for place, (address, port) in enumerate(servers):
+            others = len(servers) - place - 1
             run.step = f"waiting for the answer of {address} port {port} about {self.name} {self.record}"
-            last = (address, port) == servers[-1]
             try:
-                return await self._ask_one(query, address, port, None if last else share)
+                # The last one has until the deadline of the run, so that a timeout is told as one.
+                answer = await self._ask_one(query, address, port, run.remaining / (others + 1) if others else None)
             except _Failed as failed:
                 problem = failed
-        raise problem or _Failed("dns", "there is no server to ask")
+                continue
+            rcode = dns.rcode.to_text(answer.rcode())
+            if not others or rcode == self.expect.rcode or rcode not in _CANNOT_HELP:
+                run.evidence["answered by"] = f"{address} port {port}"
+                return answer
+        raise problem
 
     async def _ask_one(
         self, query: dns.message.Message, address: str, port: int, patience: float | None
@@ -164,20 +181,20 @@ class Dns(Options):
         try:
             if self.transport == "tcp":
                 return await dns.asyncquery.tcp(query, address, timeout=patience, port=port)
-            answer, _ = await dns.asyncquery.udp_with_fallback(query, address, timeout=patience, port=port)
+            return await _by_udp(query, address, port, patience)
         except dns.exception.Timeout as error:
-            raise _Failed("timeout", f"{where} did not answer") from error
+            raise _Failed("timeout", f"{where} did not answer within {format_duration(patience or 0)}") from error
         except dns.exception.DNSException as error:
             raise _Failed("protocol", f"{where} sent no proper answer: {error or type(error).__name__}") from error
         except (OSError, EOFError) as error:
             words = connect_problem(error) if isinstance(error, OSError) else "it closed the connection"
             raise _Failed("connect", f"{where} cannot be asked: {words}") from error
-        return answer
 
     def _judge(self, run: Run, answer: dns.message.Message) -> Observation:
         rcode = dns.rcode.to_text(answer.rcode())
-        if rcode != self.expect.rcode.upper():
-            return run.down("dns", f"{self.target}: answered {rcode}, expected {self.expect.rcode.upper()}")
+        if rcode != self.expect.rcode:
+            meaning = "the name does not exist" if rcode == "NXDOMAIN" else f"the server answered {rcode}"
+            return run.down("dns", f"{self.target}: {meaning}; expected {self.expect.rcode}")
         wanted = dns.rdatatype.from_text(self.record)
         records = [(rrset.ttl, rdata) for rrset in answer.answer if rrset.rdtype == wanted for rdata in rrset]
         run.measure("answers", len(records))
@@ -191,16 +208,49 @@ class Dns(Options):
         return self._compare(run, values)
 
     def _compare(self, run: Run, values: list[str]) -> Observation:
-        shown = ", ".join(values[:_SHOWN]) + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
-        wanted = {_same(value) for value in self.expect.answers}
-        present = {_same(value) for value in values}
-        if not values and self.expect.rcode.upper() == "NOERROR":
+        shown = _listed(values) or "no record"
+        wanted = {self._same(value): value for value in self.expect.answers}
+        present = {self._same(value): value for value in values}
+        missing = [wanted[value] for value in sorted(wanted.keys() - present.keys())]
+        more = [present[value] for value in sorted(present.keys() - wanted.keys())]
+        if not values and self.expect.rcode == "NOERROR":
             return run.down("content", f"{self.target}: the name exists, but has no {self.record} record")
-        if missing := sorted(wanted - present):
-            return run.down("content", f"{self.target}: got {shown}; {', '.join(missing)} is missing")
-        if self.expect.exact and (more := sorted(present - wanted)):
-            return run.down("content", f"{self.target}: got {shown}; {', '.join(more)} was not expected")
-        return run.up(f"{self.target}: {shown or self.expect.rcode.upper()} in {format_duration(run.elapsed)}")
+        if missing:
+            return run.down("content", f"{self.target}: got {shown}; expected {_listed(missing)} too")
+        if self.expect.exact and more:
+            return run.down("content", f"{self.target}: got {shown}; {_listed(more)} was not expected")
+        found = shown if values else self.expect.rcode
+        return run.up(f"{self.target}: {found} in {format_duration(run.elapsed)}")
+
+    def _same(self, value: str) -> str:
+        """What two ways of writing a value have in common: one form of an address, no final dot, no capitals.
+
+        Capitals count in texts, which hold keys in base64.
+        """
+        if self.record in ("TXT", "CAA"):
+            return value
+        with suppress(ValueError):
+            return str(ipaddress.ip_address(value))
+        return value.rstrip(".").lower()
+
+
+async def _by_udp(query: dns.message.Message, address: str, port: int, patience: float | None) -> dns.message.Message:
+    """Ask by UDP, and again by TCP when the answer is truncated.
+
+    The socket is a connected one, so that a port that nobody listens on is told at once, not by silence.
+    """
+    backend: Any = dns.asyncbackend.get_backend("asyncio")
+    family = dns.inet.af_for_address(address)
+    async with await backend.make_socket(family, socket.SOCK_DGRAM, destination=(address, port)) as connected:
+        answer, _ = await dns.asyncquery.udp_with_fallback(
+            query, address, timeout=patience, port=port, udp_sock=connected, backend=backend
+        )
+    return answer
+
+
+def _listed(values: list[str]) -> str:
+    more = len(values) - _SHOWN
+    return ", ".join(values[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _system_servers() -> list[tuple[str, int]]:
@@ -215,10 +265,3 @@ def _text(rdata: Any) -> str:
     if rdata.rdtype == dns.rdatatype.TXT:
         return b"".join(rdata.strings).decode(errors="replace")
     return str(rdata.to_text())
-
-
-def _same(value: str) -> str:
-    """What two ways of writing a value have in common: no trailing dot, no capitals, one form of an address."""
-    with suppress(ValueError):
-        return str(ipaddress.ip_address(value))
-    return value.rstrip(".").lower()
