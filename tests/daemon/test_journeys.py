@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -199,14 +202,50 @@ critical = "disk_used{{mount=\\"{small_disk}\\"}} > 90%"
     assert str(small_disk) in receivers.texts()[0] or "disk" in receivers.texts()[0]
 
 
+class SlowServer(ThreadingHTTPServer):
+    """An HTTP server that takes its time: ``delay`` seconds for each answer."""
+
+    delay = 0.0
+
+
+class _Answer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, SlowServer)
+        time.sleep(self.server.delay)  # the slowness that is watched, not a wait for it
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def slow_server() -> Iterator[SlowServer]:
+    with SlowServer(("127.0.0.1", 0), _Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
 def test_slow_answers_are_a_warning_by_mail_alone(
-    make_daemon: Daemons, receivers: Receivers, webhook_receiver: providers.WebhookReceiver
+    make_daemon: Daemons, receivers: Receivers, slow_server: SlowServer
 ) -> None:
-    listener = f'[check.slow]\nevery = "1s"\ntype = "tcp"\naddress = "127.0.0.1:{webhook_receiver.port}"\n'
-    daemon = make_daemon(receivers.config() + listener + 'warning = "response_time >= 0s"\n')
+    url = f"http://127.0.0.1:{slow_server.server_port}/"
+    rule = 'warning = "response_time > 1s for 2x until response_time < 800ms"'
+    check = f'[check.slow]\ntype = "http"\nurl = "{url}"\nevery = "3s"\ntimeout = "2900ms"\n{rule}\n'
+    daemon = make_daemon(receivers.config() + check)
+    eventually(lambda: daemon.outcome("slow") == "up", "it is up")
+    slow_server.delay = 1.2
     eventually(lambda: receivers.counts() == (0, 1), f"told by mail: {receivers.counts()} {daemon.check('slow')}")
-    settle(daemon, "slow")
-    assert receivers.counts() == (0, 1)
+    assert "[WARNING]" in receivers.subjects()[0].upper()
+    slow_server.delay = 0.0
+    eventually(lambda: receivers.counts() == (0, 2), f"told of the end: {receivers.counts()} {daemon.check('slow')}")
+    settle(daemon, "slow", 2)
+    assert receivers.counts() == (0, 2)
 
 
 def down_site(nginx: Callable[..., Nginx]) -> tuple[Nginx, str]:
