@@ -53,15 +53,20 @@ def _look_up(host: str, port: int, family: int, flags: int) -> Sequence[AddressI
     return [entry for entry in found if entry[0] in (socket.AF_INET, socket.AF_INET6)]  # type: ignore[misc]
 
 
+async def connect_socket(addresses: Sequence[AddressInfo]) -> socket.socket:
+    """Connect by TCP to whichever of the addresses answers first; ``OSError`` when none does. The caller closes it."""
+    return await aiohappyeyeballs.start_connection(
+        [(socket.AddressFamily(entry[0]), socket.SOCK_STREAM, *entry[2:]) for entry in addresses],
+        happy_eyeballs_delay=HEAD_START,
+    )
+
+
 async def connect(addresses: Sequence[AddressInfo]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect by TCP to whichever of the addresses answers first; ``OSError`` when none does.
 
     End with :func:`abort`, which waits for nobody.
     """
-    chosen = await aiohappyeyeballs.start_connection(
-        [(socket.AddressFamily(entry[0]), socket.SOCK_STREAM, *entry[2:]) for entry in addresses],
-        happy_eyeballs_delay=HEAD_START,
-    )
+    chosen = await connect_socket(addresses)
     try:
         return await asyncio.open_connection(sock=chosen)
     except BaseException:
