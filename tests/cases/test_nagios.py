@@ -19,6 +19,18 @@ NOT_HERE = {
     "thresholds": "likewise",
 }
 
+REASONS = {
+    "exit_out_of_range": "exit_status",
+    "not_executable": "permission",
+    "signal_9": "signal",
+    "timeout": "timeout",
+}
+"""Their words and ours."""
+
+
+def _ending(status: int) -> str:
+    return f"kill -{-status} $$" if status < 0 else f"exit {status}"
+
 
 def test_every_kind_of_case_is_replayed_or_listed() -> None:
     assert set(CASES) == {"meta", "output", *NOT_HERE}
@@ -37,19 +49,18 @@ def test_output(case: dict[str, Any]) -> None:
         assert base_unit(datum) == (pytest.approx(value), unit)
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES["output"] if case["exit"] is not None], ids=lambda case: case["id"]
-)
+@pytest.mark.parametrize("case", CASES["output"], ids=lambda case: case["id"])
 async def test_state(case: dict[str, Any], tmp_path: Path, observe: Observe) -> None:
     """The same output from a real program with that ending."""
     (tmp_path / "out").write_text(case["out"])
-    ending = f"kill -{-case['exit']} $$" if case["exit"] < 0 else f"exit {case['exit']}"
+    ending = "exec sleep 600" if case.get("timeout") else _ending(case["exit"])
     plugin = tmp_path / "plugin"
     plugin.write_text(f"#!/bin/sh\ncat {tmp_path}/out\n{ending}\n")
     plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
-    seen = await observe("command", run=[str(plugin)])
+    seen = await observe("command", run=[str(plugin)], timeout=0.5 if case.get("timeout") else 60)
     if case["state"] == "unknown":
         assert seen.outcome is Outcome.UNKNOWN
+        assert seen.reason == (REASONS[case["reason"]] if "reason" in case else "plugin")
         return
     assert seen.outcome is Outcome.UP
     assert measured(seen, "plugin_state") == ["ok", "warning", "critical"].index(case["state"])

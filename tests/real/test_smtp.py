@@ -67,6 +67,14 @@ async def test_missing_starttls_is_down_only_when_required(make_mail_relay: Make
     assert "STARTTLS" in seen.summary
 
 
+async def test_a_password_is_not_sent_in_clear_unasked(make_mail_relay: Make, observe: Observe) -> None:
+    relay = make_mail_relay(tls=False, login=True)
+    seen = await observe("smtp", url=relay.url, username=USER, password=PASSWORD)
+    assert (seen.outcome, seen.reason) == (Outcome.DOWN, "tls")
+    asked = await observe("smtp", url=relay.url, username=USER, password=PASSWORD, starttls="never")
+    assert asked.outcome is Outcome.UP, asked.summary
+
+
 async def test_refused_recipient_is_down_with_the_servers_words(make_mail_relay: Make, observe: Observe) -> None:
     relay = make_mail_relay(tls=False)
     relay.rcpt_reply = "550 5.1.1 nobody here by that name"

@@ -20,7 +20,9 @@ _BYTES = {"B": 1.0} | {
     for power, prefix in enumerate(prefixes, 1)
 }
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_ITEM = re.compile(r"[\s|]*(?:'(?P<quoted>(?:[^']|'')*)'|(?P<plain>[^=|'][^=|]*?))\s*=\s*(?P<data>\S*)")
+_BETWEEN = re.compile(r"[\s|]*")
+_BLANKS = re.compile(r"\s*")
+_VALUE = re.compile(r"\S*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,28 +78,51 @@ def base_unit(datum: Datum) -> tuple[float, str]:
 
 
 def _split(line: str) -> tuple[str, str]:
-    at = line.find("|")
-    while at >= 0:
-        if "=" in line[at:]:
-            return line[:at].rstrip(), line[at + 1 :]
-        at = line.find("|", at + 1)
-    return line, ""
+    bar = line.find("|")
+    if bar < 0 or "=" not in line[bar:]:
+        return line, ""
+    return line[:bar].rstrip(), line[bar + 1 :]
 
 
 def _items(text: str) -> tuple[tuple[Datum, ...], tuple[str, ...]]:
+    """Read ``label=value;…`` one after the other, in one pass forward: a plugin may print 64 KiB of anything."""
     data: list[Datum] = []
     bad: list[str] = []
-    at = 0
-    while found := _ITEM.match(text, at):
-        label = found["quoted"].replace("''", "'") if found["quoted"] is not None else found["plain"].strip()
-        datum = _datum(label, found["data"])
+    at = _past(_BETWEEN, text, 0)
+    while at < len(text):
+        label, after = _label(text, at)
+        end = after if label is None else _past(_VALUE, text, after)
+        datum = None if label is None else _datum(label, text[after:end])
         if datum:
             data.append(datum)
         else:
-            bad.append(found[0].strip())
-        at = found.end()
-    rest = text[at:].strip(" |\t")
-    return tuple(data), tuple(bad) + ((rest,) if rest else ())
+            bad.append(text[at:end].strip())
+        at = _past(_BETWEEN, text, end)
+    return tuple(data), tuple(bad)
+
+
+def _label(text: str, at: int) -> tuple[str | None, int]:
+    """The label that begins here, and where its value begins; None when there is none, and where to go on."""
+    if text[at] != "'":
+        equals = text.find("=", at)
+        bar = text.find("|", at, equals if equals >= 0 else len(text))
+        if equals < 0 or bar >= 0:
+            return None, bar if bar >= 0 else len(text)
+        return text[at:equals].strip() or None, equals + 1
+    quote = text.find("'", at + 1)
+    while quote >= 0 and text.startswith("''", quote):
+        quote = text.find("'", quote + 2)
+    if quote < 0:
+        return None, len(text)
+    after = _past(_BLANKS, text, quote + 1)
+    if not text.startswith("=", after):
+        return None, after
+    return text[at + 1 : quote].replace("''", "'"), after + 1
+
+
+def _past(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    return found.end() if found else at
 
 
 def _datum(label: str, text: str) -> Datum | None:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import shutil
 import signal
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 OUTPUT_LIMIT = 64 * 1024
 """Bytes of standard output, and as many of standard error, that are kept; the rest is read and dropped."""
 REAP_WITHIN = 2.0
-"""Seconds a killed child may take to go; one that the kernel holds longer is waited for in the background."""
+"""Seconds a killed child may take to go; one that the kernel holds longer is left to it."""
+LAST_WORDS = 1.0
+"""Seconds for reading on after a child has ended, when something that it started holds its output open."""
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for when the environment does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,46 +32,110 @@ class Finished:
     cut: bool
 
 
+def locate(program: str, path: str = DEFAULT_PATH, folder: str = "/") -> str:
+    """The file that is meant by ``program``; blocks on its file system, so it is called in a thread.
+
+    To begin a program holds up the whole process until the kernel has read its file; on a file system that does not
+    answer, that would be for ever. Having just been read here, the file is at hand. Raises ``FileNotFoundError``,
+    ``NotADirectoryError`` or ``PermissionError`` with ``filename`` saying which of the two, file or folder, it is.
+    """
+    if not stat.S_ISDIR(os.stat(folder).st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
+    file = os.path.join(folder, program) if "/" in program else shutil.which(program, path=path)
+    if file is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
+    if stat.S_ISDIR(os.stat(file).st_mode) or not os.access(file, os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), program)
+    # What may be executed need not be readable.
+    with contextlib.suppress(PermissionError), open(file, "rb") as begin:
+        begin.read(2)
+    return file
+
+
 async def run_child(
-    words: Sequence[str], environment: Mapping[str, str], folder: str | None = None, limit: int = OUTPUT_LIMIT
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    folder: str = "/",
+    *,
+    file: str | None = None,
+    limit: int = OUTPUT_LIMIT,
 ) -> Finished:
     """Run ``words`` (a program and its arguments, no shell) with this environment and no input.
 
-    The caller sets the deadline; when it is cancelled, the child and everything it started in its process group are
-    killed and reaped. Raises ``OSError`` (``FileNotFoundError``, ``PermissionError``) when it cannot be started.
+    ``file`` is what :func:`locate` found for the program. The caller sets the deadline; when it is cancelled, the
+    child and everything it started in its process group are killed and reaped, as is what a child that ended by
+    itself left running there. Raises ``OSError`` when it cannot be started.
     """
-    child = await asyncio.create_subprocess_exec(
-        *words,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=dict(environment),
-        cwd=folder,
-        start_new_session=True,
-    )
-    assert child.stdout is not None
-    assert child.stderr is not None
-    try:
-        async with asyncio.TaskGroup() as readers:
-            out = readers.create_task(_read(child.stdout, limit))
-            err = readers.create_task(_read(child.stderr, limit))
-            status = readers.create_task(child.wait())
-    finally:
-        await _end(child)
-    stdout, more_out = out.result()
-    stderr, more_err = err.result()
-    return Finished(status.result(), stdout, stderr, more_out or more_err)
+    async with _Output.open(limit) as out, _Output.open(limit) as err:
+        child = await asyncio.create_subprocess_exec(
+            *words,
+            executable=file,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=out.write_end,
+            stderr=err.write_end,
+            env=dict(environment),
+            cwd=folder,
+            start_new_session=True,
+        )
+        try:
+            out.handed_over()
+            err.handed_over()
+            async with asyncio.TaskGroup() as readers:
+                reading = [readers.create_task(one.read()) for one in (out, err)]
+                status = await child.wait()
+                await asyncio.wait(reading, timeout=LAST_WORDS)
+                for one in reading:
+                    one.cancel()
+        finally:
+            await _end(child)
+        return Finished(status, out.text, err.text, out.more or err.more)
 
 
-async def _read(stream: asyncio.StreamReader, limit: int) -> tuple[str, bool]:
-    """Read to the end, keep the first ``limit`` bytes, and say whether there were more."""
-    kept = bytearray()
-    more = False
-    while chunk := await stream.read(16 * 1024):
-        room = limit - len(kept)
-        kept += chunk[:room]
-        more = more or len(chunk) > room
-    return kept.decode(errors="replace"), more
+class _Output:
+    """One pipe that a child writes into.
+
+    Not asyncio's own: with that, a child counts as running until everything that it started has closed its output.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept = bytearray()
+        self._stream = asyncio.StreamReader()
+        self.more = False
+        self._read_end, self.write_end = os.pipe()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, limit: int) -> AsyncIterator[_Output]:
+        output = cls(limit)
+        protocol = asyncio.StreamReaderProtocol(output._stream)
+        transport = None
+        try:
+            pipe = os.fdopen(output._read_end, "rb", buffering=0)
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+            yield output
+        finally:
+            output.handed_over()
+            if transport is not None:
+                transport.close()
+
+    def handed_over(self) -> None:
+        """The child has its end of the pipe; close ours, or the end of its output would never be seen."""
+        if self.write_end >= 0:
+            os.close(self.write_end)
+            self.write_end = -1
+
+    @property
+    def text(self) -> str:
+        """What was kept."""
+        return self._kept.decode(errors="replace")
+
+    async def read(self) -> None:
+        """Read to the end, keep the first bytes up to the limit, and note whether there were more."""
+        while chunk := await self._stream.read(16 * 1024):
+            room = self._limit - len(self._kept)
+            self._kept += chunk[:room]
+            self.more = self.more or len(chunk) > room
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
@@ -73,7 +144,4 @@ async def _end(child: asyncio.subprocess.Process) -> None:
         os.killpg(child.pid, signal.SIGKILL)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(REAP_WITHIN):
-            await asyncio.shield(child.wait())
-    transport = getattr(child, "_transport", None)
-    if transport is not None:
-        transport.close()  # closes our ends of the pipes, which a grandchild may hold open
+            await child.wait()

@@ -7,22 +7,44 @@ and performance data become measurements (https://www.monitoring-plugins.org/doc
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
-from wcr_watchd.core.units import Unit
+from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.options import Options, Secret
 from wcr_watchd.kit.perfdata import NO_OUTPUT, PluginOutput, base_unit, parse
-from wcr_watchd.kit.subprocess import Finished, run_child
+from wcr_watchd.kit.subprocess import DEFAULT_PATH, Finished, locate, run_child
+from wcr_watchd.kit.threads import Threads
 
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "HOME")
 """What a child gets of the daemon's own environment: never its secrets."""
 _SERIES = {"s": "perfdata_time", "B": "perfdata_size", "%": "perfdata_share", "c": "perfdata_counter", "": "perfdata"}
 _WORST_KNOWN = 2
+_BY_SHELL = {126: "permission", 127: "missing"}
+"""Statuses by which a plugin that is a script says that a program it calls cannot be run, or is not there."""
+_MOST_SERIES = 200
+"""Items of performance data that are kept of one run."""
+_LONGEST_LABEL = 128
+
+
+def _word(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("no program can be given a zero byte")
+    return value
+
+
+def _variable(name: str) -> str:
+    if not name or "=" in name or "\0" in name:
+        raise ValueError(f"{name!r} is not the name of an environment variable")
+    return name
+
+
+Word = Annotated[str, AfterValidator(_word)]
 
 
 class Command(Options):
@@ -49,16 +71,17 @@ class Command(Options):
     )
     example: ClassVar[str] = 'run = ["/usr/lib/nagios/plugins/check_load", "-w", "8,6,4", "-c", "16,12,8"]\n'
 
-    run_words: Annotated[tuple[str, ...], Field(alias="run", min_length=1)]
+    run_words: Annotated[tuple[Word, ...], Field(alias="run", min_length=1)]
     """The program and its arguments, each for itself; no shell reads them."""
     protocol: Literal["nagios", "exit"] = "nagios"
     """What the exit status means: a Nagios plugin's 0-3, or (`exit`) 0 fine and anything else down."""
-    env: dict[str, Secret] = Field(default_factory=dict)
+    env: dict[Annotated[str, AfterValidator(_variable)], Secret] = Field(default_factory=dict)
     """Environment variables for the program, beside PATH, LANG, LC_ALL, TZ and HOME."""
-    cwd: str = "/"
+    cwd: Word = "/"
     """The folder it runs in."""
     on_exec_error: Literal["unknown", "down"] = "unknown"
-    """What it means when the program cannot be run, is killed, or ends with a status of its own invention."""
+    """What it means when the program cannot be run or is killed; of a plugin, also when it does not end in time or ends
+    with a status of its own invention."""
 
     @property
     def target(self) -> str:
@@ -71,18 +94,32 @@ class Command(Options):
 
     async def run(self, run: Run) -> Observation:
         """Run the program once."""
-        run.step = f"waiting for {self.run_words[0]} to end"
-        passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        environment = passed_on | {name: value.get_secret_value() for name, value in self.env.items()}
+        program = self.run_words[0]
+        inherited = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        environment = {"PATH": DEFAULT_PATH} | inherited
+        environment |= {name: value.get_secret_value() for name, value in self.env.items()}
+        # A little before the run's own deadline, because what its passing means is this probe's to say.
+        patience = run.remaining * 0.95
         try:
-            finished = await run_child(self.run_words, environment, self.cwd)
-        except FileNotFoundError:
-            return self._not_run(run, "missing", f"{self.run_words[0]} does not exist (or the folder {self.cwd})")
+            async with asyncio.timeout(patience):
+                run.step = f"looking for {program}"
+                file = await run.shared.get(Threads).call(locate, program, environment["PATH"], self.cwd)
+                run.step = f"waiting for {program} to end"
+                finished = await run_child(self.run_words, environment, self.cwd, file=file)
+        except TimeoutError:
+            summary = f"{self.target} did not end within {format_duration(patience)} and was killed (was {run.step})"
+            return self._not_run(run, "timeout", summary) if self.protocol == "nagios" else run.down("timeout", summary)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            what = f"the folder {self.cwd} (cwd)" if error.filename == self.cwd else program
+            return self._not_run(run, "missing", f"{what} does not exist; install it or correct the path")
         except PermissionError:
-            return self._not_run(run, "permission", f"{self.run_words[0]} may not be run by this user")
+            return self._not_run(
+                run, "permission", f"{program} may not be run by this user: check its mode and folders"
+            )
         except OSError as error:
-            return self._not_run(run, "exec", f"{self.run_words[0]} could not be run: {error.strerror or error}")
-        run.measure("exit_status", finished.status)
+            return self._not_run(run, "exec", f"{program} could not be run: {error.strerror or error}")
+        if finished.status >= 0:
+            run.measure("exit_status", finished.status)
         self._keep_evidence(run, finished)
         return self._exit(run, finished) if self.protocol == "exit" else self._nagios(run, finished)
 
@@ -105,18 +142,28 @@ class Command(Options):
             return run.up(text)
         if finished.status == _WORST_KNOWN + 1:
             return run.unknown("plugin", text)
-        reason = "signal" if finished.status < 0 else "exit_status"
+        reason = "signal" if finished.status < 0 else _BY_SHELL.get(finished.status, "exit_status")
         return self._not_run(run, reason, f"{self.target} ended with {_ending(finished)}, expected status 0-3: {text}")
 
     def _measure(self, run: Run, output: PluginOutput) -> None:
-        for datum in output.data:
-            if datum.value is not None:
-                value, unit = base_unit(datum)
-                run.measure(_SERIES[unit], value / 100 if unit == "%" else value, label=datum.label)
+        for (series, label), value in self._series(output).items():
+            run.measure(series, value, label=label)
+        if len(output.data) > _MOST_SERIES:
+            run.evidence["performance data"] = f"{len(output.data)} items; only the first {_MOST_SERIES} are kept"
         if output.long:
             run.evidence["long output"] = output.long
         if output.bad:
             run.evidence["unreadable performance data"] = "; ".join(output.bad)
+
+    def _series(self, output: PluginOutput) -> dict[tuple[str, str], float]:
+        """Values by series and label. A label that comes twice counts once, as first told: a series has one value."""
+        found: dict[tuple[str, str], float] = {}
+        for datum in output.data[:_MOST_SERIES]:
+            if datum.value is not None:
+                value, unit = base_unit(datum)
+                key = _SERIES[unit], datum.label[:_LONGEST_LABEL]
+                found.setdefault(key, value / 100 if unit == "%" else value)
+        return found
 
     def _keep_evidence(self, run: Run, finished: Finished) -> None:
         if finished.stderr.strip():

@@ -6,6 +6,7 @@ absent, never 0.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -109,12 +110,12 @@ class Process(Options):
         """Look at the process table once."""
         run.step = f"looking for {self.target} in the process table"
         try:
-            seen = await run.shared.get(Threads).run(f"process {self.target}", self._look)
+            seen = await run.shared.get(Threads).run(f"process {run.check}", self._look)
         except FileNotFoundError:
             return run.down(
                 "missing", f"{self.pidfile} does not exist: the program is not running, or writes another file"
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError) as error:
             return run.unknown("pidfile", f"{self.pidfile} cannot be read: {error}; it must hold one number")
         alive = [one for one in seen if not one.zombie]
         self._measure(run, seen, alive)
@@ -175,7 +176,7 @@ class Process(Options):
         pattern = re.compile(self.match)
         for process in psutil.process_iter():
             try:
-                if self._is_meant(process, pattern):
+                if process.pid != os.getpid() and self._is_meant(process, pattern):
                     yield process
             except psutil.Error:
                 continue

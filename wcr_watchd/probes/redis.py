@@ -113,6 +113,8 @@ class Redis(Options):
             return run.down("tls", f"{self.url}: no TLS: {error.reason or error}")
         except TimeoutError:
             raise
+        except (ValueError, RecursionError) as error:
+            return run.down("protocol", f"{self.url} does not answer as a Redis does: {_plain(error)}")
         except (RedisError, OSError) as error:
             if run.remaining <= 0 or "Timeout" in str(error):
                 raise TimeoutError from error

@@ -145,6 +145,8 @@ class Smtp(Options):
         elif self.starttls == "offered" and client.supports_extension("starttls") and not self._has_tls(client):
             await steps.take("starttls", "beginning TLS", client.starttls)
         if self.password is not None:
+            if self.starttls != "never" and not self._has_tls(client):
+                raise _Failed("tls", 'offers no TLS, so the password is not sent; starttls = "never" would send it')
             secret = self.password.get_secret_value()
             await steps.take("auth", "signing in", lambda: client.login(self.username, secret))
         if self.rcpt_to:
