@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket as sockets
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,10 @@ from wcr_watchd import __version__
 from wcr_watchd.config import discover, load
 from wcr_watchd.config.load import Loaded, WebSettings
 from wcr_watchd.core import engine, health
-from wcr_watchd.core.errors import CommandError, ConfigError, StoreError
+from wcr_watchd.core.errors import CommandError, ConfigError, StoreError, WatchdError
 from wcr_watchd.core.escalation import recipients
 from wcr_watchd.core.message import trial
-from wcr_watchd.core.model import MeasurementSpec, Observation
+from wcr_watchd.core.model import MeasurementSpec, Observation, Outcome
 from wcr_watchd.core.protocols import Probe, Store
 from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.state import State
@@ -47,6 +48,12 @@ PRUNE_EVERY = 300.0
 SOCKET_MODE = 0o660
 FOLDER_MODE = 0o750
 SERVER_STOPS_WITHIN = 2.0
+FEW_CHECKS = 50
+"""Checks of which every first result is logged; of more, only what is not up."""
+
+
+class SocketTakenError(WatchdError):
+    """Another daemon listens on the Unix socket for commands."""
 
 
 @dataclass(slots=True)
@@ -86,13 +93,15 @@ class Daemon:
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._waiting: dict[str, list[asyncio.Future[Observation]]] = {}
+        self._first_round = set(loaded.setup.checks)
         self.reload_problems: tuple[str, ...] = ()
         self.started_at = 0.0
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again.
 
-        Raises :class:`StoreError` when the records cannot be opened and ``OSError`` when an address is taken.
+        Raises :class:`StoreError` when the records cannot be opened, :class:`SocketTakenError` when another daemon has
+        the socket and ``OSError`` when an address is taken.
         """
         async with contextlib.AsyncExitStack() as stack:
             self._parts = parts = await self._build(stack)
@@ -203,7 +212,8 @@ class Daemon:
                 self._refuse(error)
             else:
                 await self._apply(loaded)
-            notify("READY=1", f"STATUS={self._status()}")
+            finally:
+                notify("READY=1", f"STATUS={self._status()}")
             return self.reload_problems
 
     # --- building, running, reloading ---
@@ -254,9 +264,23 @@ class Daemon:
         if observation is None:
             return
         self._parts.monitor.receive(observation)
+        self._say_first(observation)
         for future in self._waiting.pop(name, ()):
             if not future.done():
                 future.set_result(observation)
+
+    def _say_first(self, observation: Observation) -> None:
+        """Log the first results after a start, so that whoever started it sees what it sees."""
+        if observation.check not in self._first_round:
+            return
+        self._first_round.discard(observation.check)
+        if observation.outcome is not Outcome.UP or len(self.setup.checks) <= FEW_CHECKS:
+            outcome, summary = observation.outcome.value, observation.summary
+            log.info("first result", check=observation.check, outcome=outcome, summary=summary)
+        if not self._first_round & self.setup.checks.keys():
+            self._first_round.clear()
+            outcomes = [seen.outcome for seen in self.latest.values()]
+            log.info("first round done", **{outcome.value: outcomes.count(outcome) for outcome in Outcome})
 
     async def _serve_upkeep(self, parts: Parts) -> None:
         while True:
@@ -329,13 +353,17 @@ class Daemon:
         self._redactor.add(loaded.secrets)
         self._specs = _specs(self._probes)
         parts = self._parts
+        # What is changed or gone leaves the schedule first: a run by the old settings that goes on (and may hang for
+        # long) would hold up the first one by the new, and its result would be taken for theirs.
+        parts.scheduler.set_checks({name: after[name].every for name in same})
         await parts.monitor.reload(loaded.setup)
         parts.runner.replace(self._probes, loaded.setup)
         parts.dispatcher.reconfigure(loaded.channels, loaded.channel_caps)
         parts.scheduler.set_checks({name: check.every for name, check in after.items()})
-        for name in after.keys() & before.keys() - same:
-            parts.scheduler.run_soon(name, 0.0)
-        await parts.monitor.refill_histories()
+        try:
+            await parts.monitor.refill_histories()
+        except StoreError as error:
+            log.warning("rules that look back know only what comes from now on", error=str(error))
         _say_what_needs_a_restart(self._loaded, loaded)
         self._loaded = loaded
         self.reload_problems = ()
@@ -375,11 +403,27 @@ async def run_checks_once(
 async def _open_socket(server: web.AppRunner, path: Path) -> None:
     def make_way() -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-        path.unlink(missing_ok=True)  # left by a life that was killed; the store's lock keeps a second daemon away
+        if _somebody_listens(path):
+            raise SocketTakenError(
+                f"another wcr-watchd answers on {path}: stop that one first, or give this one a --socket of its own"
+            )
+        path.unlink(missing_ok=True)  # left by a life that was killed
 
     await asyncio.to_thread(make_way)
     await web.UnixSite(server, str(path)).start()
     await asyncio.to_thread(path.chmod, SOCKET_MODE)
+
+
+def _somebody_listens(path: Path) -> bool:
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as caller:
+        caller.settimeout(1.0)
+        try:
+            caller.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except TimeoutError:
+            return True
+        return True
 
 
 def _specs(probes: Mapping[str, Probe]) -> dict[str, tuple[MeasurementSpec, ...]]:
