@@ -9,7 +9,6 @@ from typing import Any
 
 import aiohttp
 
-MAX_ANSWER = 64 * 1024 * 1024
 ANSWER_WITHIN = 60.0
 
 
@@ -70,8 +69,17 @@ async def call_async(socket: Path, method: str, path: str, body: dict[str, Any] 
         raise NoDaemonError(
             f"may not use {socket}: permission denied; run as root or join the group that owns it"
         ) from error
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+    except TimeoutError as error:
+        raise NoDaemonError(f"the daemon on {socket} did not answer within {ANSWER_WITHIN:g} s") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
         raise NoDaemonError(
-            f"no daemon answers on {socket} ({type(error).__name__}: {error}); is it running? "
-            "`systemctl status wcr-watchd`, or name its socket with --socket"
+            f"no daemon answers on {socket}: {_in_words(error)}; is it running? `systemctl status wcr-watchd`, "
+            "or name its socket with --socket"
         ) from error
+
+
+def _in_words(error: Exception) -> str:
+    """What is in the way, without the inner words of a library."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return f"it says something else ({error})"

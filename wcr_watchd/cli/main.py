@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
+from urllib.parse import quote, urlencode
 
 import click
 from click.shell_completion import get_completion_class
@@ -32,6 +33,7 @@ from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.web import shapes
 
 FINE, FAILING, WRONG, NO_DAEMON = 0, 1, 2, 3
+FAILURES = frozenset({"warning", "critical"})
 DEFAULT_CONFIG = Path("/etc/wcr-watchd/watchd.toml")
 
 P = ParamSpec("P")
@@ -82,6 +84,7 @@ json_option = click.option("--json", "json_", is_flag=True, help="Print JSON for
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="wcr-watchd", message="%(prog)s %(version)s")
 def cli() -> None:
     """Watch a platform, tell the right person, and say when it cannot know."""
 
@@ -101,7 +104,7 @@ def run(config: Path | None, socket: Path | None, log_level: str) -> int:
 
     Without a configuration it discovers what stands on this host and watches that.
     """
-    path = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+    path = _file(config)
     loaded = read_configuration(path)
     redactor = Redactor(loaded.secrets)
     configure_logging(log_level, redactor)
@@ -211,8 +214,8 @@ def status(socket: Path, json_: bool) -> int:
 @exits
 def incidents(socket: Path, all_: bool, check: str | None, json_: bool) -> None:
     """What happened: open incidents, or all."""
-    query = "?limit=200" + ("" if all_ else "&open=1") + (f"&check={check}" if check else "")
-    rows = call(socket, "GET", f"/incidents{query}")["incidents"]
+    wanted = {"limit": "200"} | ({} if all_ else {"open": "1"}) | ({"check": check} if check else {})
+    rows = call(socket, "GET", f"/incidents?{urlencode(wanted)}")["incidents"]
     if json_:
         render.as_json(rows)
     else:
@@ -239,7 +242,7 @@ def ack(number: int, by: str | None, socket: Path, json_: bool) -> None:
 @exits
 def notify_test(channel: str, who: str, socket: Path, json_: bool) -> None:
     """Send a test message over CHANNEL (to WHO, a contact or on-call schedule, where it needs one)."""
-    _done(call(socket, "POST", f"/channels/{channel}/test", {"who": who}), json_)
+    _done(call(socket, "POST", f"/channels/{quote(channel, safe='')}/test", {"who": who}), json_)
 
 
 @cli.command(
@@ -254,22 +257,24 @@ def notify_test(channel: str, who: str, socket: Path, json_: bool) -> None:
 def probe(names: tuple[str, ...], type_: str | None, tag: str | None, config: Path | None, json_: bool) -> int:
     """Carry checks out once, now, and show what they find; exit status 1 when one is failing.
 
-    NAMES are checks of the configuration (``all`` for every one). With --type the remaining options are the probe
-    type's own: ``wcr-watchd probe --type tcp --address localhost:22``.
+    NAMES are checks of the configuration, or of what is discovered without one (``all`` for every one). With --type the
+    remaining options are the probe type's own: ``wcr-watchd probe --type tcp --address localhost:22``.
     """
-    loaded = _ad_hoc(type_, names) if type_ else loading.load(config or DEFAULT_CONFIG)
+    loaded = _ad_hoc(type_, names) if type_ else read_configuration(_file(config))
     wanted = ("probe",) if type_ else _wanted(loaded, names, tag)
     with Progress(console=render.errors, transient=True, disable=len(wanted) < 5 or json_) as progress:
         task = progress.add_task("running checks", total=len(wanted))
         redactor = Redactor(loaded.secrets)
         found = asyncio.run(run_checks_once(loaded, wanted, redactor, lambda: progress.advance(task)))
-    results = [shapes.observation(loaded.setup, seen) for seen in found]
+    results = [
+        shapes.observation(loaded.setup, seen) | {"verdict": shapes.verdict(loaded.setup, seen)} for seen in found
+    ]
     if json_:
         render.as_json(results)
     else:
         for seen in results:
             render.observation(seen)
-    return FINE if all(seen["outcome"] == "up" for seen in results) else FAILING
+    return FAILING if any(_found_wrong(seen) for seen in results) else FINE
 
 
 @cli.command()
@@ -283,8 +288,18 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "wcr-watchd", "_WCR_WATCHD_COMPLETE").source())
 
 
+def _file(config: Path | None) -> Path | None:
+    """The configuration file; None where there is none and what stands on this host is discovered."""
+    return config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+
+
 def _fails(row: dict[str, Any]) -> bool:
-    return row["severity"] in {"warning", "critical"} or row["outcome"] == "down"
+    return row["severity"] in FAILURES or row["outcome"] == "down"
+
+
+def _found_wrong(seen: dict[str, Any]) -> bool:
+    fires = any(said["fires"] and said["severity"] in FAILURES for said in seen["verdict"])
+    return fires or seen["outcome"] != "up"
 
 
 def _done(answer: dict[str, Any], json_: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from typing import Any
 
@@ -10,10 +11,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-STYLES = {"ok": "green", "info": "blue", "warning": "yellow", "critical": "bold red", "unknown": "magenta"}
+STYLES = {"ok": "green", "info": "blue", "warning": "yellow", "critical": "bold red", "down": "red"}
+OTHER_STYLE = "magenta"
+"""Of the states in which nothing is certain: ``unknown``, ``confirming``, ``new``."""
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+WIDE = 10_000
+"""Columns when no terminal shows it: programs read lines, and a folded one is two."""
+
+console = Console(highlight=False, emoji=False)
+if not console.is_terminal and "COLUMNS" not in os.environ:
+    console.width = WIDE
+errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 def as_json(value: Any) -> None:
@@ -32,9 +40,9 @@ def checks(rows: list[dict[str, Any]]) -> None:
     for heading in ("STATE", "CHECK", "TYPE", "SINCE", "RESULT"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        word = state_word(row)
+        word = row["state"]
         table.add_row(
-            f"[{STYLES.get(word, 'magenta')}]{word}[/]",
+            f"[{STYLES.get(word, OTHER_STYLE)}]{word}[/]",
             escape(row["name"]),
             row["type"],
             local_time(row["since"]),
@@ -79,9 +87,14 @@ def incidents(rows: list[dict[str, Any]]) -> None:
 
 def observation(seen: dict[str, Any]) -> None:
     """What one run found, with every measurement."""
-    word = {"up": "ok", "down": "critical"}.get(seen["outcome"], "unknown")
-    verdict = f"[{STYLES[word]}]{seen['outcome']}[/]"
-    console.print(f"{escape(seen['check'])}: {verdict} in {seen['duration']:.3f} s: {escape(seen['summary'])}")
+    style = {"up": STYLES["ok"], "down": STYLES["critical"]}.get(seen["outcome"], OTHER_STYLE)
+    outcome = f"[{style}]{seen['outcome']}[/]"
+    console.print(f"{escape(seen['check'])}: {outcome} in {seen['duration']:.3f} s: {escape(seen['summary'])}")
+    for said in seen["verdict"]:
+        head = said["severity"] if said["fires"] else f"would be {said['severity']} if it lasted"
+        style = STYLES[said["severity"]] if said["fires"] else OTHER_STYLE
+        because = f"{said['because']} ({said['rule']})" if said["because"] != said["rule"] else said["because"]
+        console.print(f"  [{style}]{head}[/]: {escape(because)}", soft_wrap=True)
     table = Table(box=None, pad_edge=False, show_header=False)
     for one in seen["measurements"]:
         labels = ", ".join(f'{key}="{value}"' for key, value in one["labels"].items())
@@ -91,13 +104,6 @@ def observation(seen: dict[str, Any]) -> None:
         console.print(table)
     for name, text in seen["evidence"].items():
         console.print(f"  {escape(name)}: {escape(text)}", soft_wrap=True)
-
-
-def state_word(row: dict[str, Any]) -> str:
-    """One word: the severity when something is wrong, else what the last run said."""
-    if row["severity"] != "ok":
-        return str(row["severity"])
-    return {"up": "ok", "down": "confirming", "unknown": "unknown"}.get(row["outcome"], "new")
 
 
 def local_time(text: str | None) -> str:
