@@ -83,6 +83,18 @@ def test_a_probe_by_hand_needs_neither_daemon_nor_file(nginx: Start) -> None:
     assert watchd("probe", "--type", "tcp", "--adress", "127.0.0.1:1").returncode == 2
 
 
+def test_a_probe_by_hand_says_what_the_rules_make_of_it(nginx: Start, tmp_path: Path) -> None:
+    config = tmp_path / "w.toml"
+    rules = 'warning = "response_time > 0s for 5m"\ncritical = "status == 200"\n'
+    config.write_text(f'[check.site]\ntype = "http"\nurl = "{nginx(Site()).url()}"\n{rules}')
+    told = watchd("probe", "site", "-c", str(config))
+    assert told.returncode == 1
+    assert "critical: " in told.stdout
+    assert "would be warning if it lasted: " in told.stdout
+    verdict = json.loads(watchd("probe", "site", "-c", str(config), "--json").stdout)[0]["verdict"]
+    assert {(one["severity"], one["fires"]) for one in verdict} == {("critical", True), ("warning", False)}
+
+
 def test_probing_by_name_and_tag(nginx: Start, tmp_path: Path) -> None:
     server = nginx(Site())
     checks = "".join(f'[check.c{i}]\ntype = "http"\nurl = "{server.url()}"\ntags = ["deploy"]\n' for i in range(6))

@@ -13,6 +13,9 @@ import pytest
 from aiohttp import web
 
 from tests.web.showcase import Showcase
+from wcr_watchd.core.model import Outcome
+from wcr_watchd.core.rules import InstanceState, RuleState, Verdict
+from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.view import Change
 from wcr_watchd.web.access import COOKIE, Access
 from wcr_watchd.web.app import build
@@ -92,6 +95,18 @@ async def test_dashboard_shows_problems_first_and_escapes_what_targets_say(serve
     assert page.index("#42") < page.index("#41")
     assert "certificate &lt;b&gt;" in page
     assert "certificate <b>" not in page
+
+
+async def test_a_failure_that_no_rule_minds_is_called_down_and_not_confirming(served: Served) -> None:
+    control = served.control
+    control.state.incidents.clear()
+    control.state.checks = {"api": CheckState("api", Outcome.DOWN, 0.0)}
+    assert "No problem by the rules; 1 of 6 checks is down" in (await served.get("/"))[1]
+    being_confirmed = RuleState((((), InstanceState(Verdict.PENDING)),))
+    control.state.checks = {"api": CheckState("api", Outcome.DOWN, 0.0, rules=(("down", being_confirmed),))}
+    assert "1 of 6 checks failed just now; trying again" in (await served.get("/"))[1]
+    states = {row["name"]: row["state"] for row in json.loads((await served.get("/api/v1/checks"))[1])["checks"]}
+    assert (states["api"], states["site"]) == ("confirming", "new")
 
 
 async def test_the_dashboard_is_one_round_trip_without_foreign_hosts(served: Served) -> None:

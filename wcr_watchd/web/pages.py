@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -212,31 +213,41 @@ def _overview(view: View) -> dict[str, str]:
 
 def _header(view: View) -> dict[str, Any]:
     """The one sentence that says how it is, and what is wrong with the daemon itself."""
-    severities = [state.severity for name, state in view.state.checks.items() if name in view.setup.checks]
-    worst = max(severities, default=Severity.OK)
-    bad = sum(severity > Severity.OK for severity in severities)
-    total = len(view.setup.checks)
-    unseen = len(health.waiting_for_first_result(view))
-    unknown = sum(seen.outcome is Outcome.UNKNOWN for seen in view.latest.values())
+    words = Counter(shapes.state_word(view.state.checks.get(name)) for name in view.setup.checks)
+    worst = next((word for word in _WORST_FIRST if words[word]), "ok")
     return {
-        "state": worst.word if bad else ("unknown" if unknown else "ok"),
-        "sentence": _sentence(total, bad, unknown, unseen),
+        "state": worst,
+        "sentence": _sentence(words, len(health.waiting_for_first_result(view))),
         "reload_problems": view.reload_problems,
         "ailing": [part for part in health.parts(view) if not part.ok],
     }
 
 
-def _sentence(total: int, bad: int, unknown: int, unseen: int) -> str:
+_NEED_ATTENTION = ("critical", "warning", "info")
+_WORST_FIRST = (*_NEED_ATTENTION, "confirming", "down", "unknown")
+
+
+def _sentence(words: Counter[str], unseen: int) -> str:
+    total = words.total()
+    checks = "check" if total == 1 else "checks"
+    bad = sum(words[word] for word in _NEED_ATTENTION)
     if not total:
         return "Nothing is watched yet"
-    checks = "check" if total == 1 else "checks"
     if bad:
         return f"{bad} of {total} {checks} need{'s' if bad == 1 else ''} attention"
-    if unknown:
-        return f"No problem found; {unknown} of {total} {checks} could not tell"
+    if words["confirming"]:
+        return f"{words['confirming']} of {total} {checks} failed just now; trying again"
+    if words["down"]:
+        return f"No problem by the rules; {words['down']} of {total} {checks} {_is(words['down'])} down"
+    if words["unknown"]:
+        return f"No problem found; {words['unknown']} of {total} {checks} could not tell"
     if unseen:
         return f"{total - unseen} of {total} {checks} looked at so far, all fine"
     return f"All {total} {checks} are fine" if total > 1 else "The one check is fine"
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _incidents(view: View) -> list[Any]:
@@ -253,28 +264,17 @@ def _urgency(view: View, name: str) -> tuple[str, int, bool, str]:
 def _row(view: View, name: str) -> dict[str, Any]:
     state = view.state.checks.get(name)
     latest = view.latest.get(name)
-    severity = state.severity if state else Severity.OK
-    outcome = state.outcome if state else None
     return {
         "id": _row_id(name),
         "name": name,
         "probe": view.setup.checks[name].probe,
         "target": view.setup.checks[name].target,
-        "state": _state_word(severity, outcome),
+        "state": shapes.state_word(state),
         "summary": latest.summary if latest else (state.summary if state else "waiting for the first result"),
-        "since": state.since if state and outcome else None,
+        "since": state.since if state and state.outcome else None,
         "last_at": latest.at if latest else None,
         "line": _history_line(view.recent(name)),
     }
-
-
-def _state_word(severity: Severity, outcome: Outcome | None) -> str:
-    """One word for the row: the severity of its incidents, else what the last run said."""
-    if severity > Severity.OK:
-        return severity.word
-    if outcome is None:
-        return "new"
-    return {Outcome.UP: "ok", Outcome.DOWN: "confirming", Outcome.UNKNOWN: "unknown"}[outcome]
 
 
 def _row_id(name: str) -> str:

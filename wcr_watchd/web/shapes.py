@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from wcr_watchd.core.model import Delivery, Event, Incident, Labels, Measurement, Observation, Severity
+from wcr_watchd.core.model import Delivery, Event, Incident, Labels, Measurement, Observation, Outcome, Severity
+from wcr_watchd.core.rules import Verdict
 from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.state import CheckState
+from wcr_watchd.core.verdict import judge
 from wcr_watchd.core.view import View
 
 Json = dict[str, Any]
@@ -43,6 +46,36 @@ def observation(setup: Setup, seen: Observation) -> Json:
     }
 
 
+def verdict(setup: Setup, seen: Observation) -> list[Json]:
+    """What the check's rules say about this observation alone; ``fires`` is false where it would have to last."""
+    return [
+        {
+            "severity": said.rule.severity.word,
+            "rule": said.rule.text,
+            "labels": dict(said.labels),
+            "because": said.because,
+            "fires": said.fires,
+        }
+        for said in judge(setup.checks[seen.check], seen)
+    ]
+
+
+def state_word(state: CheckState | None) -> str:
+    """One word for how a check is: the severity of its incidents, else what the last run said.
+
+    ``new`` has no result yet, ``confirming`` failed just now and is tried again before anybody is told, ``down`` is not
+    up and no rule minds.
+    """
+    if state is None or state.outcome is None:
+        return "new"
+    if state.severity > Severity.OK:
+        return state.severity.word
+    if state.outcome is not Outcome.DOWN:
+        return {Outcome.UP: "ok", Outcome.UNKNOWN: "unknown"}[state.outcome]
+    pending = any(one.verdict is Verdict.PENDING for _, rule in state.rules for _, one in rule.instances)
+    return "confirming" if pending else "down"
+
+
 def check(view: View, name: str) -> Json:
     """A check as it stands now, without its measurements."""
     configured = view.setup.checks[name]
@@ -58,6 +91,7 @@ def check(view: View, name: str) -> Json:
         "tags": list(configured.tags),
         "owner": configured.owner,
         "depends_on": list(configured.depends_on),
+        "state": state_word(state),
         "outcome": state.outcome.value if state and state.outcome else None,
         "severity": (state.severity if state else Severity.OK).word,
         "since": time_text(state.since) if state and state.outcome else None,
