@@ -22,7 +22,7 @@ def start(make_daemon: Daemons, nginx: Start) -> tuple[Nginx, RunningDaemon, str
     port = free_port()
     daemon = make_daemon(
         '[defaults]\nretry = { times = 0, every = "1s" }\n[check.host]\ntype = "host"\ncritical = []\nwarning = []\n'
-        f'[check.site]\ntype = "http"\nurl = "{server.url()}"\nevery = "1s"\ntimeout = "900ms"\n',
+        f'[check.site]\ntype = "http"\nurl = "{server.url()}"\nevery = "2s"\ntimeout = "1900ms"\n',
         start=False,
     )
     daemon.config.write_text(daemon.config.read_text().replace("listen = []", f'listen = ["127.0.0.1:{port}"]'))
@@ -45,7 +45,7 @@ async def test_a_failure_appears_on_an_open_page_and_can_be_acknowledged(
     server, daemon, base = await asyncio.to_thread(start, make_daemon, nginx)
     async with chromium(tmp_path / "profile") as browser:
         await browser.open(base + "/")
-        assert "fine" in await browser.evaluate("document.querySelector('h1').textContent")
+        await browser.until("document.querySelector('h1').textContent.includes('fine')")
         server.stop()
         await browser.until("document.querySelector('h1').textContent.includes('1 of 2 checks needs attention')")
         await browser.until("document.getElementById('check-site').textContent.includes('critical')")
