@@ -18,11 +18,11 @@ from wcr_watchd import __version__
 from wcr_watchd.config import discover, load
 from wcr_watchd.config.load import Loaded, WebSettings
 from wcr_watchd.core import engine, health
-from wcr_watchd.core.errors import CommandError, ConfigError, StoreError, WatchdError
+from wcr_watchd.core.errors import CommandError, ConfigError, StoreDamagedError, StoreError, WatchdError
 from wcr_watchd.core.escalation import recipients
 from wcr_watchd.core.message import trial
 from wcr_watchd.core.model import MeasurementSpec, Observation, Outcome
-from wcr_watchd.core.protocols import Probe, Store
+from wcr_watchd.core.protocols import Probe, Restored, Store
 from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.state import State
 from wcr_watchd.core.view import Change, Counters
@@ -170,7 +170,7 @@ class Daemon:
 
     async def acknowledge(self, incident: int, by: str) -> str:
         """Acknowledge an incident; returns a sentence."""
-        return self._parts.monitor.acknowledge(incident, by)
+        return await self._parts.monitor.acknowledge(incident, by)
 
     async def run_now(self, check: str) -> Observation:
         """Run a check out of turn, but never beside itself, and return what it found."""
@@ -226,10 +226,9 @@ class Daemon:
         self._specs = _specs(loaded.probes)
         store = from_url(loaded.store.url, retention=_retention(loaded))
         stack.push_async_callback(store.close)
-        await store.open()
+        restored = await _open(store, clock, counters)
         shared = SharedHelpers()
         stack.push_async_callback(shared.close)
-        restored = await store.restore()
         dispatcher = Dispatcher(
             loaded.channels, store, clock, shared, counters, loaded.channel_caps, self._redactor.text
         )
@@ -287,6 +286,8 @@ class Daemon:
             await asyncio.sleep(PRUNE_EVERY)
             try:
                 await parts.store.prune(parts.clock.now())
+            except StoreDamagedError as error:
+                parts.monitor.damaged(error)
             except StoreError as error:
                 log.warning("old records stay until the store works again", error=str(error))
 
@@ -376,6 +377,18 @@ class Daemon:
 
     def _addresses(self) -> list[str]:
         return [f"http://{'[' + host + ']' if ':' in host else host}:{port}" for host, port in self._loaded.web.listen]
+
+
+async def _open(store: Store, clock: Clock, counters: Counters) -> Restored:
+    """Open the store and read back what the last life knew; damaged records must not keep the daemon from watching."""
+    try:
+        await store.open()
+        return await store.restore()
+    except StoreDamagedError as error:
+        log.error("the records are damaged", error=str(error))
+        counters.store_mended = await store.mend(clock.now())
+        log.error("the records were replaced", done=counters.store_mended)
+        return await store.restore()
 
 
 async def run_checks_once(

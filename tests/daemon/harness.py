@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from wcr_watchd.cli.client import NoDaemonError, call
@@ -34,8 +36,11 @@ def eventually(what: Callable[[], Any], why: str, within: float = PATIENCE) -> A
 class RunningDaemon:
     """``wcr-watchd run`` in a folder of its own; it may be stopped, killed and started again on the same state."""
 
-    def __init__(self, folder: Path, config: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, config: str, environment: dict[str, str] | None = None, database: Path | None = None
+    ) -> None:
         self.folder = folder
+        self.database = database or folder / "watchd.db"
         self.config = folder / "watchd.toml"
         self.socket = folder / "control.sock"
         self.output = folder / "output"
@@ -45,11 +50,16 @@ class RunningDaemon:
 
     def write(self, config: str) -> None:
         """Write the configuration file; takes effect by a start or reload."""
-        head = f'[watchd]\nname = "prod"\n[store]\nurl = "sqlite:///{self.folder}/watchd.db"\n[web]\nlisten = []\n'
+        head = f'[watchd]\nname = "prod"\n[store]\nurl = "sqlite:///{self.database}"\n[web]\nlisten = []\n'
         self.config.write_text(head + config)
 
     def start(self) -> None:
         """Start it and wait until it answers on its socket."""
+        self.spawn()
+        eventually(self._answers, f"the daemon answers\n{self.log()[-3000:]}")
+
+    def spawn(self) -> None:
+        """Start it and wait for nothing."""
         assert self.process is None
         command = [sys.executable, "-m", "wcr_watchd", "run", "-c", str(self.config), "--socket", str(self.socket)]
         self.socket.unlink(missing_ok=True)
@@ -57,7 +67,6 @@ class RunningDaemon:
             self.process = subprocess.Popen(
                 command, stdout=output, stderr=output, env={**os.environ, **self.environment}, cwd=self.folder
             )
-        eventually(self._answers, f"the daemon answers\n{self.log()[-3000:]}")
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -95,6 +104,18 @@ class RunningDaemon:
     def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """One API call over its socket."""
         return call(self.socket, method, path, body)
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of a page, over its socket."""
+
+        async def get() -> tuple[int, str]:
+            async with (
+                aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self.socket))) as session,
+                session.get(f"http://localhost{path}") as answer,
+            ):
+                return answer.status, await answer.text()
+
+        return asyncio.run(get())
 
     def check(self, name: str) -> dict[str, Any]:
         """How a check is now."""

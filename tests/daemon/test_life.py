@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import aiohttp
-
 from tests.daemon.harness import PATIENCE, RunningDaemon, eventually
 from tests.real.servers.nginx import Nginx, Site
 from wcr_watchd.cli.client import call
@@ -37,16 +35,7 @@ def page(daemon: RunningDaemon) -> str:
 
 
 def _get(daemon: RunningDaemon, path: str) -> str:
-    import asyncio
-
-    async def get() -> str:
-        async with (
-            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(daemon.socket))) as session,
-            session.get(f"http://localhost{path}") as answer,
-        ):
-            return await answer.text()
-
-    return asyncio.run(get())
+    return daemon.get(path)[1]
 
 
 def test_reload_changes_what_changed_and_nothing_else(make_daemon: Daemons, nginx: Start) -> None:

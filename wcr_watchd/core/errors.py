@@ -7,7 +7,8 @@ WatchdError
 ├── CommandError           an operator's command that cannot be carried out (unknown incident, …)
 ├── ChannelError           a notification was not accepted; says whether trying again can help
 └── StoreError             the store did not take or give what it was asked for
-    └── StoreLockedError   another daemon holds this state folder
+    ├── StoreLockedError   another daemon holds this state folder
+    └── StoreDamagedError  what is stored cannot be used any more; new records can take its place
 """
 
 from __future__ import annotations
@@ -87,3 +88,7 @@ class StoreError(WatchdError):
 
 class StoreLockedError(StoreError):
     """Another daemon already works with this state folder."""
+
+
+class StoreDamagedError(StoreError):
+    """What is stored is damaged, or was taken away: no waiting mends that, but ``Store.mend`` can."""

@@ -25,6 +25,8 @@ def parts(view: View) -> tuple[Part, ...]:
     store = _progress("store", counters.store_progress_at, now)
     if store.ok and counters.store_last_error:
         store = Part("store", False, f"does not take writes: {counters.store_last_error}")
+    elif store.ok and counters.store_mended:
+        store = Part("store", True, f"works; {counters.store_mended}")
     return (
         _progress("loop", counters.loop_progress_at, now),
         _progress("scheduler", counters.scheduler_progress_at, now),

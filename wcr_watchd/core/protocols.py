@@ -147,6 +147,13 @@ class Store(Protocol):
         """Finish writing and release the lock."""
         ...
 
+    async def mend(self, now: float) -> str:
+        """After a ``StoreDamagedError``: set the damaged records aside, begin new ones with what can still be read.
+
+        Returns in a sentence what was done. Raises ``StoreError`` when that is not possible (yet).
+        """
+        ...
+
     async def restore(self) -> Restored:
         """Read back what the last life knew."""
         ...

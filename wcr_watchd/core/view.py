@@ -69,6 +69,8 @@ class Counters:
     store_write: Histogram = field(default_factory=Histogram)
     store_failures: int = 0
     store_last_error: str = ""
+    store_mended: str = ""
+    """What became of damaged records in this life of the daemon; empty when there were none."""
     notifications_pending: int = 0
     oldest_pending_at: float | None = None
     reload_successful: bool = True

@@ -107,6 +107,11 @@ class Dispatcher:
                 if not owed.in_flight:
                     self._close(owed, replace(owed.delivery, state=DeliveryState.SUPERSEDED))
 
+    def record_all(self) -> None:
+        """The store begins anew: write down again everything that is still owed, and how far it has come."""
+        owed = [owed.delivery for owed in self._owed.values()]
+        self._ledger.note(owed, [delivery.notification for delivery in owed])
+
     def resume(self, restored: Restored) -> None:
         """Go on with what the last life still owed; reminders of what is acknowledged or over are dropped."""
         incidents = {incident.id: incident for incident in restored.incidents}

@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from wcr_watchd.core import engine
-from wcr_watchd.core.errors import StoreError
+from wcr_watchd.core.errors import StoreDamagedError, StoreError
 from wcr_watchd.core.model import Event, EventKind, Incident, Notification, Observation, Outcome
 from wcr_watchd.core.protocols import Batch, Store
 from wcr_watchd.core.rules import History, remember
@@ -31,6 +31,8 @@ REFILL_RUNS = 50_000
 """Runs per check that are read back at a start for rules with windows: a week at intervals of 15 s and more."""
 STORE_RETRY = 5.0
 """Seconds before a batch is tried again that the store did not take."""
+TELL_WITHIN = 2.0
+"""Seconds that the store has to take what people must be told of; then they are told before it is stored."""
 MAX_WAITING_OBSERVATIONS = 50_000
 """Observations kept in memory while the store does not take them; beyond it the oldest are dropped and counted."""
 
@@ -58,6 +60,10 @@ class Outbox(Protocol):
         """Unsent reminders of these incidents have lost their meaning."""
         ...
 
+    def record_all(self) -> None:
+        """The store begins anew: write down again everything that is still owed."""
+        ...
+
 
 @dataclass(slots=True)
 class _Waiting:
@@ -80,7 +86,10 @@ class _Waiting:
         )
 
     def put_back(self, batch: Batch) -> None:
-        """Keep a refused batch before whatever has come since."""
+        """Keep a refused batch before whatever has come since.
+
+        Its notifications stay in it although people are told of them: the record of what was told is stored in the end.
+        """
         self.observations[:0] = batch.observations
         del self.observations[: max(0, len(self.observations) - MAX_WAITING_OBSERVATIONS)]
         self.states = {state.check: state for state in batch.states} | self.states
@@ -115,7 +124,9 @@ class Monitor:
         self._run_soon = run_soon
         self._recent: dict[str, tuple[array[float], array[float]]] = {}
         self._waiting = _Waiting()
-        self._told_unstored: set[str] = set()
+        self._flushing = asyncio.Lock()
+        self._damaged: StoreDamagedError | None = None
+        self._untold: dict[str, Notification] = {}
         self._urgent = asyncio.Event()
         self._deadlines: list[tuple[float, int]] = []
         self._deadline_added = asyncio.Event()
@@ -139,14 +150,17 @@ class Monitor:
         self._take(decision)
         self._announce(Change(check=observation.check))
 
-    def acknowledge(self, incident: int, by: str) -> str:
-        """Acknowledge an incident; returns a sentence. Raises ``CommandError`` when that cannot be done."""
+    async def acknowledge(self, incident: int, by: str) -> str:
+        """Acknowledge an incident; returns a sentence, once it is stored. Raises ``CommandError`` if it cannot be."""
         now = self._clock.now()
         known = self.state.incidents.get(incident)
         latest = self.latest.get(known.check) if known else None
         self._take(engine.acknowledge(self.setup, self.state, incident, by, now, latest))
         check = self.state.incidents[incident].check
-        return f"incident #{incident} ({check}) is acknowledged by {by}; reminders and escalation stop"
+        said = f"incident #{incident} ({check}) is acknowledged by {by}; reminders and escalation stop"
+        if not await self.flush():  # a promise that a crash would break must say so
+            said += "; not stored yet, a restart would forget it: " + self._counters.store_last_error
+        return said
 
     async def reload(self, setup: Setup) -> None:
         """Go on under another configuration; unchanged checks keep everything."""
@@ -191,9 +205,15 @@ class Monitor:
     async def flush(self) -> bool:
         """Store what waits in one transaction, then hand its notifications over.
 
-        When the store refuses, the people are told all the same (a full disk must not silence a page) and the
-        batch is kept, to be stored when that works again. Returns whether it is stored.
+        When the store refuses or takes its time, the people are told all the same (a full disk must not silence a
+        page) and the batch is kept, to be stored when that works again. Returns whether it is stored.
         """
+        async with self._flushing:  # one at a time: an older batch put back must not follow a newer one stored
+            return await self._flush()
+
+    async def _flush(self) -> bool:
+        if self._damaged is not None:
+            await self._mend(self._damaged)
         waiting, self._waiting = self._waiting, _Waiting()
         batch = waiting.batch()
         if batch == Batch() and not waiting.overtaken:
@@ -203,17 +223,24 @@ class Monitor:
         try:
             await self._store.commit(batch)
         except StoreError as error:
-            self._refused(batch, error)
+            self._waiting.put_back(batch)
+            self._refused(error)
+        except asyncio.CancelledError:  # the daemon stops; what it flushes last must have all of it
+            self._waiting.put_back(batch)
+            self._waiting.overtaken[:0] = waiting.overtaken
+            raise
         else:
             self._counters.store_write.observe(self._clock.monotonic() - started)
-            self._counters.store_last_error = ""
+            self._accepted()
         self._counters.store_progress_at = self._clock.monotonic()
         self._hand_over(batch.notifications)
         self._outbox.overtaken(waiting.overtaken)
-        stored = not self._counters.store_last_error
-        if stored:
-            self._told_unstored.clear()
-        return stored
+        return not self._counters.store_last_error
+
+    def damaged(self, error: StoreDamagedError) -> None:
+        """The records turned out to be damaged: the next flush replaces them."""
+        self._damaged = error
+        self._urgent.set()
 
     async def serve_deadlines(self) -> None:
         """Take escalation steps and send reminders when they are due. Runs until cancelled."""
@@ -259,24 +286,44 @@ class Monitor:
             self._announce(Change(check=self._check_of(event, decision), incident=event.incident))
         if decision.events:
             self._urgent.set()
+        if decision.notifications:
+            self._untold |= {one.id: one for one in decision.notifications}
+            asyncio.get_running_loop().call_later(TELL_WITHIN, self._hand_over, decision.notifications)
 
     def _check_of(self, event: Event, decision: engine.Decision) -> str:
         return next(incident.check for incident in decision.incidents if incident.id == event.incident)
 
-    def _refused(self, batch: Batch, error: StoreError) -> None:
-        # Notifications stay in the batch, so that the record of what was told gets stored in the end.
-        self._waiting.put_back(batch)
+    async def _mend(self, error: StoreDamagedError) -> None:
+        """Go on with new records where the old ones are damaged or gone, and store anew all that is known."""
+        log.error("the records are damaged", error=str(error))
+        try:
+            done = await self._store.mend(self._clock.now())
+        except StoreError as refusal:
+            log.error("the damaged records cannot be replaced yet", error=str(refusal))
+            return
+        log.error("the records were replaced; watching and telling went on", done=done)
+        self._damaged = None
+        self._counters.store_mended = done
+        self._waiting.states |= self.state.checks
+        self._waiting.incidents |= self.state.incidents
+        self._outbox.record_all()
+
+    def _accepted(self) -> None:
+        if self._counters.store_last_error:
+            log.info("the store takes writes again; what waited is stored")
+        self._counters.store_last_error = ""
+
+    def _refused(self, error: StoreError) -> None:
         self._counters.store_failures += 1
         if not self._counters.store_last_error:
             log.error("the store does not take writes; watching and telling goes on", error=str(error))
         self._counters.store_last_error = str(error)
+        if isinstance(error, StoreDamagedError):
+            self._damaged = error
 
-    def _hand_over(self, notifications: tuple[Notification, ...]) -> None:
-        new = [one for one in notifications if one.id not in self._told_unstored]
-        if self._counters.store_last_error:
-            self._told_unstored.update(one.id for one in new)
-        if new:
-            self._outbox.owe(new)
+    def _hand_over(self, notifications: Iterable[Notification]) -> None:
+        """Have those delivered of which nobody was told yet."""
+        self._outbox.owe([one for one in notifications if self._untold.pop(one.id, None)])
 
     def _tick_due(self) -> float:
         """Tick every incident whose deadline has come; returns the seconds until the next one."""

@@ -6,15 +6,16 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 
-from wcr_watchd.core.errors import StoreError
+from wcr_watchd.core.errors import StoreDamagedError, StoreError
 from wcr_watchd.store.lock import LockFile
 from wcr_watchd.store.migrate import Migration, migrate
+from wcr_watchd.store.salvage import copy_present, finish_swap, remove, rescued_beside, swap
 from wcr_watchd.store.statements import STATEMENTS
 
 Row = tuple[Any, ...]
@@ -26,14 +27,17 @@ _JOURNAL_LIMIT = 16 * 1024 * 1024
 _ADVICE = {
     sqlite3.SQLITE_FULL: "the disk is full: make room, writing goes on by itself",
     sqlite3.SQLITE_IOERR: "the disk failed to read or write: look at the kernel log (dmesg) and at the file system",
-    sqlite3.SQLITE_CORRUPT: (
-        "the file is damaged: stop wcr-watchd, save a copy, try `sqlite3 FILE .recover`, or move it away to start empty"
-    ),
+    sqlite3.SQLITE_CORRUPT: "the file is damaged",
     sqlite3.SQLITE_NOTADB: "that is not a SQLite database: give [store] url another file, or move this one away",
     sqlite3.SQLITE_BUSY: "another program keeps it locked: find it with `fuser` and end it",
     sqlite3.SQLITE_READONLY: "it cannot be written: check owner and mode of the file and its folder, and the mount",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that its folder exists and belongs to the daemon's user",
 }
+
+
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_MENDING = 20.0
+"""Seconds that setting damaged records aside and saving what can be read may take."""
 
 
 class Transaction:
@@ -70,9 +74,12 @@ class Database:
     def __init__(self, path: Path, timeout: float) -> None:
         self.path = path
         self._timeout = timeout
+        self._lock = LockFile(path.with_name(path.name + ".lock"))
         self._stack = AsyncExitStack()
         self._writer: aiosqlite.Connection | None = None
         self._reader: aiosqlite.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._damage = ""
         self._writing = asyncio.Lock()
         self._reading = asyncio.Lock()
         self._synchronous = ""
@@ -81,28 +88,51 @@ class Database:
     async def open(self, migrations: Sequence[Migration]) -> None:
         """Take the lock, open or create the file and bring its schema up to date.
 
-        Raises :class:`StoreLockedError` when another daemon holds the lock, :class:`StoreError` for everything else
-        that is in the way.
+        Raises :class:`StoreLockedError` when another daemon holds the lock, :class:`StoreDamagedError` when
+        :meth:`mend` can help, :class:`StoreError` for everything else that is in the way.
         """
-        stack = AsyncExitStack()
         try:
             async with self._bounded("open"):
-                lock = LockFile(self.path.with_name(self.path.name + ".lock"))
-                stack.callback(lock.release)
-                await asyncio.to_thread(_prepare, self.path, lock)
-                writer = await self._connect(stack)
-                await writer.execute("PRAGMA journal_mode = WAL")
-                await writer.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT}")
-                # Debian's SQLite overwrites what is deleted, which would double what we write.
-                await writer.execute("PRAGMA secure_delete = OFF")
-                await migrate(writer, self.path, migrations)
-                reader = await self._connect(stack)
-                await reader.execute("PRAGMA query_only = ON")
+                await self._open(migrations)
         except BaseException:
-            await self._unwind(stack)
+            self._lock.release()
             raise
-        self._writer, self._reader, self._stack = writer, reader, stack
-        self._synchronous = ""
+
+    async def mend(self, migrations: Sequence[Migration], now: float) -> str:
+        """Begin a new file in place of a damaged one, with those of its rows that can be read and matter now.
+
+        The damaged file is kept under another name. One that was taken away is not looked for, and one that somebody
+        put in its place is taken as it is. A file is left alone when no earlier life has opened it: it may be anything.
+        Returns in a sentence what was done; raises :class:`StoreError` when it cannot be done.
+        """
+        async with self._bounded("mend", _MENDING + 2 * self._timeout), self._writing, self._reading:
+            self._damage = "it is damaged and could not be replaced yet"
+            with suppress(sqlite3.Error):
+                await self._settle()
+            await self._close_connections()
+            if not self._lock.held:
+                await asyncio.to_thread(_prepare, self.path, self._lock)
+            if not self._lock.marked:
+                self._lock.release()
+                raise StoreError(f"{self.path} is no database of wcr-watchd: give [store] url a file of its own")
+            replaced = self._file is not None and self._file != await asyncio.to_thread(_identity, self.path)
+            done = f"{self.path} was removed or replaced while in use; it was opened again"
+            if not replaced:
+                saved = await self._rescue(migrations)
+                aside = await asyncio.to_thread(swap, self.path, now)
+                done = f"the records were damaged and are kept as {aside}; new ones were begun with {saved}"
+            self._file = None
+            await self._open(migrations)
+            return done
+
+    async def _rescue(self, migrations: Sequence[Migration]) -> str:
+        """Prepare new records with what can be read of the damaged ones; returns what that is."""
+        fresh = rescued_beside(self.path)
+        await asyncio.to_thread(remove, fresh)
+        async with aiosqlite.connect(fresh, isolation_level=None) as connection:
+            await asyncio.to_thread(fresh.chmod, 0o600)
+            await migrate(connection, fresh, migrations)
+        return await asyncio.to_thread(copy_present, self.path, fresh, _MENDING)
 
     async def close(self) -> None:
         """Finish what is under way, close both connections and release the lock."""
@@ -110,9 +140,43 @@ class Database:
             async with self._bounded("close"), self._writing, self._reading:
                 await self._settle()
         finally:
-            self._writer = self._reader = None
-            stack, self._stack = self._stack, AsyncExitStack()
+            try:
+                await self._close_connections()
+            finally:
+                self._lock.release()
+
+    async def _open(self, migrations: Sequence[Migration]) -> None:
+        stack = AsyncExitStack()
+        try:
+            await asyncio.to_thread(_prepare, self.path, self._lock)
+            writer = await self._connect(stack)
+            await writer.execute("PRAGMA journal_mode = WAL")
+            await writer.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT}")
+            # Debian's SQLite overwrites what is deleted, which would double what we write.
+            await writer.execute("PRAGMA secure_delete = OFF")
+            await migrate(writer, self.path, migrations)
+            reader = await self._connect(stack)
+            await reader.execute("PRAGMA query_only = ON")
+            self._file = await asyncio.to_thread(_identity, self.path)
+            await asyncio.to_thread(self._lock.mark)
+        except BaseException:
             await self._unwind(stack)
+            raise
+        self._writer, self._reader, self._stack = writer, reader, stack
+        self._synchronous = self._damage = ""
+
+    async def _close_connections(self) -> None:
+        self._writer = self._reader = None
+        stack, self._stack = self._stack, AsyncExitStack()
+        await self._unwind(stack)
+
+    def look(self) -> None:
+        """See that the file is still where it was (in a thread: it asks the file system).
+
+        SQLite goes on writing into a file that was removed, and all of it would be gone with the process.
+        """
+        if self._file is not None and _identity(self.path) != self._file:
+            raise StoreDamagedError(f"{self.path} was removed or replaced while in use")
 
     async def fetch(self, statement: str, *values: object) -> list[Row]:
         """Return the rows a statement finds, as of the last commit."""
@@ -160,6 +224,8 @@ class Database:
         return connection
 
     def _opened(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
+        if self._damage:
+            raise StoreDamagedError(f"cannot use {self.path}: {self._damage}")
         if connection is None:
             raise StoreError(f"the store {self.path} is not open")
         return connection
@@ -176,22 +242,26 @@ class Database:
             self._synchronous = wanted
 
     @asynccontextmanager
-    async def _bounded(self, doing: str) -> AsyncIterator[None]:
+    async def _bounded(self, doing: str, seconds: float = 0.0) -> AsyncIterator[None]:
+        limit = seconds or self._timeout
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(limit):
                 yield
         except TimeoutError as error:
             raise StoreError(
-                f"cannot {doing} {self.path}: no answer within {self._timeout:g} s; "
+                f"cannot {doing} {self.path}: no answer within {limit:g} s; "
                 "the disk is overloaded or hangs (look at `iostat -x` and the kernel log)"
             ) from error
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"cannot {doing} {self.path}: {error}; {_advice(error)}") from error
+            kind = StoreDamagedError if _code(error) in _DAMAGED else StoreError
+            raise kind(f"cannot {doing} {self.path}: {error}; {_advice(error)}") from error
 
 
 def _prepare(path: Path, lock: LockFile) -> None:
     path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    lock.acquire()
+    if not lock.held:
+        lock.acquire()
+    finish_swap(path)
     # Messages and phone numbers are in it: readable by the daemon's user only, and SQLite's side files follow suit.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
@@ -210,6 +280,18 @@ def _numbered(values: Sequence[object]) -> dict[str, object]:
     return {str(number): value for number, value in enumerate(values, 1)}
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file that is; None for none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _code(error: BaseException) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
 def _advice(error: BaseException) -> str:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return _ADVICE.get(code, "check the file, its folder and the disk it is on")
+    return _ADVICE.get(_code(error), "check the file, its folder and the disk it is on")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from wcr_watchd.core.errors import StoreLockedError
 
+_OURS = b"wcr-watchd\n"
+_MARK_AT = 11
+
 
 class LockFile:
     """An exclusive lock on ``path`` (flock(2)): the kernel releases it when the process ends, however it ends."""
@@ -15,6 +18,11 @@ class LockFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds it."""
+        return self._descriptor is not None
 
     def acquire(self) -> None:
         """Take the lock and leave our process number in the file.
@@ -37,6 +45,16 @@ class LockFile:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
+
+    def mark(self) -> None:
+        """Note in the file that what lies beside it is ours; raises ``OSError`` when that cannot be written."""
+        if self._descriptor is not None:
+            os.pwrite(self._descriptor, _OURS, _MARK_AT)
+
+    @property
+    def marked(self) -> bool:
+        """Whether an earlier life noted that what lies beside it is ours."""
+        return self._descriptor is not None and os.pread(self._descriptor, len(_OURS), _MARK_AT) == _OURS
 
     def release(self) -> None:
         """Give the lock back. The file stays: removing it would let two daemons lock two different files."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from wcr_watchd.core.errors import StoreError
+import structlog
+
+from wcr_watchd.core.errors import StoreDamagedError, StoreError
 from wcr_watchd.core.model import (
     Delivery,
     DeliveryState,
@@ -31,6 +32,8 @@ from wcr_watchd.store.migrate import read_migrations
 from wcr_watchd.store.pack import PackedRow, pack, pack_numbers, unpack
 from wcr_watchd.store.rollup import DAY
 from wcr_watchd.store.upkeep import Retention, Upkeep
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -62,17 +65,30 @@ class SqliteStore:
         Raises ``StoreLockedError`` naming the process that holds it, ``StoreError`` for all else that is in the way.
         """
         await self._database.open(read_migrations())
-        # Not the loop's own pool of threads: that one may be full of calls that hang.
-        self._thread = ThreadPoolExecutor(max_workers=2, thread_name_prefix="store")
+        self._thread = _threads()
         try:
-            with suppress(
-                StoreError
-            ):  # filing makes reading quick, no more: a full disk must not keep us from starting
-                while await self._upkeep.archive(None):
-                    pass
+            while await self._upkeep.archive(None):
+                pass
+        except StoreDamagedError:
+            await self.close()
+            raise
+        except StoreError as error:  # filing makes reading quick, no more: a full disk must not keep us from starting
+            log.warning("recent observations are not filed yet", error=str(error))
         except BaseException:
             await self.close()
             raise
+
+    async def mend(self, now: float) -> str:
+        """Set damaged records aside and begin new ones with what can still be read and matters now: no history.
+
+        Raises ``StoreError`` when that cannot be done, or when the file was never ours.
+        """
+        said = await self._database.mend(read_migrations(), now)
+        self._numbers_are_known = False
+        self._series_names = {}
+        self._last_outcome = {}
+        self._thread = self._thread or _threads()
+        return said
 
     async def close(self) -> None:
         """Finish writing and release the lock."""
@@ -102,6 +118,7 @@ class SqliteStore:
         A batch that decides whom to tell, or notes who was told, also survives a power failure; observations alone
         do not wait for the disk.
         """
+        await self._in_thread(self._database.look)
         durable = bool(batch.incidents or batch.events or batch.notifications or batch.deliveries)
         try:
             async with self._database.transaction(durable=durable) as transaction:
@@ -254,6 +271,11 @@ class SqliteStore:
         if self._thread is None:
             raise StoreError("the store is not open")
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+
+def _threads() -> ThreadPoolExecutor:
+    """Not the loop's own pool of threads: that one may be full of calls that hang."""
+    return ThreadPoolExecutor(max_workers=2, thread_name_prefix="store")
 
 
 async def _write_present(transaction: Transaction, batch: Batch) -> None:

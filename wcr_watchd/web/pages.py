@@ -220,6 +220,7 @@ def _header(view: View) -> dict[str, Any]:
         "sentence": _sentence(words, len(health.waiting_for_first_result(view))),
         "reload_problems": view.reload_problems,
         "ailing": [part for part in health.parts(view) if not part.ok],
+        "store_mended": view.counters.store_mended,
     }
 
 
