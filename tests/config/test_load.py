@@ -95,10 +95,14 @@ def test_defaults_without_a_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         ('every = "5m"\ntimeout = "30s"', "", 300.0, 30.0),
         ('every = "30s"', "", 30.0, 10.0),
         ('every = "5m"\ntimeout = "30s"', 'every = "20s"\ntimeout = "4s"', 20.0, 4.0),
+        ("", 'every = "2s"', 2.0, 2.0),
+        ('every = "1m"\ntimeout = "10s"', 'every = "5s"', 5.0, 5.0),
+        ('timeout = "90s"', "", 60.0, 60.0),
+        ("", 'every = "5s"\ntimeout = "5s"', 5.0, 5.0),
     ],
 )
 def test_whose_interval_and_timeout_hold(defaults: str, own: str, every: float, timeout: float) -> None:
-    """The check's own; else the default; else the type's."""
+    """The check's own; else the default; else the type's; what a check does not say is not longer than its interval."""
     check = api(f"[defaults]\n{defaults}\n{HTTP}{own}\n")
     assert (check.every, check.timeout) == (every, timeout)
 

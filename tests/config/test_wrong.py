@@ -280,17 +280,28 @@ CASES = [
         ],
     ),
     case(
-        "timeout as long as the interval",
-        WEB + 'every = "10s"\ntimeout = "10s"\n',
+        "timeout longer than the interval",
+        WEB + 'every = "10s"\ntimeout = "11s"\n',
         [
-            "w.toml:5: check.api.timeout: a run may take 10s (timeout) and the next begins after 10s (every) (timeout must be shorter than every)",
+            "w.toml:5: check.api.timeout: a run may take 11s and the next begins after 10s (every) (timeout must not be longer than every)",
         ],
     ),
     case(
-        "timeout of the defaults",
-        '[defaults]\ntimeout = "90s"\n[check.api]\ntype = "http"\nurl = "http://localhost/"\n',
+        "timeout longer than the interval of the type",
+        '[check.api]\ntype = "http"\nurl = "http://localhost/"\ntimeout = "90s"\n',
         [
-            "w.toml:3: check.api.every: a run may take 1m30s ([defaults] timeout) and the next begins after 1m (the type's own every) (timeout must be shorter than every)",
+            "w.toml:4: check.api.timeout: a run may take 1m30s and the next begins after 1m (the type's own every) (timeout must not be longer than every)",
+        ],
+    ),
+    case(
+        "a wrong rule beside other mistakes",
+        WEB + 'timeuot = "5s"\nip = "5"\nwarning = "response_time > 1GB"\ncritical = "dwon"\nevery = "1 min"\n',
+        [
+            'w.toml:4: check.api.timeuot: unknown key "timeuot" (did you mean "timeout"?)',
+            'w.toml:5: check.api.ip: must be "any", "4" or "6"; got "5"',
+            'w.toml:6: check.api.warning: "response_time > 1GB", column 17: response_time is in seconds, 1GB is in bytes (write it like 1s, 1m, 1h)',
+            "w.toml:7: check.api.critical: \"dwon\", column 1: unknown measurement 'dwon' (did you mean 'down'?)",
+            "w.toml:8: check.api.every: '1 min' is not a duration: write 1m",
         ],
     ),
     case(

@@ -51,6 +51,7 @@ def read_checks(
         common, probe = reading.options(name, {key: value for key, value in table.items() if key != "quorum"})
         _check_parents(faults, name, table, names)
         if common is None or probe is None:
+            reading.look_at_the_rest(name, table)
             continue
         found.checks[name] = reading.check(name, common, probe)
         found.probes[name] = probe
@@ -92,16 +93,32 @@ class _Reading:
         probe = self._faults.validate(kind, own, place, also=(*CheckTable.model_fields, "quorum")) if kind else None
         return common, probe
 
+    def look_at_the_rest(self, name: str, table: Mapping[str, Any]) -> None:
+        """Say at once what is wrong besides, in the rules above all: the check is read without its faulty keys.
+
+        Not possible without a key that must be there, nor without a table, which may have named measurements.
+        """
+        place = ("check", name)
+        faulty = {str(fault.place[2]) for fault in self._faults.found if fault.place[:2] == place and fault.place[2:]}
+        if "type" in faulty or any(isinstance(table.get(key), dict) for key in faulty):
+            return
+        aside = Faults(self._faults.raw)
+        rest = {key: value for key, value in table.items() if key not in faulty and key != "quorum"}
+        common, probe = _Reading(aside, self._defaults).options(name, rest)
+        if common is not None and probe is not None:
+            self.check(name, common, probe)
+
     def check(self, name: str, common: CheckTable, probe: Probe) -> Check:
         """The check with its effective settings."""
         place = ("check", name)
-        every, timeout = self._interval(common, probe), self._timeout(common, probe)
-        if timeout >= every:
+        every = self._interval(common, probe)
+        timeout = self._timeout(common, probe, every)
+        if timeout > every:
             self._faults.add(
-                (*place, "timeout" if common.timeout is not None else "every"),
-                f"a run may take {duration_text(timeout)} ({self._origin('timeout', common)}) and the next begins "
-                f"after {duration_text(every)} ({self._origin('every', common)})",
-                "timeout must be shorter than every",
+                (*place, "timeout"),
+                f"a run may take {duration_text(timeout)} and the next begins "
+                f"after {duration_text(every)} ({self._origin_of_every(common)})",
+                "timeout must not be longer than every",
             )
         retry = common.retry or self._defaults.retry
         return Check(
@@ -126,20 +143,23 @@ class _Reading:
             return common.every
         return probe.every if self._defaults.every is None or probe.every != USUAL_INTERVAL else self._defaults.every
 
-    def _timeout(self, common: CheckTable, probe: Probe) -> float:
-        """The check's own; else the default, unless that is too long for the rhythm of the type; else the type's."""
+    def _timeout(self, common: CheckTable, probe: Probe, every: float) -> float:
+        """The check's own; else the default, unless that is too long for the rhythm of the type; else the type's.
+
+        What the check does not say itself is at most its interval, so that a short ``every`` needs no ``timeout``.
+        """
         if common.timeout is not None:
             return common.timeout
         default = self._defaults.timeout
-        if default is None:
-            return probe.timeout
         own_rhythm = common.every is None and probe.every != USUAL_INTERVAL
-        return probe.timeout if own_rhythm and default >= probe.every else default
+        if default is None or (own_rhythm and default >= probe.every):
+            return min(probe.timeout, every)
+        return min(default, every)
 
-    def _origin(self, key: str, common: CheckTable) -> str:
-        if getattr(common, key) is not None:
-            return key
-        return f"[defaults] {key}" if getattr(self._defaults, key) is not None else f"the type's own {key}"
+    def _origin_of_every(self, common: CheckTable) -> str:
+        if common.every is not None:
+            return "every"
+        return "[defaults] every" if self._defaults.every is not None else "the type's own every"
 
     def _rules(self, place: Place, common: CheckTable, probe: Probe) -> Iterator[Rule]:
         specs = probe.specs()

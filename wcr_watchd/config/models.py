@@ -234,7 +234,7 @@ class CheckTable(Options):
     every: Interval | None = None
     """How often it runs."""
     timeout: Span | None = None
-    """Longest time one run may take; shorter than ``every``."""
+    """Longest time one run may take; not longer than ``every``."""
     retry: RetryTable | None = None
     """Quick confirmation of a failure before anybody is told."""
     info: Texts | None = None

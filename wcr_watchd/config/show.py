@@ -108,6 +108,8 @@ def _common(loaded: Loaded, name: str) -> dict[str, Any]:
     for key, seconds, own in (("every", check.every, probe.every), ("timeout", check.timeout, probe.timeout)):
         default = getattr(defaults, key)
         origin = _default_origin(loaded, key) if default is not None and seconds == default != own else type_default
+        if key == "timeout" and seconds == check.every < (probe.timeout if default is None else default):
+            origin = "not longer than every"
         found |= _origin(loaded, ("check", name, key), duration_text(seconds), origin)
     retry = {"times": check.retry.times, "every": duration_text(check.retry.every)}
     found |= _origin(loaded, ("check", name, "retry"), retry, _default_origin(loaded, "retry"))
