@@ -19,6 +19,7 @@ from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.view import Change
 from wcr_watchd.web.access import COOKIE, Access
 from wcr_watchd.web.app import build
+from wcr_watchd.web.live import STREAMS
 
 TOKEN = "a-token-of-enough-length"
 
@@ -35,11 +36,18 @@ class Metrics:
 class Served:
     """A served application, and a client for it."""
 
-    def __init__(self, control: Showcase, access: Access, base: str, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, app: web.Application, control: Showcase, access: Access, base: str, session: aiohttp.ClientSession
+    ) -> None:
+        self.app = app
         self.control = control
         self.access = access
         self.base = base
         self.session = session
+
+    def streams(self) -> int:
+        """Event streams that are open."""
+        return len(self.app[STREAMS])
 
     async def get(self, path: str, **headers: str) -> tuple[int, str]:
         names = {key.replace("_", "-"): value for key, value in headers.items()}
@@ -55,7 +63,8 @@ class Served:
 
 async def serve(access: Access, socket: Path | None = None) -> AsyncIterator[Served]:
     control = Showcase()
-    runner = web.AppRunner(build(control, Metrics(b"", {}), access))
+    app = build(control, Metrics(b"", {}), access)
+    runner = web.AppRunner(app)
     await runner.setup()
     if socket:
         await web.UnixSite(runner, str(socket)).start()
@@ -66,7 +75,7 @@ async def serve(access: Access, socket: Path | None = None) -> AsyncIterator[Ser
         port = runner.addresses[0][1]
         base, connector = f"http://127.0.0.1:{port}", aiohttp.TCPConnector()
     async with aiohttp.ClientSession(connector=connector) as session:
-        yield Served(control, access, base, session)
+        yield Served(app, control, access, base, session)
     await runner.cleanup()
 
 
@@ -272,6 +281,18 @@ async def test_a_live_page_gets_the_fragments_that_changed(served: Served) -> No
     assert set(json.loads(first)) == {"header", "incidents"}
     assert set(json.loads(second)) == {"header", "incidents"}
     assert "critical" in json.loads(third)["check-api"]
+
+
+async def test_a_browser_that_goes_away_is_nothing_to_report(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    async with served.session.get(served.base + "/live") as answer:
+        await answer.content.readline()
+        served.control.happen(Change(check="api"))
+        answer.close()
+    async with asyncio.timeout(10):
+        while served.streams():
+            served.control.happen(Change(check="api"))
+            await asyncio.sleep(0.05)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_programs_follow_along_in_json(served: Served) -> None:

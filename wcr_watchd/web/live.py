@@ -52,6 +52,8 @@ async def follow(
                 for name, data in events(batch):
                     await stream.send(data, event=name)
                 await asyncio.sleep(PACE)
+    except ConnectionResetError:  # the browser went away in the middle of something, which is nothing to report
+        return web.Response()
     finally:
         request.app[STREAMS].discard(task)
     return stream
