@@ -53,6 +53,15 @@ def test_whoever_was_told_is_told_of_the_recovery_once() -> None:
     assert not world.state.by_check
 
 
+def test_a_message_about_a_rule_carries_the_rule_s_words_or_what_the_probe_found_fault_with() -> None:
+    world = World(setup(check("api", warning="response_time > 1s", times=0)))
+    world.see("api", "up", ("response_time", 2.0, ""))
+    assert world.events[-1].summary == "response_time 2 s > 1 s"
+    world = World(setup(check("plugin", warning="response_time > 1s", times=0)))
+    world.see("plugin", "up", ("response_time", 2.0, ""), reason="plugin")
+    assert world.events[-1].summary == "plugin is up"
+
+
 def test_one_run_is_enough_without_retries() -> None:
     world = World(setup(check("api", times=0)))
     assert world.see("api", "down") == ["opened"]

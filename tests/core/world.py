@@ -90,7 +90,9 @@ class World:
     rechecks: list[tuple[str, float]] = field(default_factory=list)
     latest: dict[str, Observation] = field(default_factory=dict)
 
-    def see(self, name: str, outcome: str, *measured: tuple[str, float, str], after: float = 10.0) -> list[str]:
+    def see(
+        self, name: str, outcome: str, *measured: tuple[str, float, str], after: float = 10.0, reason: str = ""
+    ) -> list[str]:
         """Let time pass, observe, and return the kinds of events that followed."""
         self.pass_time(after)
         observation = Observation(
@@ -99,7 +101,7 @@ class World:
             at=self.now,
             duration=0.1,
             outcome=Outcome(outcome),
-            reason="" if outcome == "up" else "connect",
+            reason=reason if outcome == "up" else "connect",
             summary=f"{name} is {outcome}",
             measurements=tuple(
                 Measurement(what, value, (("mount", mount),) if mount else ()) for what, value, mount in measured

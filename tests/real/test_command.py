@@ -54,6 +54,7 @@ async def test_endless_output_is_bounded(tmp_path: Path, observe: Observe) -> No
     seen = await observe("command", run=script(tmp_path, "echo first; head -c 20000000 /dev/zero; echo; exit 1"))
     assert measured(seen, "plugin_state") == 1
     assert seen.summary.startswith("first")
+    assert seen.reason == "plugin"
 
 
 async def test_a_hanging_program_and_its_children_are_ended(tmp_path: Path, observe: Observe) -> None:

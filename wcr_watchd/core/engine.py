@@ -449,7 +449,8 @@ class _Work:
         seen = self.observation
         if seen is None or not seen.summary:
             return fallback
-        return fallback if seen.outcome is Outcome.UP and fallback != "all rules are clear" else seen.summary
+        fine = seen.outcome is Outcome.UP and not seen.reason
+        return fallback if fine and fallback != "all rules are clear" else seen.summary
 
     def recheck_suppressed(self, parent: str) -> None:
         """The parent is fine again: look at once which of its children still fail, to tell of those."""

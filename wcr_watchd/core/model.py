@@ -75,8 +75,8 @@ class Observation:
 
     ``at`` is when the run began (epoch seconds), ``duration`` how long it took (seconds). ``reason`` is a short
     label when the outcome is not ``up`` (``dns connect tls timeout status content auth protocol refused
-    permission missing parse …``), ``summary`` one line for a tired person, ``evidence`` at most 4 KiB of text by
-    name with secrets redacted.
+    permission missing parse …``), or when it is and the probe finds fault all the same (``plugin``). ``summary`` is
+    one line for a tired person, ``evidence`` at most 4 KiB of text by name with secrets redacted.
     """
 
     check: str

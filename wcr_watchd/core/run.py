@@ -64,9 +64,13 @@ class Run:
             if value is not None:
                 self.measure(name, value)
 
-    def up(self, summary: str) -> Observation:
-        """The target does what it should."""
-        return self._observation(Outcome.UP, "", summary)
+    def up(self, summary: str, reason: str = "") -> Observation:
+        """The target does what it should.
+
+        With a ``reason`` the summary itself says what is not as it should be (a plugin warns): a message about the
+        rule that fires then carries the summary, which tells more than the rule's own words.
+        """
+        return self._observation(Outcome.UP, reason, summary)
 
     def down(self, reason: str, summary: str) -> Observation:
         """The target does not do what it should: what was tried, what came back, what was expected."""

@@ -139,7 +139,7 @@ class Command(Options):
             text = finished.stderr.strip()
         if 0 <= finished.status <= _WORST_KNOWN:
             run.measure("plugin_state", finished.status)
-            return run.up(text)
+            return run.up(text, reason="plugin" if finished.status else "")
         if finished.status == _WORST_KNOWN + 1:
             return run.unknown("plugin", text)
         reason = "signal" if finished.status < 0 else _BY_SHELL.get(finished.status, "exit_status")

@@ -20,6 +20,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit
+from wcr_watchd.kit.network import connect_problem
 from wcr_watchd.kit.options import Options, Secret
 
 _SECTION_BYTES = 64 * 1024
@@ -118,7 +119,7 @@ class Redis(Options):
         except (RedisError, OSError) as error:
             if run.remaining <= 0 or "Timeout" in str(error):
                 raise TimeoutError from error
-            return run.down("connect", f"{self.url}: {run.step} failed: {_plain(error)}; is the server running?")
+            return run.down("connect", f"{run.step} failed: {_why(error)}")
         finally:
             with suppress(RedisError, OSError):
                 await connection.disconnect(nowait=True)
@@ -205,6 +206,13 @@ def _number(info: dict[str, str], key: str) -> float | None:
         return float(info[key])
     except (KeyError, ValueError):
         return None
+
+
+def _why(error: BaseException) -> str:
+    """Why there is no connection; the library hides the system's own error behind one of its own."""
+    if isinstance(error.__context__, OSError):
+        return connect_problem(error.__context__)
+    return f"{_plain(error)}; is the server running?"
 
 
 def _plain(error: BaseException) -> str:
