@@ -19,7 +19,7 @@ from wcr_watchd.config import discover, load
 from wcr_watchd.config.load import Loaded, WebSettings
 from wcr_watchd.core import engine, health
 from wcr_watchd.core.errors import CommandError, ConfigError, StoreDamagedError, StoreError, WatchdError
-from wcr_watchd.core.escalation import recipients
+from wcr_watchd.core.escalation import recipients, unreachable
 from wcr_watchd.core.message import trial
 from wcr_watchd.core.model import MeasurementSpec, Observation, Outcome
 from wcr_watchd.core.protocols import Probe, Restored, Store
@@ -195,7 +195,8 @@ class Daemon:
         found = recipients(self.setup, (Target(channel, who),), self.now())
         if not found:
             people = ", ".join((*self.setup.contacts, *self.setup.on_call)) or "none"
-            raise CommandError(f"{channel} needs somebody with a {kind} address, {who!r} has none; there are: {people}")
+            (why,) = unreachable(self.setup, (Target(channel, who),), self.now())
+            raise CommandError(f"{why}; it needs somebody with a {kind} address; there are: {people}")
         message = trial(
             watchd=self.setup.name, location=self.setup.location, timezone=self.setup.timezone, at=self.now()
         )

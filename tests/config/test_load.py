@@ -11,7 +11,8 @@ import pytest
 
 from wcr_watchd.config.load import Loaded, loads
 from wcr_watchd.core.model import Severity
-from wcr_watchd.core.setup import Check, OnCallSchedule, Policy, Target
+from wcr_watchd.core.on_call import weekly
+from wcr_watchd.core.setup import Check, Policy, Target
 from wcr_watchd.probes.host import Host
 
 HTTP = '[check.api]\ntype = "http"\nurl = "http://localhost/"\n'
@@ -165,8 +166,11 @@ def test_the_fallback_is_the_same_person_by_another_channel_of_the_policy() -> N
 
 def test_people() -> None:
     loaded = setup('[watchd]\ntimezone = "Europe/Berlin"\n' + PEOPLE)
-    assert loaded.setup.contacts["lead"].addresses == {"phone": "+15550101", "email": "lead@example.org"}
-    assert loaded.setup.on_call["ops"] == OnCallSchedule("ops", "Europe/Berlin", ("lead", "second"), 4, time(17, 30))
+    assert loaded.setup.contacts["lead"].addresses == {
+        "phone": ("+15550101",),
+        "email": ("lead@example.org",),
+    }
+    assert loaded.setup.on_call["ops"] == weekly("ops", "Europe/Berlin", ("lead", "second"), 4, time(17, 30))
     assert loaded.setup.channels == {"sms": "phone", "mail": "email", "slack": ""}
     assert set(loaded.channels) == {"sms", "mail", "slack"}
 

@@ -85,6 +85,16 @@ def test_takes_the_interface_s_own_example() -> None:
     assert problems((Path(__file__).parent / "interface.toml").read_text()) == []
 
 
+def test_takes_schedules_of_every_form() -> None:
+    people = (
+        '[contact.a]\nphone = ["+15550101", "+15550102"]\nemail = "a@example.org"\nquiet = ["22:00-07:00", "Sat,Sun"]\n'
+    )
+    layer = '{ name = "n", rotation = ["a", ["a", "b"]], turn = "1d", hours = "Sat", start = "2026-12-07" }'
+    override = '{ start = "2026-12-24T18:00:00", end = "2026-12-26T09:00:00Z", who = ["a"] }'
+    assert problems(f"{people}[on_call.b]\nlayers = [{layer}]\noverrides = [{override}]\n") == []
+    assert problems('[on_call.b]\nrotation = "a"\n[on_call.c]\nrotation = ["a", "b"]\nhandover = "Fri 17:00"\n') == []
+
+
 HTTP = '[check.a]\ntype = "http"\nurl = "http://localhost/"\n'
 
 
@@ -106,6 +116,10 @@ HTTP = '[check.a]\ntype = "http"\nurl = "http://localhost/"\n'
         '[policy.default.critical]\nescalate = [{ tell = ["slack"] }]\n',
         '[web]\nmetrics = "everybody"\n',
         '[contact.a]\nfax = "1"\n',
+        "[contact.a]\nquiet = 22\n",
+        "[on_call.a]\nrotation = []\n",
+        '[on_call.a]\nlayers = [{ turn = "1d" }]\n',
+        '[on_call.a]\noverrides = [{ start = "2026-12-24T18:00:00", who = "a" }]\n',
     ],
 )
 def test_refuses_what_the_daemon_refuses(text: str) -> None:

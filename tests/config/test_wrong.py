@@ -539,7 +539,7 @@ CASES = [
         "unknown address",
         '[contact.lead]\nfax = "1"\n',
         [
-            'w.toml:2: contact.lead.fax: unknown key "fax" (known: email, phone)',
+            'w.toml:2: contact.lead.fax: unknown key "fax" (known: email, phone, quiet, timezone)',
         ],
     ),
     case(
@@ -561,6 +561,273 @@ CASES = [
         PEOPLE + '[on_call.ops]\nrotation = "lead"\nhandover = "Monday morning"\n',
         [
             'w.toml:15: on_call.ops.handover: is no weekday and time; got "Monday morning" (write "Mon 09:00")',
+        ],
+    ),
+    case(
+        "rotation beside layers",
+        PEOPLE + '[on_call.ops]\nrotation = "lead"\nlayers = [{ rotation = "lead" }]\n',
+        [
+            "w.toml:13: on_call.ops: has both `rotation` and `layers` (make the rotation the first of the layers)",
+        ],
+    ),
+    case(
+        "handover of nothing",
+        PEOPLE + '[on_call.ops]\nhandover = "Mon 09:00"\nlayers = [{ rotation = "lead" }]\n',
+        [
+            "w.toml:13: on_call.ops: has a `handover` and no `rotation` (give each of the layers its own)",
+        ],
+    ),
+    case(
+        "schedule of nobody",
+        PEOPLE + '[on_call.ops]\ntimezone = "UTC"\n',
+        [
+            'w.toml:13: on_call.ops: has nobody who is ever on call (give rotation = ["ann", "ben"])',
+        ],
+    ),
+    case(
+        "rotation that is a number",
+        PEOPLE + "[on_call.ops]\nrotation = 5\n",
+        [
+            'w.toml:14: on_call.ops.rotation: must be a list of contacts; got 5 (write ["ann", "ben"]; [["ann", "ben"]] for both at once)',
+        ],
+    ),
+    case(
+        "rotation of a number",
+        PEOPLE + '[on_call.ops]\nrotation = ["lead", 5]\n',
+        [
+            'w.toml:14: on_call.ops.rotation: must be a list of contacts; got ["lead", 5] (write ["ann", "ben"]; [["ann", "ben"]] for both at once)',
+        ],
+    ),
+    case(
+        "turn of an empty group",
+        PEOPLE + '[on_call.ops]\nrotation = ["lead", []]\n',
+        [
+            "w.toml:14: on_call.ops.rotation[1]: must not be empty; got []",
+        ],
+    ),
+    case(
+        "group with somebody unknown",
+        PEOPLE + '[on_call.ops]\nrotation = ["lead", ["second", "sekond"]]\n',
+        [
+            'w.toml:14: on_call.ops.rotation[1][1]: there is no contact "sekond" (did you mean "second"?)',
+        ],
+    ),
+    case(
+        "layer without people",
+        PEOPLE + '[on_call.ops]\nlayers = [\n  { turn = "1d" },\n]\n',
+        [
+            "w.toml:15: on_call.ops.layers[0].rotation: is missing (Contacts, in the order of their turns; a list in the list is on call together)",
+        ],
+    ),
+    case(
+        "layer with somebody unknown",
+        PEOPLE
+        + '[[on_call.ops.layers]]\nrotation = "lead"\n\n[[on_call.ops.layers]]\nrotation = [\n  "second",\n  "leed",\n]\n',
+        [
+            'w.toml:19: on_call.ops.layers[1].rotation[1]: there is no contact "leed" (did you mean "lead"?)',
+        ],
+    ),
+    case(
+        "layer key misspelt",
+        PEOPLE + '[[on_call.ops.layers]]\nrotation = "lead"\nturns = "1d"\n',
+        [
+            'w.toml:15: on_call.ops.layers[0].turns: unknown key "turns" (did you mean "turn"?)',
+        ],
+    ),
+    case(
+        "turn of odd length",
+        PEOPLE + '[[on_call.ops.layers]]\nrotation = "lead"\nturn = "90m"\n',
+        [
+            'w.toml:15: on_call.ops.layers[0].turn: must be whole hours, from 1h to 52w; got "90m" (write "1w", "1d" or "12h")',
+        ],
+    ),
+    case(
+        "turn without unit",
+        PEOPLE + '[[on_call.ops.layers]]\nrotation = "lead"\nturn = "7"\n',
+        [
+            "w.toml:15: on_call.ops.layers[0].turn: '7' is not a duration: it needs a unit, 7s, 7m, 7h, …",
+        ],
+    ),
+    case(
+        "handover of a layer",
+        PEOPLE + '[[on_call.ops.layers]]\nrotation = "lead"\nhandover = "Mondy 09:00"\n',
+        [
+            'w.toml:15: on_call.ops.layers[0].handover: is no time to hand over; got "Mondy 09:00" (write "Mon 09:00", or "09:00" for any day)',
+        ],
+    ),
+    case(
+        "hours in words",
+        PEOPLE + '[[on_call.ops.layers]]\nrotation = "lead"\nhours = "office hours"\n',
+        [
+            'w.toml:15: on_call.ops.layers[0].hours: "office hours" names no hours (write "Mon-Fri 09:00-17:00", "22:00-07:00", "Sat,Sun" or "Fri 17:00-Mon 09:00")',
+        ],
+    ),
+    case(
+        "hours on a misspelt day",
+        PEOPLE + '[[on_call.ops.layers]]\nrotation = "lead"\nhours = "Mon-Fryday 09:00-17:00"\n',
+        [
+            'w.toml:15: on_call.ops.layers[0].hours: "Fryday" is no weekday; got "Mon-Fryday 09:00-17:00" (did you mean "Friday"?)',
+        ],
+    ),
+    case(
+        "hours with no time",
+        PEOPLE + '[[on_call.ops.layers]]\nrotation = "lead"\nhours = ["09:00-17:60"]\n',
+        [
+            'w.toml:15: on_call.ops.layers[0].hours: "17:60" is no time of day; got ["09:00-17:60"] (times go from 00:00 to 24:00)',
+        ],
+    ),
+    case(
+        "hours of nothing",
+        PEOPLE + '[[on_call.ops.layers]]\nrotation = "lead"\nhours = "09:00-09:00"\n',
+        [
+            'w.toml:15: on_call.ops.layers[0].hours: "09:00-09:00" begins when it ends (write "00:00-24:00" for whole days)',
+        ],
+    ),
+    case(
+        "no hours",
+        PEOPLE + '[[on_call.ops.layers]]\nrotation = "lead"\nhours = []\n',
+        [
+            "w.toml:15: on_call.ops.layers[0].hours: must not be empty; got [] (leave it out instead)",
+        ],
+    ),
+    case(
+        "hours on an odd range",
+        PEOPLE + '[[on_call.ops.layers]]\nrotation = "lead"\nhours = "Mon-Wed-Fri 09:00-17:00"\n',
+        [
+            'w.toml:15: on_call.ops.layers[0].hours: "Mon-Wed-Fri" is no range of weekdays; got "Mon-Wed-Fri 09:00-17:00" (write "Mon-Fri")',
+        ],
+    ),
+    case(
+        "start of a layer",
+        PEOPLE + '[[on_call.ops.layers]]\nrotation = "lead"\nstart = "next week"\n',
+        [
+            'w.toml:15: on_call.ops.layers[0].start: is no date; got "next week" (write 2026-12-07)',
+        ],
+    ),
+    case(
+        "start of a layer with a time",
+        PEOPLE + '[[on_call.ops.layers]]\nrotation = "lead"\nstart = 2026-12-07T09:00:00\n',
+        [
+            "w.toml:15: on_call.ops.layers[0].start: is no date; got 2026-12-07T09:00:00 (write 2026-12-07)",
+        ],
+    ),
+    case(
+        "override without end",
+        PEOPLE + '[on_call.ops]\nrotation = "lead"\noverrides = [{ start = 2026-12-24T18:00:00, who = "lead" }]\n',
+        [
+            "w.toml:15: on_call.ops.overrides[0].end: is missing (When it ends)",
+        ],
+    ),
+    case(
+        "override from day to day",
+        PEOPLE
+        + '[on_call.ops]\nrotation = "lead"\n[[on_call.ops.overrides]]\nstart = 2026-12-24\nend = "2026-12-26"\nwho = "lead"\n',
+        [
+            "w.toml:16: on_call.ops.overrides[0].start: is no date and time; got 2026-12-24 (write 2026-12-24T18:00:00 (in the schedule's zone) or 2026-12-24T18:00:00-05:00)",
+            'w.toml:17: on_call.ops.overrides[0].end: is no date and time; got "2026-12-26" (write 2026-12-24T18:00:00 (in the schedule\'s zone) or 2026-12-24T18:00:00-05:00)',
+        ],
+    ),
+    case(
+        "override that ends before it begins",
+        PEOPLE
+        + '[on_call.ops]\nrotation = "lead"\n[[on_call.ops.overrides]]\nstart = 2026-12-26T09:00:00\nend = 2026-12-24T18:00:00Z\nwho = "lead"\n',
+        [
+            "w.toml:17: on_call.ops.overrides[0].end: is not after `start` (let it end after it begins)",
+        ],
+    ),
+    case(
+        "override by somebody unknown",
+        PEOPLE
+        + '[on_call.ops]\nrotation = "lead"\n[[on_call.ops.overrides]]\nstart = 2026-12-24T09:00:00\nend = 2026-12-24T18:00:00\nwho = ["lead", "leed"]\n',
+        [
+            'w.toml:18: on_call.ops.overrides[0].who[1]: there is no contact "leed" (did you mean "lead"?)',
+        ],
+    ),
+    case(
+        "override by nobody",
+        PEOPLE
+        + '[on_call.ops]\nrotation = "lead"\n[[on_call.ops.overrides]]\nstart = 2026-12-24T09:00:00\nend = 2026-12-24T18:00:00\nwho = []\n',
+        [
+            "w.toml:18: on_call.ops.overrides[0].who: must not be empty; got []",
+        ],
+    ),
+    case(
+        "override in words",
+        PEOPLE
+        + '[on_call.ops]\nrotation = "lead"\noverrides = [{ start = "tomorrow", end = "2026-12-24T18:00:00+01:00", who = "lead" }]\n',
+        [
+            'w.toml:15: on_call.ops.overrides[0].start: is no date and time; got "tomorrow" (write 2026-12-24T18:00:00 (in the schedule\'s zone) or 2026-12-24T18:00:00-05:00)',
+        ],
+    ),
+    case(
+        "override that is no list",
+        PEOPLE + '[on_call.ops]\nrotation = "lead"\noverrides = { start = "tomorrow" }\n',
+        [
+            "w.toml:15: on_call.ops.overrides: must be a list",
+        ],
+    ),
+    case(
+        "time zone of a schedule",
+        PEOPLE + '[on_call.ops]\nrotation = "lead"\ntimezone = "Europe/Berln"\n',
+        [
+            'w.toml:15: on_call.ops.timezone: is no time zone; got "Europe/Berln" (did you mean "Europe/Berlin"?)',
+        ],
+    ),
+    case(
+        "second phone number",
+        '[contact.lead]\nphone = [\n  "+15550101",\n  "0555",\n]\n',
+        [
+            'w.toml:4: contact.lead.phone[1]: is no phone number; got "0555" (write it with the country\'s code: "+15550100" (E.164))',
+        ],
+    ),
+    case(
+        "no phone number at all",
+        "[contact.lead]\nphone = []\n",
+        [
+            "w.toml:2: contact.lead.phone: must not be empty; got []",
+        ],
+    ),
+    case(
+        "phone number without quotes",
+        "[contact.lead]\nphone = 15550101\n",
+        [
+            "w.toml:2: contact.lead.phone: must be text in quotes or a list of texts; got 15550101",
+        ],
+    ),
+    case(
+        "quiet hours in words",
+        '[contact.lead]\nquiet = "at night"\n',
+        [
+            'w.toml:2: contact.lead.quiet: "at night" names no hours (write "Mon-Fri 09:00-17:00", "22:00-07:00", "Sat,Sun" or "Fri 17:00-Mon 09:00")',
+        ],
+    ),
+    case(
+        "quiet hours that never end",
+        '[contact.lead]\nquiet = "00:00-24:00"\n',
+        [
+            'w.toml:2: contact.lead.quiet: is the whole week, so that nothing would ever be told; got "00:00-24:00" (leave some time to be told in)',
+        ],
+    ),
+    case(
+        "time zone of quiet hours",
+        '[contact.lead]\nquiet = "22:00-07:00"\ntimezone = "Mars"\n',
+        [
+            'w.toml:3: contact.lead.timezone: is no time zone; got "Mars" (write an IANA name such as "Europe/Berlin" or "UTC")',
+        ],
+    ),
+    case(
+        "override by somebody without address",
+        PEOPLE
+        + '[[on_call.ops.layers]]\nrotation = "lead"\n[[on_call.ops.overrides]]\nstart = 2026-12-24T09:00:00\nend = 2026-12-24T18:00:00\nwho = "second"\n[policy.default.critical]\ntell = ["sms:ops"]\n',
+        [
+            'w.toml:20: policy.default.critical.tell[0]: "sms:ops": the contact "second" has no phone (add phone to [contact.second])',
+        ],
+    ),
+    case(
+        "target of a faulty schedule",
+        PEOPLE + '[on_call.ops]\nrotation = []\n[policy.default.critical]\ntell = ["sms:ops"]\n',
+        [
+            "w.toml:14: on_call.ops.rotation: must not be empty; got []",
         ],
     ),
     case(

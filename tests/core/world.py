@@ -15,8 +15,9 @@ from wcr_watchd.core.model import (
     Retry,
     Severity,
 )
+from wcr_watchd.core.on_call import weekly
 from wcr_watchd.core.rules import parse_rule
-from wcr_watchd.core.setup import Check, Contact, Escalation, OnCallSchedule, Policy, Setup, Step, Target
+from wcr_watchd.core.setup import Check, Contact, Escalation, Policy, Setup, Step, Target
 from wcr_watchd.core.state import State
 from wcr_watchd.core.units import Unit
 
@@ -26,8 +27,8 @@ SPECS = (
     MeasurementSpec("cpu_used", Unit.RATIO, "Used part of the processor.", topic="cpu"),
 )
 PEOPLE = {
-    "lead": Contact("lead", {"phone": "+15550101", "email": "lead@example.org"}),
-    "second": Contact("second", {"phone": "+15550102", "email": "second@example.org"}),
+    "lead": Contact("lead", {"phone": ("+15550101",), "email": ("lead@example.org",)}),
+    "second": Contact("second", {"phone": ("+15550102",), "email": ("second@example.org",)}),
 }
 POLICY = Policy(
     "default",
@@ -72,7 +73,7 @@ def setup(*checks: Check, policy: Policy = POLICY) -> Setup:
         checks={one.name: one for one in checks},
         policies={policy.name: policy},
         contacts=PEOPLE,
-        on_call={"ops": OnCallSchedule("ops", "UTC", ("lead",))},
+        on_call={"ops": weekly("ops", "UTC", ("lead",))},
         channels={"sms": "phone", "mail": "email", "slack": ""},
         units={one.name: {spec.name: spec.unit.value for spec in SPECS} for one in checks},
     )

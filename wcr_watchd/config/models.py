@@ -8,14 +8,16 @@ import re
 import socket
 from datetime import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from wcr_watchd.config.faults import RefusedError, did_you_mean
+from wcr_watchd.config.hours import FULL_WEEKDAYS, WEEKDAYS, WeekHours
 from wcr_watchd.core.errors import UnitError
+from wcr_watchd.core.local_time import MINUTES_A_WEEK, WeekSpans
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.kit.network import split_address
 from wcr_watchd.kit.options import Duration, Options, Secret
@@ -24,8 +26,6 @@ from wcr_watchd.kit.outbound import Url
 SHORTEST_INTERVAL = 0.1
 SHORTEST_TOKEN = 16
 DAY = 86_400.0
-_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_FULL_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 # --- option types -----------------------------------------------------------------------------------------------------
 
@@ -82,9 +82,9 @@ def _handover(text: object) -> object:
     """``Mon 09:00``: weekday (0 = Monday) and local time."""
     match = re.fullmatch(r"\s*([A-Za-z]+)\s+(\d{1,2}):(\d{2})\s*", text) if isinstance(text, str) else None
     day = match[1].lower() if match else ""
-    if match is None or day not in _WEEKDAYS + _FULL_WEEKDAYS or int(match[2]) > 23 or int(match[3]) > 59:
+    if match is None or day not in WEEKDAYS + FULL_WEEKDAYS or int(match[2]) > 23 or int(match[3]) > 59:
         raise RefusedError("is no weekday and time", 'write "Mon 09:00"')
-    return _WEEKDAYS.index(day[:3]), time(int(match[2]), int(match[3]))
+    return WEEKDAYS.index(day[:3]), time(int(match[2]), int(match[3]))
 
 
 def _listen(address: object) -> object:
@@ -111,6 +111,12 @@ def _mail_address(address: str) -> str:
     return address
 
 
+def _not_always(spans: WeekSpans) -> WeekSpans:
+    if spans == ((0, MINUTES_A_WEEK),):
+        raise RefusedError("is the whole week, so that nothing would ever be told", "leave some time to be told in")
+    return spans
+
+
 def _sqlite_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme in ("postgres", "postgresql"):
@@ -125,12 +131,21 @@ def _sqlite_url(url: str) -> str:
 Interval = Annotated[Duration, AfterValidator(_interval)]
 Span = Annotated[Duration, AfterValidator(_positive)]
 Days = Annotated[Duration, AfterValidator(_day)]
-Texts = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_listed),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
+_TEXTS: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+Texts = Annotated[tuple[str, ...], BeforeValidator(_listed), WithJsonSchema(_TEXTS)]
 """One text or a list of texts."""
+Phones = Annotated[
+    tuple[Annotated[str, AfterValidator(_phone)], ...],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    WithJsonSchema(_TEXTS),
+]
+MailAddresses = Annotated[
+    tuple[Annotated[str, AfterValidator(_mail_address)], ...],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    WithJsonSchema(_TEXTS),
+]
 Timezone = Annotated[str, AfterValidator(_timezone)]
 Limit = Annotated[
     tuple[int, float],
@@ -271,23 +286,16 @@ class ChannelTable(Options):
 
 
 class ContactTable(Options):
-    """A person."""
+    """A person. Of several addresses of a kind the first is told, the next when that cannot be reached."""
 
-    phone: Annotated[str, AfterValidator(_phone)] | None = None
-    """Phone number with the country's code: "+15550100"."""
-    email: Annotated[str, AfterValidator(_mail_address)] | None = None
-    """Mail address."""
-
-
-class OnCallTable(Options):
-    """People who take weekly turns."""
-
+    phone: Phones | None = None
+    """Phone number with the country's code, "+15550100", or several."""
+    email: MailAddresses | None = None
+    """Mail address, or several."""
+    quiet: Annotated[WeekHours, AfterValidator(_not_always)] | None = None
+    """Hours in which messages wait, but for critical ones: "22:00-07:00", "Mon-Fri 22:00-07:00", or a list."""
     timezone: Timezone | None = None
-    """Time zone of the handover; default: that of [watchd]."""
-    rotation: Annotated[Texts, Field(min_length=1)]
-    """Contacts, in the order of their turns."""
-    handover: Handover = (0, time(9, 0))
-    """When turns change: weekday and local time."""
+    """Time zone of the quiet hours; default: that of [watchd]."""
 
 
 class StepTable(Options):

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wcr_watchd.config.faults import Faults, did_you_mean
-from wcr_watchd.config.models import ChannelTable, ContactTable, OnCallTable, PlanTable, StepTable
+from wcr_watchd.config.models import ChannelTable, ContactTable, PlanTable, StepTable
 from wcr_watchd.config.positions import Place
+from wcr_watchd.config.schedules import read_schedule
 from wcr_watchd.config.typed import CHANNELS, load_type, named_tables, split
+from wcr_watchd.core.local_time import Hours
 from wcr_watchd.core.model import Severity
+from wcr_watchd.core.on_call import OnCallSchedule
 from wcr_watchd.core.protocols import Channel
-from wcr_watchd.core.setup import Contact, Escalation, OnCallSchedule, Policy, Step, Target
+from wcr_watchd.core.setup import Contact, Escalation, Policy, Step, Target
 
 _SEVERITIES = ("critical", "warning", "info")
 
@@ -28,7 +31,9 @@ class People:
     contacts: dict[str, Contact] = field(default_factory=dict)
     schedules: dict[str, OnCallSchedule] = field(default_factory=dict)
     faulty: set[str] = field(default_factory=set)
-    """Contacts and schedules that could not be read."""
+    """Contacts that could not be read."""
+    faulty_schedules: set[str] = field(default_factory=set)
+    """Schedules that could not be read."""
     policies: dict[str, Policy] = field(default_factory=dict)
 
 
@@ -38,10 +43,9 @@ def read_people(faults: Faults, data: Mapping[str, Any], timezone: str) -> Peopl
     for name, table in named_tables(faults, data, "channel"):
         _channel(faults, people, name, table)
     for name, table in named_tables(faults, data, "contact"):
-        _contact(faults, people, name, table)
+        _contact(faults, people, name, table, timezone)
     for name, table in named_tables(faults, data, "on_call"):
         _schedule(faults, people, name, table, timezone)
-    _check_rotations(faults, people)
     for name, plans in named_tables(faults, data, "policy"):
         people.policies[name] = _policy(faults, people, name, plans)
     return people
@@ -64,43 +68,40 @@ def _channel(faults: Faults, people: People, name: str, table: Mapping[str, Any]
         people.caps[name] = common.limit
 
 
-def _contact(faults: Faults, people: People, name: str, table: Mapping[str, Any]) -> None:
+def _contact(faults: Faults, people: People, name: str, table: Mapping[str, Any], timezone: str) -> None:
     """Besides phone and mail a contact may have the kinds of address that other configured channels need."""
     place = ("contact", name)
     further = {kind for kind in people.kinds.values() if kind} - set(ContactTable.model_fields)
-    others = {key: value for key, value in table.items() if key in further}
-    for key, value in others.items():
-        if not isinstance(value, str) or not value:
-            faults.add((*place, key), "must be text in quotes")
+    others: dict[str, tuple[str, ...]] = {}
+    for key in further & table.keys():
+        others[key] = tuple(table[key] if isinstance(table[key], list) else (table[key],))
+        if not others[key] or not all(isinstance(one, str) and one for one in others[key]):
+            faults.add((*place, key), "must be text in quotes or a list of texts")
     known = {key: value for key, value in table.items() if key not in further}
     contact = faults.validate(ContactTable, known, place, also=further)
     if contact is None:
         people.faulty.add(name)
         return
-    addresses = {"phone": contact.phone, "email": contact.email, **others}
-    people.contacts[name] = Contact(name, {kind: address for kind, address in addresses.items() if address})
+    addresses = {"phone": contact.phone or (), "email": contact.email or (), **others}
+    if not any(addresses.values()):
+        faults.warn(place, "has no address, so nobody can tell them anything", 'add phone = "+15550100" or email')
+    quiet = Hours(contact.timezone or timezone, contact.quiet) if contact.quiet else None
+    people.contacts[name] = Contact(
+        name, {kind: tuple(dict.fromkeys(some)) for kind, some in addresses.items() if some}, quiet
+    )
 
 
 def _schedule(faults: Faults, people: People, name: str, table: Mapping[str, Any], timezone: str) -> None:
-    place = ("on_call", name)
-    if name in people.contacts or name in people.faulty:
-        faults.add(place, f'is also the name of a contact, so "CHANNEL:{name}" could mean both', "rename one")
-    schedule = faults.validate(OnCallTable, table, place)
-    if schedule is None:
-        people.faulty.add(name)
-        return
-    weekday, at = schedule.handover
-    zone = schedule.timezone or timezone
-    people.schedules[name] = OnCallSchedule(name, zone, schedule.rotation, weekday, at)
-
-
-def _check_rotations(faults: Faults, people: People) -> None:
     known = {*people.contacts, *people.faulty}
-    for name, schedule in people.schedules.items():
-        for index, member in enumerate(schedule.rotation):
-            if member not in known:
-                place = ("on_call", name, "rotation", index)
-                faults.add_reference(place, f'there is no contact "{member}"', did_you_mean(member, people.contacts))
+    if name in known:
+        faults.add(
+            ("on_call", name), f'is also the name of a contact, so "CHANNEL:{name}" could mean both', "rename one"
+        )
+    schedule = read_schedule(faults, name, table, timezone, known)
+    if schedule is None:
+        people.faulty_schedules.add(name)
+    else:
+        people.schedules[name] = schedule
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------
@@ -204,10 +205,10 @@ def _problem(people: People, target: Target) -> tuple[str, str] | None:
 
 
 def _nobody(people: People, target: Target, kind: str, reachable: list[str]) -> tuple[str, str] | None:
-    if target.who in people.faulty:
+    if target.who in people.faulty | people.faulty_schedules:
         return None
     if target.who in people.schedules:
-        members = people.schedules[target.who].rotation
+        members = people.schedules[target.who].members()
     elif target.who in people.contacts:
         members = (target.who,)
     else:

@@ -11,12 +11,12 @@ from wcr_watchd.config.models import (
     CheckTable,
     ContactTable,
     Defaults,
-    OnCallTable,
     PlanTable,
     Store,
     Watchd,
     Web,
 )
+from wcr_watchd.config.schedules import OnCallTable
 from wcr_watchd.config.typed import CHANNELS, PROBES
 from wcr_watchd.kit.plugins import load, names
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from wcr_watchd.core.dependencies import ancestors, cause, patience_ends, stale_parents
 from wcr_watchd.core.errors import CommandError
-from wcr_watchd.core.escalation import escalation_of, recipients
+from wcr_watchd.core.escalation import escalation_of, other_addresses, quiet_until, recipients
 from wcr_watchd.core.model import (
     Event,
     EventKind,
@@ -492,7 +492,8 @@ class _Work:
         policy = self.setup.checks[incident.check].policy if incident.check in self.setup.checks else ""
         plan = escalation_of(self.setup, policy, incident.severity)
         batched = plan.digest is not None and who in recipients(self.setup, plan.tell, self.now)
-        others = recipients(self.setup, plan.fallback, self.now)
+        due = self.now + (plan.digest or 0.0) if batched else self.now
+        others = (*other_addresses(self.setup, who), *recipients(self.setup, plan.fallback, self.now))
         return Notification(
             id=f"{self.setup.name}-{incident.id}-{int(incident.opened_at)}-{incident.sequence}-{who.channel}"
             + (f"-{who.contact}" if who.contact else ""),
@@ -501,7 +502,7 @@ class _Work:
             severity=incident.severity,
             recipient=who,
             created_at=self.now,
-            not_before=self.now + (plan.digest or 0.0) if batched else self.now,
+            not_before=quiet_until(self.setup, who, incident.severity, due),
             message=message,
             digest=batched,
             fallbacks=tuple(other for other in others if other not in to),

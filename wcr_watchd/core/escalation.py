@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from wcr_watchd.core.local_time import local_time
 from wcr_watchd.core.model import Recipient, Severity
-from wcr_watchd.core.setup import Escalation, OnCallSchedule, Setup, Target
+from wcr_watchd.core.on_call import OnCallSchedule, on_call_at, turns
+from wcr_watchd.core.setup import Escalation, Setup, Target
+
+LOOK_AHEAD = 90 * 86_400.0
+"""Seconds ahead in which gaps of an on-call schedule are looked for."""
 
 _NOBODY = Escalation()
 
@@ -18,41 +22,81 @@ def escalation_of(setup: Setup, policy: str, severity: Severity) -> Escalation:
     return found.by_severity.get(severity, _NOBODY) if found else _NOBODY
 
 
-def on_call_now(schedule: OnCallSchedule, now: float) -> str:
-    """Return the name of the contact whose turn it is.
-
-    Turns change weekly at the schedule's weekday and local wall-clock time, right across daylight-saving changes:
-    weeks are counted in local calendar days, so a turn may be an hour shorter or longer but never starts at another
-    hour. The count starts at Monday 1970-01-05, so that every daemon agrees without storing anything.
-    """
-    local = datetime.fromtimestamp(now, UTC).astimezone(ZoneInfo(schedule.timezone)).replace(tzinfo=None)
-    first = datetime(1970, 1, 5) + timedelta(days=schedule.handover_weekday)  # noqa: DTZ001 - local calendar time
-    first = first.replace(hour=schedule.handover_time.hour, minute=schedule.handover_time.minute)
-    return schedule.rotation[(local - first) // timedelta(weeks=1) % len(schedule.rotation)]
-
-
 def recipients(setup: Setup, targets: Iterable[Target], now: float) -> tuple[Recipient, ...]:
-    """Resolve targets to recipients, each once and in order.
+    """Resolve targets to recipients, each once and in order: of each person the first address of the channel's kind.
 
-    A target whose contact has no address of the kind its channel needs resolves to nobody; the configuration
-    is checked for that when it is read.
+    A target whose schedule has nobody on call, or whose contact has no address of the kind its channel needs, resolves
+    to nobody; :func:`unreachable` says which and why.
     """
-    found: dict[Recipient, None] = {}
-    for target in targets:
-        recipient = _recipient(setup, target, now)
-        if recipient:
-            found[recipient] = None
-    return tuple(found)
+    return tuple(dict.fromkeys(who for target in targets for who in _recipients(setup, target, now)))
 
 
-def _recipient(setup: Setup, target: Target, now: float) -> Recipient | None:
+def other_addresses(setup: Setup, who: Recipient) -> tuple[Recipient, ...]:
+    """The same person at the further addresses of the same kind, in order: told when the first cannot be reached."""
+    contact = setup.contacts.get(who.contact)
+    addresses = contact.addresses.get(setup.channels.get(who.channel, ""), ()) if contact else ()
+    return tuple(Recipient(who.channel, who.contact, address) for address in addresses if address != who.address)
+
+
+def unreachable(setup: Setup, targets: Iterable[Target], now: float) -> tuple[str, ...]:
+    """Say of every target that comes to nobody at this time, why: ``sms:ops: nobody is on call until …``."""
+    return tuple(
+        f"{target}: {_why_nobody(setup, target, now)}"
+        for target in dict.fromkeys(targets)
+        if not _recipients(setup, target, now)
+    )
+
+
+def quiet_until(setup: Setup, who: Recipient, severity: Severity, at: float) -> float:
+    """The time (epoch seconds) before which a message due ``at`` must not be sent: when the quiet hours end.
+
+    ``at`` itself when there are none then, and always for what is critical.
+    """
+    contact = setup.contacts.get(who.contact)
+    if contact is None or contact.quiet is None or severity is Severity.CRITICAL:
+        return at
+    for _ in contact.quiet.spans:  # a clock change can make one begin where another ends
+        span = contact.quiet.around(at)
+        at = span[1] if span else at
+    return at
+
+
+def _recipients(setup: Setup, target: Target, now: float) -> tuple[Recipient, ...]:
     kind = setup.channels.get(target.channel)
     if kind is None:
-        return None
+        return ()
     if not kind:
-        return Recipient(target.channel)
+        return (Recipient(target.channel),)
+    people = [setup.contacts[name] for name in _people(setup, target, now) if name in setup.contacts]
+    return tuple(
+        Recipient(target.channel, contact.name, addresses[0])
+        for contact in people
+        if (addresses := contact.addresses.get(kind))
+    )
+
+
+def _people(setup: Setup, target: Target, now: float) -> tuple[str, ...]:
     schedule = setup.on_call.get(target.who)
-    contact = setup.contacts.get(on_call_now(schedule, now) if schedule else target.who)
-    if contact is None or kind not in contact.addresses:
-        return None
-    return Recipient(target.channel, contact.name, contact.addresses[kind])
+    return on_call_at(schedule, now).contacts if schedule else (target.who,)
+
+
+def _why_nobody(setup: Setup, target: Target, now: float) -> str:
+    kind = setup.channels.get(target.channel)
+    if kind is None:
+        return "there is no such channel"
+    if not target.who:
+        return "nobody is named"
+    people = _people(setup, target, now)
+    if not people:
+        return f"nobody is on call {_until(setup.on_call[target.who], now)}"
+    strangers = [name for name in people if name not in setup.contacts]
+    if strangers:
+        return f"there is no contact {strangers[0]!r}"
+    return f"{' and '.join(people)} {'has' if len(people) == 1 else 'have'} no {kind}"
+
+
+def _until(schedule: OnCallSchedule, now: float) -> str:
+    gap = turns(schedule, now, now + LOOK_AHEAD)[0]
+    if gap.end >= now + LOOK_AHEAD:
+        return f"for the next {LOOK_AHEAD / 86_400:.0f} days"
+    return f"until {local_time(gap.end, ZoneInfo(schedule.timezone)):%a %Y-%m-%d %H:%M} ({schedule.timezone})"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import time
 
+from wcr_watchd.core.local_time import Hours
 from wcr_watchd.core.model import Retry, Severity
+from wcr_watchd.core.on_call import OnCallSchedule
 from wcr_watchd.core.rules import Rule
 
 
@@ -79,21 +80,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A person; ``addresses`` by kind (``phone``, ``email``)."""
+    """A person; ``addresses`` by kind (``phone``, ``email``), the first is told, the others when that one fails.
+
+    In the ``quiet`` hours messages wait, but for what is critical.
+    """
 
     name: str
-    addresses: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class OnCallSchedule:
-    """Who is on call now: contacts taking turns, weekly, from a weekday (0 = Monday) and local time on."""
-
-    name: str
-    timezone: str
-    rotation: tuple[str, ...]
-    handover_weekday: int = 0
-    handover_time: time = time(9, 0)
+    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    quiet: Hours | None = None
 
 
 @dataclass(frozen=True, slots=True)
