@@ -93,6 +93,15 @@ async def test_the_end_of_a_root_in_the_file_concerns_nobody(
     assert measured(seen, "certificate_expires_in", certificate="root") < 0
 
 
+async def test_a_file_that_cannot_be_read_in_time_is_unknown(observe: Observe, tmp_path: Path) -> None:
+    silent = tmp_path / "silent.pem"
+    os.mkfifo(silent)
+    seen = await observe("certfile", path=str(silent), timeout=0.2)
+    with silent.open("wb"):  # lets the reading thread go
+        pass
+    assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "timeout")
+
+
 async def test_unreadable_is_unknown(observe: Observe, tmp_path: Path) -> None:
     missing = await observe("certfile", path="/no/such/chain.pem")
     assert (missing.outcome, missing.reason) == (Outcome.UNKNOWN, "missing")

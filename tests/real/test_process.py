@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,56 @@ async def test_pidfiles(sleeper: subprocess.Popen[bytes], observe: Observe, tmp_
     assert (await observe("process", pidfile=str(pidfile))).outcome is Outcome.UP
     pidfile.write_text("not a number")
     assert (await observe("process", pidfile=str(pidfile))).outcome is Outcome.UNKNOWN
+
+
+HIDDEN = """
+import asyncio, os, subprocess, sys
+from tests.real.running import carry_out, new_run, probe_of
+from wcr_watchd.kit.shared import SharedHelpers
+
+options = {"match": sys.argv[1]}, {"pidfile": sys.argv[2]}, {"match": "^sleep 999$"}
+probes = [probe_of("process", one) for one in options]
+
+async def main():
+    for probe in probes:
+        seen = await carry_out(probe, new_run(SharedHelpers()))
+        print(seen.outcome.value, seen.reason)
+
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+own = subprocess.Popen(["sleep", "999"])
+asyncio.run(main())
+own.kill()
+"""
+
+
+@pytest.mark.parametrize("hidepid", [1, 2])
+def test_what_is_hidden_from_this_user_is_unknown_and_not_down(
+    sleeper: subprocess.Popen[bytes], tmp_path: Path, hidepid: int
+) -> None:
+    pidfile = Path(f"/tmp/{MARK}-hidden.pid")
+    pidfile.write_text(str(sleeper.pid))
+    mounted = f'mount -t proc -o hidepid={hidepid} proc /proc && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", mounted, "sh", sys.executable, "-c", HIDDEN, MARK, str(pidfile)]
+    try:
+        said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    finally:
+        pidfile.unlink()
+    *others, own = said.splitlines()
+    assert set(others) == {"unknown permission"}
+    assert own == "up ", "its own processes it may see"
+
+
+async def test_a_process_table_that_hangs_is_unknown(
+    sleeper: subprocess.Popen[bytes], observe: Observe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    monkeypatch.setattr("wcr_watchd.probes.process.Process._look", lambda self: released.wait() and [])
+    try:
+        first = await observe("process", match=MARK, timeout=0.2)
+        second = await observe("process", match=MARK, timeout=0.2)
+    finally:
+        released.set()
+    assert [(one.outcome, one.reason) for one in (first, second)] == [(Outcome.UNKNOWN, "timeout")] * 2
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ async def test_the_whole_dialogue_and_no_mail(make_mail_relay: Make, mail_ca_fil
     for phase in ("connect", "ehlo", "starttls", "auth", "rcpt"):
         assert measured(seen, "smtp_phase", phase=phase) > 0
     assert measured(seen, "certificate_expires_in") > 86_400
+    assert 0 < measured(seen, "certificate_lifetime_left") <= 1
     assert relay.mails == []
 
 

@@ -275,3 +275,33 @@ def measure_chain(run: Run, chain: Sequence[Certificate]) -> None:
     run.evidence["chain"] = "\n".join(in_words(certificate, now) for certificate in chain)
     run.evidence["names"] = ", ".join(chain[0].names)
     run.evidence["fingerprint"] = f"SHA-256 {chain[0].fingerprint}"
+
+
+# --- beside another probe's own subject -------------------------------------------------------------------------------
+
+SERVED_MEASUREMENTS = (
+    MeasurementSpec(
+        "certificate_expires_in",
+        Unit.SECONDS,
+        "Time until the first certificate of leaf and intermediates expires",
+        topic="certificate",
+    ),
+    MeasurementSpec(
+        "certificate_lifetime_left",
+        Unit.RATIO,
+        "Part of the lifetime that is left of the certificate that expires first",
+        topic="certificate",
+    ),
+)
+"""What probes of a service that speaks TLS measure beside it, by :func:`measure_served`."""
+
+SERVED_EXPIRES_SOON = "certificate_expires_in < 7d and certificate_lifetime_left < 10%"
+
+
+def measure_served(run: Run, chain: Sequence[Certificate]) -> None:
+    """Note the measurements of :data:`SERVED_MEASUREMENTS`; none when there is no chain."""
+    seen = that_matter(chain)
+    if seen:
+        first = min(seen, key=lambda certificate: certificate.not_after)
+        run.measure("certificate_expires_in", first.left(run.started))
+        run.measure("certificate_lifetime_left", first.lifetime_left(run.started))

@@ -6,6 +6,7 @@ shows ("renewed, not reloaded").
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
-from wcr_watchd.core.units import Unit
+from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.certificates import (
     CERTIFICATE_MEASUREMENTS,
     EXPIRES_SOON,
@@ -87,9 +88,14 @@ served = "127.0.0.1:443"
         """Read the file, and look at the server when one is named."""
         threads = run.shared.get(Threads)
         run.step = f"reading {self.path}"
+        # A little before the run's own deadline: a file system that does not answer says nothing of the certificate.
+        patience = run.remaining * 0.95
         try:
-            content = await threads.call(read_file, self.path, "the certificate file")
-            key = await threads.call(read_file, self.key, "the key file") if self.key else b""
+            async with asyncio.timeout(patience):
+                content = await threads.call(read_file, self.path, "the certificate file")
+                key = await threads.call(read_file, self.key, "the key file") if self.key else b""
+        except TimeoutError:
+            return run.unknown("timeout", f"{self.path} could not be read within {format_duration(patience)}")
         except UnusableFileError as error:
             return run.unknown(error.reason, error.summary)
         try:

@@ -125,6 +125,8 @@ class Dns(Options):
         """Ask once, or each of the system's servers until one answers."""
         try:
             servers = await self._servers(run)
+            if not servers:
+                return run.unknown("missing", f"{self.target}: /etc/resolv.conf names no server; set server")
             answer = await self._ask(run, servers)
         except _Failed as failed:
             return run.down(failed.reason, f"{self.target}: {failed.summary}")
@@ -134,10 +136,7 @@ class Dns(Options):
     async def _servers(self, run: Run) -> list[tuple[str, int]]:
         if not self.server:
             run.step = "reading /etc/resolv.conf"
-            configured = await run.shared.get(Threads).call(_system_servers)
-            if not configured:
-                raise _Failed("dns", "/etc/resolv.conf names no server; set server")
-            return configured
+            return await run.shared.get(Threads).call(_system_servers)
         bare = self.server.strip("[]")
         if is_address(bare):
             return [(bare, _PORT)]

@@ -19,7 +19,14 @@ from yarl import URL
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit
-from wcr_watchd.kit.certificates import Certificate, in_words, read_chain, that_matter
+from wcr_watchd.kit.certificates import (
+    SERVED_EXPIRES_SOON,
+    SERVED_MEASUREMENTS,
+    Certificate,
+    in_words,
+    measure_served,
+    read_chain,
+)
 from wcr_watchd.kit.expectations import Document, Expect, Path, shown
 from wcr_watchd.kit.http import Answer, Exchange, ExchangeError, HttpClient, Request
 from wcr_watchd.kit.network import HostName, IpVersion, is_address
@@ -94,23 +101,12 @@ values.users = "userCount"
         MeasurementSpec("status", Unit.COUNT, "Status of the last answer"),
         MeasurementSpec("body_size", Unit.BYTES, "Size of the body after decompression"),
         MeasurementSpec("redirects", Unit.COUNT, "Redirects that were followed"),
-        MeasurementSpec(
-            "certificate_expires_in",
-            Unit.SECONDS,
-            "Time until the first certificate of leaf and intermediates expires",
-            topic="certificate",
-        ),
-        MeasurementSpec(
-            "certificate_lifetime_left",
-            Unit.RATIO,
-            "Part of the lifetime that is left of the certificate that expires first",
-            topic="certificate",
-        ),
+        *SERVED_MEASUREMENTS,
     )
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
         (Severity.CRITICAL, "down"),
         (Severity.WARNING, "response_time > 2s for 3x"),
-        (Severity.WARNING, "certificate_expires_in < 7d and certificate_lifetime_left < 10%"),
+        (Severity.WARNING, SERVED_EXPIRES_SOON),
     )
 
     url: Annotated[str, AfterValidator(_checked_url)]
@@ -300,11 +296,8 @@ def _measure_exchange(run: Run, exchange: Exchange) -> None:
     if exchange.answer is not None and exchange.answer.complete:
         run.measure("body_size", len(exchange.answer.body))
     chain = _chain(exchange)
-    seen = that_matter(chain)
-    if seen:
-        first = min(seen, key=lambda certificate: certificate.not_after)
-        run.measure("certificate_expires_in", first.left(run.started))
-        run.measure("certificate_lifetime_left", first.lifetime_left(run.started))
+    measure_served(run, chain)
+    if chain:
         run.evidence["certificates"] = "\n".join(in_words(certificate, run.started) for certificate in chain)
     session = exchange.handshake.session
     if session is not None and session.version():

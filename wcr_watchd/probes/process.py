@@ -1,15 +1,17 @@
 """Watches that a program runs: how many processes there are of it, and what they use.
 
 Numbers come from ``/proc`` (proc(5)) by way of psutil. What this user may not read of another's process (open files) is
-absent, never 0.
+absent, never 0; where other users' processes are hidden from it, one that it does not find is ``unknown``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
@@ -19,9 +21,9 @@ from pydantic import PrivateAttr, field_validator, model_validator
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
-from wcr_watchd.core.units import Unit
+from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.options import Options
-from wcr_watchd.kit.threads import Threads
+from wcr_watchd.kit.threads import StillBlockedError, Threads
 
 T = TypeVar("T")
 
@@ -109,8 +111,15 @@ class Process(Options):
     async def run(self, run: Run) -> Observation:
         """Look at the process table once."""
         run.step = f"looking for {self.target} in the process table"
+        # A little before the run's own deadline: a process table that cannot be read says nothing of the program.
+        patience = run.remaining * 0.95
         try:
-            seen = await run.shared.get(Threads).run(f"process {run.check}", self._look)
+            async with asyncio.timeout(patience):
+                seen = await run.shared.get(Threads).run(f"process {run.check}", self._look)
+        except (TimeoutError, StillBlockedError):
+            return run.unknown("timeout", f"/proc did not tell of {self.target} within {format_duration(patience)}")
+        except psutil.AccessDenied:
+            return self._hidden(run)
         except FileNotFoundError:
             return run.down(
                 "missing", f"{self.pidfile} does not exist: the program is not running, or writes another file"
@@ -118,8 +127,17 @@ class Process(Options):
         except (OSError, ValueError, OverflowError) as error:
             return run.unknown("pidfile", f"{self.pidfile} cannot be read: {error}; it must hold one number")
         alive = [one for one in seen if not one.zombie]
+        if len(alive) < self.min and not _sees_other_users():
+            return self._hidden(run)
         self._measure(run, seen, alive)
         return self._verdict(run, len(alive), len(seen) - len(alive))
+
+    def _hidden(self, run: Run) -> Observation:
+        return run.unknown(
+            "permission",
+            f"cannot tell whether {self.target} runs: other users' processes are hidden from this one "
+            "(hidepid= of /proc, ProtectProc= of a unit); it needs CAP_SYS_PTRACE or the group that gid= names",
+        )
 
     def _verdict(self, run: Run, count: int, zombies: int) -> Observation:
         found = f"{count} process{'' if count == 1 else 'es'} {self.target}"
@@ -170,7 +188,7 @@ class Process(Options):
         if self.pidfile:
             with Path(self.pidfile).open("rb") as file:
                 pid = int(file.read(_PIDFILE_BYTES))
-            if psutil.pid_exists(pid):
+            with suppress(psutil.NoSuchProcess):
                 yield psutil.Process(pid)
             return
         pattern = re.compile(self.match)
@@ -185,6 +203,15 @@ class Process(Options):
         if self.name:
             return process.name() == self.name
         return bool(pattern.search(" ".join(process.cmdline())[:_COMMAND_LINE]))
+
+
+def _sees_other_users() -> bool:
+    """Whether /proc shows this user more than its own processes; everybody's first one is root's."""
+    try:
+        Path("/proc/1/cmdline").read_bytes()
+    except OSError:
+        return False
+    return True
 
 
 def _seen(process: psutil.Process) -> Seen:

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, model_validator
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
-from wcr_watchd.kit.certificates import read_chain
+from wcr_watchd.kit.certificates import SERVED_EXPIRES_SOON, SERVED_MEASUREMENTS, measure_served, read_chain
 from wcr_watchd.kit.network import NameResolver, connect_problem
 from wcr_watchd.kit.options import Options, Secret
 from wcr_watchd.kit.tls import Handshake, TlsContexts, TlsSettings, UnusableFileError, explain, served_chain, watching
@@ -58,14 +58,12 @@ class Smtp(Options):
     measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
         MeasurementSpec("response_time", Unit.SECONDS, "Time of the whole dialogue"),
         MeasurementSpec("smtp_phase", Unit.SECONDS, "Time of one step of the dialogue", labels=("phase",)),
-        MeasurementSpec(
-            "certificate_expires_in", Unit.SECONDS, "Until the server's certificate ends", topic="certificate"
-        ),
+        *SERVED_MEASUREMENTS,
     )
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
         (Severity.CRITICAL, "down"),
         (Severity.WARNING, "response_time > 10s for 3x"),
-        (Severity.WARNING, "certificate_expires_in < 7d"),
+        (Severity.WARNING, SERVED_EXPIRES_SOON),
     )
     example: ClassVar[str] = 'url = "smtp://relay.example.org:587"\nstarttls = "required"\n'
 
@@ -197,9 +195,7 @@ class _Steps:
         session = self._handshake.session
         if session is not None:
             with suppress(ValueError):
-                chain = read_chain(served_chain(session))
-                if chain:
-                    self._run.measure("certificate_expires_in", chain[0].left(self._run.started))
+                measure_served(self._run, read_chain(served_chain(session)))
 
     def _fail(self, doing: str, error: aiosmtplib.SMTPException) -> NoReturn:
         if isinstance(error, aiosmtplib.SMTPAuthenticationError):
