@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check servers docs lock wheel clean
+.PHONY: help run test check soak servers docs lock wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -25,6 +25,9 @@ check: $(VENV)/dev ## format, lint, types, floors of the house, generated pages
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m wcr_watchd.config.reference | diff -u docs/checks.md - || { echo "docs/checks.md is old: make docs"; exit 1; }
+
+soak: $(VENV)/dev servers ## kills, isolation, reloads and an hour of faults: make soak ARGS="--minutes 20 --kills 100"
+	$(BIN)/python -m tests.soak $(ARGS)
 
 servers: ## the real servers and tools of the tests, as Debian packages
 	scripts/install-servers

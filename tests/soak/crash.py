@@ -11,28 +11,23 @@ Whatever the moment, these hold in the end:
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 from tests.daemon.harness import RunningDaemon, eventually
 from tests.real.servers.providers import WEBHOOK_SECRET
-from tests.soak.world import MoodyReceiver, Sites, Taken, running
+from tests.soak import judge
+from tests.soak.world import MoodyReceiver, Sites, running
 from wcr_watchd.cli.client import NoDaemonError, RefusedError
-from wcr_watchd.core.model import Delivery, DeliveryState, Event, EventKind, Incident, IncidentState
-from wcr_watchd.store.sqlite import SqliteStore
+from wcr_watchd.core.model import EventKind, Incident
 
 CONFIRMED_BY = 2
 """Failing runs in a row, within one life, after which a failure is confirmed (``retry`` once)."""
-RECORDED_WITHIN = 2.0
-"""Seconds of life after a confirmation or an accepted message, within which it is in the records for sure."""
 LONGEST_LIFE = 3.0
 ALL_DELIVERED_WITHIN = 90.0
 
@@ -165,97 +160,29 @@ class Campaign:
         self.daemon.start()
         self.lives.append(Life(time.monotonic(), ended=float("inf"), killed=False))
         eventually(lambda: not self.daemon.incidents(open_only=True), "all incidents are over", ALL_DELIVERED_WITHIN)
-        eventually(lambda: not self._pending(), "all that is owed is delivered", ALL_DELIVERED_WITHIN)
+        eventually(
+            lambda: not judge.pending(self.daemon.database), "all that is owed is delivered", ALL_DELIVERED_WITHIN
+        )
         assert self.daemon.stop() == 0
-
-    def _pending(self) -> int:
-        with sqlite3.connect(f"file:{self.folder}/watchd.db?mode=ro", uri=True) as database:
-            [pending] = database.execute("SELECT count(*) FROM outbox WHERE state = 'pending'").fetchone()
-        database.close()
-        return int(pending)
 
     # --- judgement ---
 
     def _judge(self) -> str:
-        incidents, events, outbox = asyncio.run(self._read())
+        records = judge.read(self.folder / "watchd.db")
         assert "Traceback" not in self.daemon.log()
         assert '"level": "error"' not in self.daemon.log()
-        self._timelines_are_whole(incidents, events)
-        self._everything_was_owed(incidents, events, outbox)
-        self._everything_owed_was_taken(outbox)
-        again = self._what_was_doubled_was_under_way()
-        self._every_confirmed_failure_is_an_incident(incidents)
-        self._acknowledgements_are_kept(events)
+        judge.all_is_over_and_told(records, self.receivers)
+        again = judge.told_again(self.receivers.values(), [life.ended for life in self.lives if life.killed])
+        self._every_confirmed_failure_is_an_incident(records.incidents)
+        for number in self.acknowledged:
+            assert EventKind.ACKNOWLEDGED in {event.kind for event in records.events[number]}, records.events[number]
         taken = sum(len(receiver.taken) for receiver in self.receivers.values())
         killed = sum(life.killed for life in self.lives)
         return (
-            f"{killed} kills and {len(self.lives) - killed - 1} stops (seed {self.seed}): {len(incidents)} incidents, "
-            f"{taken} messages taken, {again} of them again under their own key, "
+            f"{killed} kills and {len(self.lives) - killed - 1} stops (seed {self.seed}): "
+            f"{len(records.incidents)} incidents, {taken} messages taken, {again} of them again under their own key, "
             f"{len(self.acknowledged)} acknowledgements; nothing lost, nothing doubled"
         )
-
-    async def _read(self) -> tuple[Sequence[Incident], dict[int, Sequence[Event]], Sequence[Delivery]]:
-        path = self.folder / "watchd.db"
-        with sqlite3.connect(path) as database:
-            assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        database.close()
-        store = SqliteStore(path)
-        await store.open()
-        try:
-            incidents = await store.incidents(limit=1_000_000)
-            events = {one.id: await store.events(one.id) for one in incidents}
-            return incidents, events, await store.deliveries(limit=10_000_000)
-        finally:
-            await store.close()
-
-    def _timelines_are_whole(self, incidents: Iterable[Incident], events: dict[int, Sequence[Event]]) -> None:
-        numbers = sorted(one.id for one in incidents)
-        assert numbers == list(range(1, len(numbers) + 1)), "an incident is missing"
-        for incident in incidents:
-            timeline = events[incident.id]
-            assert incident.state is IncidentState.RESOLVED, incident
-            assert [event.sequence for event in timeline] == list(range(1, incident.sequence + 1)), timeline
-            kinds = [event.kind for event in timeline]
-            assert (kinds[0], kinds[-1]) == (EventKind.OPENED, EventKind.RESOLVED), timeline
-            assert kinds.count(EventKind.OPENED) == kinds.count(EventKind.RESOLVED) == 1, timeline
-
-    def _everything_was_owed(
-        self, incidents: Iterable[Incident], events: dict[int, Sequence[Event]], outbox: Iterable[Delivery]
-    ) -> None:
-        owed = Counter((row.notification.incident, row.notification.event, row.notification.recipient.channel)
-                       for row in outbox)  # fmt: skip
-        for incident in incidents:
-            for kind in (EventKind.OPENED, EventKind.RESOLVED):
-                for channel in self.receivers:
-                    assert owed[incident.id, kind, channel] == 1, (incident, kind, channel, events[incident.id])
-
-    def _everything_owed_was_taken(self, outbox: Iterable[Delivery]) -> None:
-        expected: dict[str, set[str]] = {name: set() for name in self.receivers}
-        for row in outbox:
-            if row.notification.event in (EventKind.OPENED, EventKind.RESOLVED):
-                assert row.state is DeliveryState.DELIVERED, row
-            if row.state is DeliveryState.DELIVERED:
-                expected[row.notification.recipient.channel].add(row.notification.id)
-        everything = {row.notification.id for row in outbox}
-        for name, receiver in self.receivers.items():
-            taken = {one.key for one in receiver.taken}
-            assert expected[name] <= taken, f"recorded as delivered but never taken: {expected[name] - taken}"
-            assert taken <= everything, f"told but not recorded: {taken - everything}"
-
-    def _what_was_doubled_was_under_way(self) -> int:
-        again = 0
-        kills = [life.ended for life in self.lives if life.killed]
-        for receiver in self.receivers.values():
-            by_key: dict[str, list[Taken]] = defaultdict(list)
-            for one in receiver.taken:
-                by_key[one.key].append(one)
-            for takes in by_key.values():
-                again += len(takes) - 1
-                for first, second in pairwise(takes):
-                    killed = next((at for at in kills if first.at <= at <= second.at), None)
-                    in_flight = killed is not None and killed - (first.answered or first.at) < RECORDED_WITHIN
-                    assert first.answered is None or in_flight, (first, second, killed)
-        return again
 
     def _every_confirmed_failure_is_an_incident(self, incidents: Iterable[Incident]) -> None:
         """Judged by what the sites themselves answered, in each life apart."""
@@ -265,14 +192,10 @@ class Campaign:
             opened[one.check].append((one.opened_at - shift, (one.resolved_at or 0.0) - shift))
         for name, site in self.sites.sites.items():
             for life in self.lives:
-                answers = [(at, mood) for at, mood in site.seen if life.begun < at < life.ended - RECORDED_WITHIN]
+                answers = [(at, mood) for at, mood in site.seen if life.begun < at < life.ended - judge.RECORDED_WITHIN]
                 for confirmed in _confirmations(answers):
                     covered = any(begun - 1 <= confirmed <= ended + 1 for begun, ended in opened[name])
                     assert covered, f"{name} failed at {confirmed:.1f}, confirmed, but no incident: {opened[name]}"
-
-    def _acknowledgements_are_kept(self, events: dict[int, Sequence[Event]]) -> None:
-        for number in self.acknowledged:
-            assert EventKind.ACKNOWLEDGED in {event.kind for event in events[number]}, events[number]
 
 
 def _confirmations(answers: Iterable[tuple[float, str]]) -> Iterable[float]:

@@ -66,6 +66,7 @@ class Counters:
     runs_void: int = 0
     runs_in_flight: int = 0
     event_loop_lag: float = 0.0
+    event_loop_tasks: int = 0
     store_write: Histogram = field(default_factory=Histogram)
     store_failures: int = 0
     store_last_error: str = ""

@@ -144,6 +144,9 @@ def _moving_parts(counters: Counters) -> Iterator[Metric]:
         counters.event_loop_lag,
         unit="seconds",
     )
+    yield GaugeMetricFamily(
+        "watchd_event_loop_tasks", "Tasks of the event loop; steady in the long run.", counters.event_loop_tasks
+    )
     yield _histogram("watchd_store_write_seconds", "How long writing a batch to the store took.", counters.store_write)
     yield CounterMetricFamily(
         "watchd_store_failures", "Batches that the store did not take at once.", counters.store_failures

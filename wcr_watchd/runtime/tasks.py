@@ -48,20 +48,26 @@ class LoopLag:
         self._clock = clock
         self._counters = counters
         self._stalls: deque[tuple[float, float]] = deque(maxlen=REMEMBERED_STALLS)
+        self._look_at = clock.monotonic() + LOOK_EVERY
 
     async def serve(self) -> None:
         """Watch until cancelled."""
         while True:
-            asked = self._clock.monotonic()
+            self._look_at = self._clock.monotonic() + LOOK_EVERY
             await asyncio.sleep(LOOK_EVERY)
             now = self._clock.monotonic()
-            late = max(0.0, now - asked - LOOK_EVERY)
+            late = max(0.0, now - self._look_at)
             self._counters.event_loop_lag = late
             self._counters.loop_progress_at = now
+            self._counters.event_loop_tasks = len(asyncio.all_tasks())
             if late > STALL:
                 self._stalls.append((now, late))
                 log.warning("this process was held up; results of that time are void", seconds=round(late, 2))
 
     def stalled_since(self, begun: float) -> float:
         """Seconds for which the loop was held up since then (monotonic seconds)."""
-        return sum(min(late, ended - begun) for ended, late in self._stalls if ended > begun)
+        past = sum(min(late, ended - begun) for ended, late in self._stalls if ended > begun)
+        # What woke this run may come before the look that will note the stall that has just ended.
+        now = self._clock.monotonic()
+        late = now - self._look_at
+        return past + (min(late, now - begun) if late > STALL else 0.0)
