@@ -6,8 +6,8 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 
@@ -99,9 +99,17 @@ class MoodyReceiver(WebhookReceiver):
         """From now on it takes everything at once."""
         self.delay = self.trouble = 0.0
 
+    def let_go(self) -> None:
+        """Answer at once whoever waits for an answer now."""
+        self._loop.call_soon_threadsafe(self._released.set)
+
     def told(self, event: str) -> list[Taken]:
         """What it took about events of one kind."""
         return [one for one in self.taken if one.event == event]
+
+    async def _open(self) -> None:
+        self._released = asyncio.Event()
+        await super()._open()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests += 1
@@ -117,7 +125,9 @@ class MoodyReceiver(WebhookReceiver):
         if mood == "take" or mood == "lose the answer":
             taken = Taken(key, fields["event"], fields["incident"]["id"], time.monotonic())
             self.taken.append(taken)
-        await asyncio.sleep(self._chance.uniform(0, self.delay))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._chance.uniform(0, self.delay)):
+                await self._released.wait()
         if mood != "take":
             if request.transport is not None:
                 request.transport.abort()
@@ -138,12 +148,3 @@ def running(*servers: Sites | MoodyReceiver) -> Iterator[None]:
     finally:
         for server in begun:
             server.stop()
-
-
-def wait_until(what: Callable[[], bool], deadline: float) -> bool:
-    """Look every few milliseconds until it is true or the deadline (monotonic) is over; returns whether it is."""
-    while not what():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.005)
-    return True
