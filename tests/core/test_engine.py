@@ -62,6 +62,27 @@ def test_a_message_about_a_rule_carries_the_rule_s_words_or_what_the_probe_found
     assert world.events[-1].summary == "plugin is up"
 
 
+def test_since_when_a_check_is_how_it_is() -> None:
+    """Of a failure it is the first failed run; of a rule on a check that is up, when its incident opened and ended."""
+
+    def since() -> float:
+        return world.state.checks["api"].since
+
+    world = World(setup(check("api", warning="response_time > 1s")))
+    world.see("api", "up", ("response_time", 0.1, ""))
+    began = world.now
+    for _ in range(3):
+        assert since() == began
+        world.see("api", "up", ("response_time", 2.0, ""))
+    assert since() == world.now
+    world.see("api", "up", ("response_time", 0.1, ""))
+    assert since() == world.now
+    world.see("api", "down")
+    failed = world.now
+    down(world)
+    assert since() == failed
+
+
 def test_one_run_is_enough_without_retries() -> None:
     world = World(setup(check("api", times=0)))
     assert world.see("api", "down") == ["opened"]

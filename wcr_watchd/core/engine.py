@@ -95,7 +95,9 @@ def observe(setup: Setup, state: State, observation: Observation, now: float) ->
     findings = _findings(rules, states)
     for subject in dict.fromkeys((*state.by_check.get(check.name, {}), *findings)):
         _judge(work, check, after, subject, findings.get(subject))
-    after = replace(after, severity=work.severity_of(check.name))
+    severity = work.severity_of(check.name)
+    changed = after.outcome is Outcome.UP and severity is not before.severity
+    after = replace(after, severity=severity, since=observation.at if changed else after.since)
     if before.outcome is Outcome.DOWN and after.outcome is Outcome.UP:
         work.recheck_suppressed(check.name)
     return work.decision(after, history, _rechecks(setup, state, check, before, after, rules))

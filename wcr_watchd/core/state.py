@@ -12,10 +12,10 @@ from wcr_watchd.core.rules import History, RuleState
 class CheckState:
     """What is remembered of one check, and stored so that a restart goes on where it was.
 
-    ``outcome`` is that of the last observation (None before the first) and ``since`` when it became so;
-    ``severity`` the worst of its open incidents. ``failing_since`` is when an unconfirmed or confirmed failure
-    began (None: not failing). ``unknown_runs`` counts unknown outcomes in a row. ``rules`` holds a state per
-    rule text.
+    ``outcome`` is that of the last observation (None before the first), ``severity`` the worst of its open incidents,
+    and ``since`` when it became so: when the outcome changed, or the severity of a check that is up. ``failing_since``
+    is when an unconfirmed or confirmed failure began (None: not failing). ``unknown_runs`` counts unknown outcomes in
+    a row. ``rules`` holds a state per rule text.
     """
 
     check: str
