@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -70,6 +71,67 @@ def test_completion_scripts(shell: str) -> None:
     assert "_WCR_WATCHD_COMPLETE" in done.stdout
 
 
+def completed(*words: str, **environment: str) -> list[str]:
+    """What bash offers for the last of these words."""
+    line = {"_WCR_WATCHD_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    done = watchd(**line, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [offer.removeprefix("plain,") for offer in done.stdout.split()]
+
+
+def test_the_shell_completes_names_from_a_file_that_need_not_be_right(tmp_path: Path) -> None:
+    config = tmp_path / "w.toml"
+    config.write_text('[check.shop]\ntype = "htp"\n[check.api]\n[channel.sms]\n[contact.ann]\n[on_call.ops]\n')
+    assert completed("wcr-watchd", "che") == ["check-config"]
+    assert completed("wcr-watchd", "probe", "-c", str(config), "s") == ["shop"]
+    assert completed("wcr-watchd", "check-config", "-c", str(config), "--show", "a") == ["api"]
+    assert completed("wcr-watchd", "notify-test", "s", WATCHD_CONFIG=str(config)) == ["sms"]
+    assert completed("wcr-watchd", "notify-test", "sms", "", WATCHD_CONFIG=str(config))[:2] == ["ann", "ops"]
+    assert completed("wcr-watchd", "probe", "--type", "ht") == ["http"]
+    nothing = {"WATCHD_CONFIG": "/no/such/file", "WATCHD_SOCKET": "/no/such/socket"}
+    assert completed("wcr-watchd", "probe", "s", **nothing) == []
+    assert completed("wcr-watchd", "ack", "1", **nothing) == []
+
+
+def test_a_table_fits_a_narrow_terminal_and_has_one_line_each_in_a_pipe(make_daemon: Daemons) -> None:
+    daemon = make_daemon(
+        '[check.a]\ntype = "tcp"\naddress = "127.0.0.1:1"\nevery = "1s"\nretry = { times = 0, every = "1s" }\n'
+        '[check.z]\ntype = "command"\nrun = ["true"]\nevery = "1h"\n',
+        environment={"COLUMNS": "80"},
+    )
+    eventually(lambda: daemon.outcome("z") == "up" and daemon.incidents(open_only=True), "both have run")
+    assert completed("wcr-watchd", "ack", "", WATCHD_SOCKET=str(daemon.socket)) == ["1"]
+    narrow = daemon.command("status").stdout.splitlines()
+    assert max(map(len, narrow)) <= 80
+    assert [word in narrow[0] for word in ("STATE", "TYPE")] == [True, False]
+    daemon.environment = {}
+    wide = daemon.command("status").stdout.splitlines()
+    assert [line.split()[:3] for line in wide] == [
+        ["STATE", "CHECK", "TYPE"],
+        ["critical", "a", "tcp"],
+        ["ok", "z", "command"],
+    ]
+    assert [line for line in wide if line != line.rstrip()] == []
+    assert "1 h" in daemon.command("list").stdout
+
+
+def test_problems_as_json(tmp_path: Path) -> None:
+    config = tmp_path / "w.toml"
+    config.write_text('[check.a]\ntype = "htp"\n')
+    done = watchd("check-config", "-c", str(config), "--json")
+    assert done.returncode == 2
+    expected = {"file": str(config), "line": 2, "key": "check.a.type", "reason": 'there is no probe type "htp"'}
+    assert expected.items() <= json.loads(done.stdout)["problems"][0].items()
+
+
+def test_a_misspelt_check_is_guessed(tmp_path: Path) -> None:
+    config = tmp_path / "w.toml"
+    config.write_text("".join(f'[check.shop-{i}]\ntype = "host"\n' for i in range(30)))
+    assert 'did you mean "shop-7"?' in watchd("probe", "shob-7", "-c", str(config)).stderr
+    lost = watchd("probe", "xyz", "-c", str(config)).stderr
+    assert ("there are 30" in lost, "shop-1" in lost) == (True, False)
+
+
 def test_a_probe_by_hand_needs_neither_daemon_nor_file(nginx: Start) -> None:
     server = nginx(Site())
     good = watchd("probe", "--type", "http", "--url", server.url(), "--expect.status=200", "--json")
@@ -80,6 +142,9 @@ def test_a_probe_by_hand_needs_neither_daemon_nor_file(nginx: Start) -> None:
     bad = watchd("probe", "--type", "tcp", "--address", "127.0.0.1:1")
     assert bad.returncode == 1
     assert "down" in bad.stdout
+    told = watchd("probe", "--type", "http", "--url", server.url())
+    assert "ok: no rule minds" in told.stdout
+    assert re.search(r"\n  response_time +[\d.]+ ms\n", told.stdout)
     assert watchd("probe", "--type", "tcp", "--adress", "127.0.0.1:1").returncode == 2
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -19,12 +19,14 @@ from click.shell_completion import get_completion_class
 from rich.progress import Progress
 
 from wcr_watchd import __version__
-from wcr_watchd.cli import render
+from wcr_watchd.cli import complete, render
 from wcr_watchd.cli.client import NoDaemonError, RefusedError, call, default_socket, runtime_directory
+from wcr_watchd.cli.complete import DEFAULT_CONFIG
 from wcr_watchd.config import discover as discovery
 from wcr_watchd.config import load as loading
 from wcr_watchd.config import schema as schemas
 from wcr_watchd.config import show as showing
+from wcr_watchd.config.faults import did_you_mean
 from wcr_watchd.config.load import Loaded
 from wcr_watchd.core.errors import ConfigError, WatchdError
 from wcr_watchd.daemon import Daemon, read_configuration, run_checks_once
@@ -34,7 +36,8 @@ from wcr_watchd.web import shapes
 
 FINE, FAILING, WRONG, NO_DAEMON = 0, 1, 2, 3
 FAILURES = frozenset({"warning", "critical"})
-DEFAULT_CONFIG = Path("/etc/wcr-watchd/watchd.toml")
+MOST_NAMED = 20
+"""Checks that are all named to somebody who named one that does not exist."""
 
 P = ParamSpec("P")
 
@@ -47,10 +50,7 @@ def exits(command: Callable[P, int | None]) -> Callable[P, None]:
         try:
             status = command(*args, **kwargs)
         except ConfigError as error:
-            for problem in error.problems:
-                render.complain(str(problem))
-            count = len(error.problems)
-            render.complain(f"{count} problem{'s' if count > 1 else ''}; nothing was changed")
+            render.problems(error.problems, bool(kwargs.get("json_")))
             status = WRONG
         except NoDaemonError as error:
             render.complain(str(error))
@@ -97,7 +97,13 @@ def main() -> None:
 @cli.command()
 @config_option
 @click.option("--socket", type=click.Path(path_type=Path), help="Unix socket to listen on for commands.")
-@click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.option(
+    "--log-level",
+    default="info",
+    show_default=True,
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="Least level that is logged.",
+)
 @exits
 def run(config: Path | None, socket: Path | None, log_level: str) -> int:
     """Run the daemon in the foreground.
@@ -124,11 +130,19 @@ async def _run_daemon(path: Path | None, loaded: Loaded, socket: Path, redactor:
 
 @cli.command("check-config")
 @config_option
-@click.option("--show", metavar="NAME", help="Print the effective settings of one check and where each comes from.")
+@click.option(
+    "--show",
+    metavar="NAME",
+    shell_complete=complete.checks,
+    help="Print the effective settings of one check and where each comes from.",
+)
 @json_option
 @exits
 def check_config(config: Path | None, show: str | None, json_: bool) -> None:
-    """Validate the configuration; say everything that is wrong with it."""
+    """Say what is wrong with the configuration.
+
+    Prints every mistake at once, with its file and line and what would be right; exit status 2 when there is one.
+    """
     path = config or DEFAULT_CONFIG
     loaded = loading.load(path)
     if show:
@@ -142,8 +156,7 @@ def check_config(config: Path | None, show: str | None, json_: bool) -> None:
 
 
 def _show_check(loaded: Loaded, name: str, json_: bool) -> None:
-    if name not in loaded.every_check.checks:
-        raise click.UsageError(f"no check named {name!r}; there are: {', '.join(loaded.every_check.checks)}")
+    _must_exist((name,), loaded.every_check.checks)
     settings = showing.effective(loaded, name)
     if json_:
         render.as_json(settings)
@@ -154,14 +167,21 @@ def _show_check(loaded: Loaded, name: str, json_: bool) -> None:
 @cli.command()
 @exits
 def init() -> None:
-    """Discover what stands on this host and print a commented configuration (TOML)."""
+    """Print a configuration for this host.
+
+    Discovers what stands here (disks, listening servers, certificates, services) and prints a commented file (TOML):
+    ``wcr-watchd init > watchd.toml``.
+    """
     click.echo(discovery.render(discovery.discover()), nl=False)
 
 
 @cli.command()
 @exits
 def schema() -> None:
-    """Print the JSON Schema of the configuration, so that editors complete and check it."""
+    """Print the configuration's JSON Schema.
+
+    With it editors complete and check the file.
+    """
     render.as_json(schemas.json_schema())
 
 
@@ -194,7 +214,10 @@ def list_(socket: Path, json_: bool) -> None:
 @json_option
 @exits
 def status(socket: Path, json_: bool) -> int:
-    """How it is now; exit status 1 when a check is failing."""
+    """How it is now.
+
+    Exit status 1 when a check is failing, else 0.
+    """
     now = call(socket, "GET", "/status")
     rows = call(socket, "GET", "/checks")["checks"]
     if json_:
@@ -202,18 +225,18 @@ def status(socket: Path, json_: bool) -> int:
     else:
         for problem in now["reload_problems"]:
             render.complain(f"the last reload was refused: {problem}")
-        render.checks(sorted(rows, key=lambda row: (row["severity"] == "ok", row["outcome"] == "up", row["name"])))
+        render.checks(rows)
     return FAILING if any(_fails(row) for row in rows) else FINE
 
 
 @cli.command()
 @socket_option
 @click.option("--all", "all_", is_flag=True, help="Also those that are over.")
-@click.option("--check", help="Only of this check.")
+@click.option("--check", shell_complete=complete.checks, help="Only of this check.")
 @json_option
 @exits
 def incidents(socket: Path, all_: bool, check: str | None, json_: bool) -> None:
-    """What happened: open incidents, or all."""
+    """What happened: open incidents, or --all."""
     wanted = {"limit": "200"} | ({} if all_ else {"open": "1"}) | ({"check": check} if check else {})
     rows = call(socket, "GET", f"/incidents?{urlencode(wanted)}")["incidents"]
     if json_:
@@ -223,39 +246,52 @@ def incidents(socket: Path, all_: bool, check: str | None, json_: bool) -> None:
 
 
 @cli.command()
-@click.argument("number", type=int)
+@click.argument("number", type=int, shell_complete=complete.open_incidents)
 @click.option("--by", help="Who takes it (default: you).")
 @socket_option
 @json_option
 @exits
 def ack(number: int, by: str | None, socket: Path, json_: bool) -> None:
-    """Take an incident: reminders and escalation stop."""
+    """Take an incident, so that reminders stop.
+
+    Escalation stops as well; whoever was told learns who has it. NUMBER is the incident's, without the #.
+    """
     body = {"by": by} if by else {}
     _done(call(socket, "POST", f"/incidents/{number}/acknowledge", body), json_)
 
 
 @cli.command("notify-test")
-@click.argument("channel")
-@click.argument("who", required=False, default="")
+@click.argument("channel", shell_complete=complete.channels)
+@click.argument("who", required=False, default="", shell_complete=complete.people)
 @socket_option
 @json_option
 @exits
 def notify_test(channel: str, who: str, socket: Path, json_: bool) -> None:
-    """Send a test message over CHANNEL (to WHO, a contact or on-call schedule, where it needs one)."""
+    """Send a test message over CHANNEL.
+
+    WHO is a contact or an on-call schedule, where the channel needs one.
+    """
     _done(call(socket, "POST", f"/channels/{quote(channel, safe='')}/test", {"who": who}), json_)
 
 
 @cli.command(
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": True}
 )
-@click.argument("names", nargs=-1)
-@click.option("--type", "type_", help="Probe type, for a check that is not configured: --type http --url …")
+@click.argument("names", nargs=-1, shell_complete=complete.checks)
+@click.option(
+    "--type",
+    "type_",
+    shell_complete=complete.probe_types,
+    help="Probe type, for a check that is not configured: --type http --url …",
+)
 @click.option("--tag", help="All checks with this tag.")
 @config_option
 @json_option
 @exits
 def probe(names: tuple[str, ...], type_: str | None, tag: str | None, config: Path | None, json_: bool) -> int:
-    """Carry checks out once, now, and show what they find; exit status 1 when one is failing.
+    """Carry checks out once, now.
+
+    Shows what they find and what their rules make of it; exit status 1 when one is failing. Nobody is told.
 
     NAMES are checks of the configuration, or of what is discovered without one (``all`` for every one). With --type the
     remaining options are the probe type's own: ``wcr-watchd probe --type tcp --address localhost:22``.
@@ -281,7 +317,10 @@ def probe(names: tuple[str, ...], type_: str | None, tag: str | None, config: Pa
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @exits
 def completion(shell: str) -> None:
-    """Print the completion script of a shell, for its completion folder."""
+    """Print the completion script of a shell.
+
+    For bash: ``wcr-watchd completion bash > ~/.local/share/bash-completion/completions/wcr-watchd``.
+    """
     found = get_completion_class(shell)
     if found is None:
         raise click.UsageError(f"no completion for {shell}")
@@ -316,12 +355,22 @@ def _wanted(loaded: Loaded, names: tuple[str, ...], tag: str | None) -> tuple[st
         names = (*names, *(name for name, check in checks.items() if tag in check.tags))
     if names == ("all",):
         return tuple(checks)
-    unknown = [name for name in names if name not in checks]
-    if unknown:
-        raise click.UsageError(f"no check named {', '.join(map(repr, unknown))}; there are: {', '.join(checks)}")
+    _must_exist(names, checks)
     if not names:
-        raise click.UsageError("say which checks: names, `all`, --tag or --type")
+        raise click.UsageError(
+            f"no check has the tag {tag!r}" if tag else "say which checks: names, `all`, --tag or --type"
+        )
     return names
+
+
+def _must_exist(names: tuple[str, ...], checks: Collection[str]) -> None:
+    """What is wrong with a name is wrong usage; with many checks only the one that was meant is named."""
+    for name in names:
+        if name not in checks:
+            hint = did_you_mean(name, checks)
+            if not hint.startswith("did") and len(checks) > MOST_NAMED:
+                hint = f"there are {len(checks)}"
+            raise click.UsageError(f"no check named {name!r} ({hint or 'there is none'})")
 
 
 def _ad_hoc(type_: str, rest: tuple[str, ...]) -> Loaded:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +13,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from wcr_watchd.core.errors import Problem
+from wcr_watchd.core.message import measured
+from wcr_watchd.core.units import format_duration
+
 STYLES = {"ok": "green", "info": "blue", "warning": "yellow", "critical": "bold red", "down": "red"}
 OTHER_STYLE = "magenta"
 """Of the states in which nothing is certain: ``unknown``, ``confirming``, ``new``."""
+
+WORST_FIRST = ("critical", "warning", "info", "down", "confirming", "unknown", "new", "ok")
+FOLDED = frozenset({"CHECK", "TARGET", "DEPENDS ON", "OWNER", "RESULT", "SUMMARY"})
+"""Columns that give way where there is little room."""
+NARROW = 110
+"""Columns of a terminal below which tables leave out what matters least."""
+NARROW_NAME = 26
+NAME_WIDTH = 44
+"""Columns for the name of a measurement, so that most values stand below each other."""
 
 WIDE = 10_000
 """Columns when no terminal shows it: programs read lines, and a folded one is two."""
@@ -34,33 +49,43 @@ def complain(text: str) -> None:
     errors.print(escape(text), soft_wrap=True)
 
 
+def problems(found: Iterable[Problem], json_: bool) -> None:
+    """Everything wrong with a configuration: a line each for people, one document for programs."""
+    found = list(found)
+    if json_:
+        as_json({"problems": [asdict(problem) for problem in found]})
+        return
+    for problem in found:
+        complain(str(problem))
+    complain(f"{len(found)} problem{'s' if len(found) > 1 else ''}; nothing was changed")
+
+
 def checks(rows: list[dict[str, Any]]) -> None:
-    """A table of checks with their state."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("STATE", "CHECK", "TYPE", "SINCE", "RESULT"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        word = row["state"]
-        table.add_row(
-            f"[{STYLES.get(word, OTHER_STYLE)}]{word}[/]",
-            escape(row["name"]),
-            row["type"],
-            local_time(row["since"]),
-            escape(row["summary"]),
-        )
-    console.print(table)
+    """A table of checks with their state, the worst first."""
+    rows = sorted(rows, key=lambda row: (WORST_FIRST.index(row["state"]), row["name"]))
+    _table(
+        {
+            "STATE": [_styled(row["state"]) for row in rows],
+            "CHECK": [escape(row["name"]) for row in rows],
+            "TYPE": [] if _is_narrow() else [row["type"] for row in rows],
+            "SINCE": [_table_time(row["since"]) for row in rows],
+            "RESULT": [escape(row["summary"]) for row in rows],
+        }
+    )
 
 
 def targets(rows: list[dict[str, Any]]) -> None:
     """A table of what is watched."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("CHECK", "TYPE", "EVERY", "TARGET", "DEPENDS ON", "OWNER"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        every = f"{row['every']:g} s"
-        depends = ", ".join(row["depends_on"])
-        table.add_row(escape(row["name"]), row["type"], every, escape(row["target"]), escape(depends), row["owner"])
-    console.print(table)
+    _table(
+        {
+            "CHECK": [escape(row["name"]) for row in rows],
+            "TYPE": [row["type"] for row in rows],
+            "EVERY": [format_duration(row["every"]) for row in rows],
+            "TARGET": [escape(row["target"]) for row in rows],
+            "DEPENDS ON": [escape(", ".join(row["depends_on"])) for row in rows],
+            "OWNER": [escape(row["owner"]) for row in rows],
+        }
+    )
 
 
 def incidents(rows: list[dict[str, Any]]) -> None:
@@ -68,42 +93,84 @@ def incidents(rows: list[dict[str, Any]]) -> None:
     if not rows:
         console.print("no incidents")
         return
+    _table(
+        {
+            "ID": [str(row["id"]) for row in rows],
+            "SEVERITY": [_styled(row["severity"]) for row in rows],
+            "STATE": [_incident_state(row) for row in rows],
+            "CHECK": [escape(" ".join(filter(None, (row["check"], row["subject"])))) for row in rows],
+            "OPENED": [_table_time(row["opened_at"]) for row in rows],
+            "RESOLVED": [_table_time(row["resolved_at"]) for row in rows],
+            "SUMMARY": [escape(row["summary"]) for row in rows],
+        }
+    )
+
+
+def _incident_state(row: dict[str, Any]) -> str:
+    by = row["acknowledged_by"]
+    return f"{row['state']} ({escape(by)})" if by else str(row["state"])
+
+
+def _styled(word: str) -> str:
+    return f"[{STYLES.get(word, OTHER_STYLE)}]{word}[/]"
+
+
+def _is_narrow() -> bool:
+    return console.width < NARROW
+
+
+def _table(columns: dict[str, list[str]]) -> None:
+    """A table of cells by heading, without the columns that have nothing to say. Only long texts are folded."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("ID", "SEVERITY", "STATE", "CHECK", "OPENED", "RESOLVED", "SUMMARY"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        where = " ".join(filter(None, (row["check"], row["subject"])))
-        table.add_row(
-            str(row["id"]),
-            f"[{STYLES[row['severity']]}]{row['severity']}[/]",
-            row["state"] + (f" ({row['acknowledged_by']})" if row["acknowledged_by"] else ""),
-            escape(where),
-            local_time(row["opened_at"]),
-            local_time(row["resolved_at"]),
-            escape(row["summary"]),
-        )
-    console.print(table)
+    filled = {heading: cells for heading, cells in columns.items() if any(cells) or heading == "CHECK"}
+    for heading in filled:
+        narrow_name = NARROW_NAME if heading == "CHECK" and _is_narrow() else None
+        table.add_column(heading, overflow="fold", no_wrap=heading not in FOLDED, max_width=narrow_name)
+    for cells in zip(*filled.values(), strict=True):
+        table.add_row(*cells)
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as printed:
+        console.print(table)
+    for line in printed.get().splitlines():  # padding is for the eye, not for programs
+        print(line.rstrip())
 
 
 def observation(seen: dict[str, Any]) -> None:
-    """What one run found, with every measurement."""
+    """What one run found: the verdict of the rules, every measurement, and the evidence."""
     style = {"up": STYLES["ok"], "down": STYLES["critical"]}.get(seen["outcome"], OTHER_STYLE)
     outcome = f"[{style}]{seen['outcome']}[/]"
-    console.print(f"{escape(seen['check'])}: {outcome} in {seen['duration']:.3f} s: {escape(seen['summary'])}")
+    took = format_duration(seen["duration"])
+    console.print(f"{escape(seen['check'])}: {outcome} in {took}: {escape(seen['summary'])}", soft_wrap=True)
     for said in seen["verdict"]:
-        head = said["severity"] if said["fires"] else f"would be {said['severity']} if it lasted"
-        style = STYLES[said["severity"]] if said["fires"] else OTHER_STYLE
-        because = f"{said['because']} ({said['rule']})" if said["because"] != said["rule"] else said["because"]
-        console.print(f"  [{style}]{head}[/]: {escape(because)}", soft_wrap=True)
-    table = Table(box=None, pad_edge=False, show_header=False)
+        console.print(f"  {_said(said)}", soft_wrap=True)
+    if not seen["verdict"] and seen["outcome"] == "up":
+        console.print(f"  {_styled('ok')}: no rule minds")
     for one in seen["measurements"]:
         labels = ", ".join(f'{key}="{value}"' for key, value in one["labels"].items())
         name = one["name"] + (f"{{{labels}}}" if labels else "")
-        table.add_row("  " + escape(name), f"{one['value']:.6g}", one["unit"])
-    if seen["measurements"]:
-        console.print(table)
+        console.print(f"  {escape(name):<{NAME_WIDTH}}  {measured(one['value'], one['unit'])}", soft_wrap=True)
     for name, text in seen["evidence"].items():
-        console.print(f"  {escape(name)}: {escape(text)}", soft_wrap=True)
+        lines = escape(text).splitlines()
+        told = lines[0] if len(lines) == 1 else "".join(f"\n    {line}" for line in lines)
+        console.print(f"  {escape(name)}: {told}", soft_wrap=True)
+
+
+def _said(said: dict[str, Any]) -> str:
+    head = said["severity"] if said["fires"] else f"would be {said['severity']} if it lasted"
+    style = STYLES[said["severity"]] if said["fires"] else OTHER_STYLE
+    because = f"{said['because']} ({said['rule']})" if said["because"] != said["rule"] else said["because"]
+    return f"[{style}]{head}[/]: {escape(because)}"
+
+
+def _table_time(text: str | None) -> str:
+    """A time as a table has room for: in a narrow one the clock alone today, else with the day."""
+    if not text or not _is_narrow():
+        return local_time(text)
+    moment = datetime.fromisoformat(text).astimezone()
+    today = moment.date() == datetime.now(moment.tzinfo).date()
+    return moment.strftime("%H:%M:%S" if today else "%b %d %H:%M")
 
 
 def local_time(text: str | None) -> str:
