@@ -202,6 +202,27 @@ class TestDependencies:
         child = world.state.incidents[2]
         assert (child.state, child.muted_by) == (IncidentState.SUPPRESSED, "child of database (#1)")
 
+    def test_child_that_nothing_is_known_of_is_not_told_either(self) -> None:
+        world = self.world()
+        down(world, "database")
+        before = len(world.notifications)
+        for _ in range(3):
+            world.see("api", "unknown")
+        child = world.state.incidents[2]
+        assert (child.subject, child.state) == ("no result", IncidentState.SUPPRESSED)
+        world.see("database", "up")
+        assert ("api", 0.0) in world.rechecks
+        world.see("api", "up", after=1.0)
+        assert not [one for one in world.notifications[before:] if one.message.check == "api"]
+
+    def test_child_that_nothing_is_known_of_is_told_when_its_parent_is_fine(self) -> None:
+        world = self.world()
+        for _ in range(3):
+            world.see("api", "unknown")
+            world.see("database", "up", after=1.0)
+        world.see("api", "unknown")
+        assert [one.message.check for one in world.notifications] == ["api"]
+
     def test_child_recovering_with_its_parent_stays_untold(self) -> None:
         world = self.world()
         down(world, "database")

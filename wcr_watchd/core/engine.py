@@ -283,7 +283,8 @@ def _open(work: _Work, check: Check, after: CheckState, subject: str, finding: F
         rule=finding.rule,
     )
     since = after.failing_since or work.now
-    muted_by = "" if subject else cause(work.setup, work.state, check.name, since, work.now)
+    explicable = subject in ("", UNKNOWN_SUBJECT)
+    muted_by = cause(work.setup, work.state, check.name, since, work.now) if explicable else ""
     if muted_by:
         wait = patience_ends(work.setup, check.name, since) if muted_by.startswith("waiting") else None
         held = replace(incident, state=IncidentState.SUPPRESSED, muted_by=muted_by, next_step_at=wait)
