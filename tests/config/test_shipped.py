@@ -10,7 +10,8 @@ import pytest
 from wcr_watchd.config.load import Loaded, load
 from wcr_watchd.core.model import Severity
 
-ETC = Path(__file__).parents[2] / "etc"
+ROOT = Path(__file__).parents[2]
+ETC = ROOT / "etc"
 
 
 @pytest.fixture
@@ -49,3 +50,39 @@ def test_production_fails_as_one_thing(shipped: Loaded) -> None:
     """The checks that a dead database would set off all know whose fault it is."""
     assert "db-prod" in shipped.setup.checks["api-prod"].depends_on
     assert "api-prod" in shipped.setup.checks["site-api"].depends_on
+
+
+def rows(table: str) -> dict[int, set[str]]:
+    """The checks that each row of the table names, by its number; ``13-16`` stands for four rows."""
+    found: dict[int, set[str]] = {}
+    for first, last, rest in re.findall(r"^\| (\d+)(?:-(\d+))? \|(.*)$", table, re.MULTILINE):
+        for number in range(int(first), int(last or first) + 1):
+            assert number not in found, f"row {number} stands twice"
+            found[number] = set(re.findall(r"`([a-z][a-z0-9-]*)`", rest))
+    return found
+
+
+def test_every_check_of_the_old_scripts_has_its_place(shipped: Loaded) -> None:
+    table = (ETC / "README.md").read_text()
+    assert sorted(rows(table)) == list(range(1, 77))
+    known = {*shipped.setup.checks, *shipped.resting}
+    assert set().union(*rows(table).values()) <= known
+    assert known <= set(re.findall(r"`([a-z][a-z0-9-]*)`", table)), "every check is in one of the tables"
+
+
+def test_a_row_that_awaits_nothing_names_what_serves_it() -> None:
+    for line in re.findall(r"^\| \d.*$", (ETC / "README.md").read_text(), re.MULTILINE):
+        assert "await" in line or "`" in line or "incidents" in line, line
+
+
+def test_the_unit_names_every_secret() -> None:
+    unit = (ROOT / "systemd" / "wcr-watchd.service").read_text()
+    for file in ETC.rglob("*.toml"):
+        for name in re.findall(r"\$\{credential:(\w+)\}", file.read_text()):
+            assert f"LoadCredential={name}:" in unit
+
+
+def test_every_failure_is_told(shipped: Loaded) -> None:
+    """A check that leaves critical out still says that it is down."""
+    for check in shipped.setup.checks.values():
+        assert any("down" in rule.text.split() for rule in check.rules), check.name
