@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -13,9 +13,10 @@ import pytest
 from aiohttp import web
 
 from tests.web.showcase import Showcase
-from wcr_watchd.core.model import Outcome
-from wcr_watchd.core.rules import InstanceState, RuleState, Verdict
+from wcr_watchd.core.model import Measurement, MeasurementSpec, Outcome, Severity
+from wcr_watchd.core.rules import InstanceState, RuleState, Verdict, parse_rule
 from wcr_watchd.core.state import CheckState
+from wcr_watchd.core.units import Unit
 from wcr_watchd.core.view import Change
 from wcr_watchd.web.access import COOKIE, Access
 from wcr_watchd.web.app import build
@@ -104,6 +105,29 @@ async def test_dashboard_shows_problems_first_and_escapes_what_targets_say(serve
     assert page.index("#42") < page.index("#41")
     assert "certificate &lt;b&gt;" in page
     assert "certificate <b>" not in page
+
+
+async def test_the_dashboard_shows_latest_values_and_counts(served: Served) -> None:
+    _, page = await served.get("/")
+    assert "<small>response_time 213 ms</small>" in page
+    assert "1 critical · 1 warning · 1 unknown · 1 new · 2 ok" in page
+    assert "Times in America/New_York" in page
+
+
+async def test_the_values_shown_are_those_that_rules_look_at_one_of_each_topic(served: Served) -> None:
+    control = served.control
+    specs = [
+        MeasurementSpec(name, Unit.RATIO, name, topic=topic)
+        for name, topic in (("a", "cpu"), ("b", "cpu"), ("c", ""), ("d", ""), ("e", ""), ("f", ""))
+    ]
+    specs.append(MeasurementSpec("total", Unit.COUNT, "Total.", counter=True))
+    rules = (parse_rule("b > 50%", Severity.WARNING, specs), parse_rule("avg(f, 5m) > 50%", Severity.WARNING, specs))
+    control.setup.checks["host"] = replace(control.setup.checks["host"], rules=rules)  # type: ignore[index]
+    control.specs = {**control.specs, "host": tuple(specs)}
+    measured = tuple(Measurement(spec.name, 0.25) for spec in specs)
+    control.latest["host"] = replace(control.latest["host"], measurements=measured)
+    _, page = await served.get("/")
+    assert "<small>b 25 % · f 25 % · c 25 % · d 25 %</small>" in page
 
 
 async def test_a_failure_that_no_rule_minds_is_called_down_and_not_confirming(served: Served) -> None:

@@ -34,6 +34,11 @@ ACCESS = web.AppKey("access", Access)
 MAX_LIVE_ROWS = 200
 """Rows sent in one batch of a live page; a browser that shows 10 000 checks gets the rest with the next."""
 
+HISTORY_BARS = 60
+"""Runs that a history line has room for."""
+MOST_VALUES = 4
+"""Measurements that stand on the dashboard beside a check."""
+
 _TEMPLATES = files("wcr_watchd.web") / "templates"
 STYLE = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
 SCRIPT = (_TEMPLATES / "live.js").read_text(encoding="utf-8")
@@ -180,6 +185,7 @@ def _page(request: web.Request, template: str, **values: Any) -> web.Response:
         script=SCRIPT,
         watchd=view.setup.name,
         location=view.setup.location,
+        timezone=view.setup.timezone,
         version=view.version,
         signed_in=bool(request.app[ACCESS].token) and VISITOR in request,
         time=lambda at: _time(view, at),
@@ -217,6 +223,7 @@ def _header(view: View) -> dict[str, Any]:
     worst = next((word for word in _WORST_FIRST if words[word]), "ok")
     return {
         "state": worst,
+        "counts": [f"{words[word]} {word}" for word in (*_WORST_FIRST, "new", "ok") if words[word]],
         "sentence": _sentence(words, len(health.waiting_for_first_result(view))),
         "reload_problems": view.reload_problems,
         "ailing": [part for part in health.parts(view) if not part.ok],
@@ -274,6 +281,7 @@ def _row(view: View, name: str) -> dict[str, Any]:
         "summary": latest.summary if latest else (state.summary if state else "waiting for the first result"),
         "since": state.since if state and state.outcome else None,
         "last_at": latest.at if latest else None,
+        "measured": _latest_values(view, name, latest),
         "line": _history_line(view.recent(name)),
     }
 
@@ -283,12 +291,37 @@ def _row_id(name: str) -> str:
 
 
 def _history_line(recent: tuple[tuple[float, float | None], ...]) -> list[dict[str, float | bool]]:
-    """Bars of the last runs, high by duration against the slowest; a run that was not up is a full bar."""
+    """Bars of the last runs, high by duration against the slowest; a run that was not up is a full bar.
+
+    The newest is at the right edge, however many there are.
+    """
+    recent = recent[-HISTORY_BARS:]
     slowest = max((duration for _, duration in recent if duration is not None), default=0.0) or 1.0
+    first = HISTORY_BARS - len(recent)
     return [
-        {"x": at * 2, "height": 20.0 if duration is None else 2.0 + 14.0 * duration / slowest, "bad": duration is None}
+        {
+            "x": (first + at) * 2,
+            "height": 20.0 if duration is None else 2.0 + 14.0 * duration / slowest,
+            "bad": duration is None,
+        }
         for at, (_, duration) in enumerate(recent)
     ]
+
+
+def _latest_values(view: View, name: str, latest: Observation | None) -> str:
+    """The few measurements that tell most, on one line: what the rules look at first, one of each topic."""
+    if latest is None:
+        return ""
+    minded: set[str] = set()
+    for rule in view.setup.checks[name].rules:
+        minded.update(rule.names, (track.name for track in rule.windows))
+    plain = {one.name: one.value for one in latest.measurements if not one.labels}
+    specs = [spec for spec in view.specs.get(name, ()) if spec.name in plain and not spec.counter]
+    chosen: dict[str, str] = {}
+    for spec in sorted(specs, key=lambda spec: spec.name not in minded):
+        if len(chosen) < MOST_VALUES:
+            chosen.setdefault(spec.topic or spec.name, f"{spec.name} {format_value(plain[spec.name], spec.unit)}")
+    return " · ".join(chosen.values())
 
 
 def _measurements(view: View, latest: Observation | None) -> list[tuple[str, str, str]]:
