@@ -111,4 +111,4 @@ class MemoryStore:
 
     def restored(self, *incidents: Incident) -> Restored:
         pending = tuple(row for row in self.rows.values() if row.state is DeliveryState.PENDING)
-        return Restored((), incidents, 1, pending, None)
+        return Restored((), incidents, (), (), 1, pending, None)

@@ -24,6 +24,7 @@ from wcr_watchd.core.message import trial
 from wcr_watchd.core.model import MeasurementSpec, Observation, Outcome
 from wcr_watchd.core.protocols import Probe, Restored, Store
 from wcr_watchd.core.setup import Setup, Target
+from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
 from wcr_watchd.core.view import Change, Counters
 from wcr_watchd.kit.redact import Redactor
@@ -168,9 +169,32 @@ class Daemon:
 
     # --- what operators ask (Control) ---
 
-    async def acknowledge(self, incident: int, by: str) -> str:
+    async def acknowledge(self, incident: int, by: str, *, until: float | None = None, sticky: bool = False) -> str:
         """Acknowledge an incident; returns a sentence."""
-        return await self._parts.monitor.acknowledge(incident, by)
+        return await self._parts.monitor.acknowledge(incident, by, until=until, sticky=sticky)
+
+    async def resolve(self, incident: int, by: str) -> str:
+        """End an incident by hand; returns a sentence."""
+        return await self._parts.monitor.resolve(incident, by)
+
+    async def note(self, incident: int, by: str, text: str) -> str:
+        """Add a note to an incident's timeline; returns a sentence."""
+        found = self.state.incidents.get(incident) or await self.store.incident(incident)
+        if found is None:
+            raise CommandError(f"there is no incident #{incident}; `wcr-watchd incidents --all` lists them")
+        return await self._parts.monitor.note(found, by, text)
+
+    async def assign(self, incident: int, owner: str, by: str) -> str:
+        """Say who works on an incident; returns a sentence."""
+        return await self._parts.monitor.assign(incident, owner, by)
+
+    async def silence(self, wanted: Silence) -> str:
+        """Put a silence in force or change it; returns a sentence."""
+        return await self._parts.monitor.silence(wanted)
+
+    async def expire(self, silence: str) -> str:
+        """End a silence now; returns a sentence."""
+        return await self._parts.monitor.expire(silence)
 
     async def run_now(self, check: str) -> Observation:
         """Run a check out of turn, but never beside itself, and return what it found."""
@@ -238,7 +262,8 @@ class Daemon:
         runner = Runner(loaded.probes, loaded.setup, shared, self._redactor, clock, counters, loop_lag.stalled_since)
         scheduler = Scheduler(clock, self._carry_out, counters)
         scheduler.set_checks({check.name: check.every for check in loaded.setup.checks.values()})
-        state = engine.restore(restored.states, restored.incidents, restored.next_incident)
+        incidents = (*restored.ended, *restored.incidents)
+        state = engine.restore(restored.states, incidents, restored.next_incident, restored.silences)
         monitor = Monitor(loaded.setup, state, store, dispatcher, clock, counters, scheduler.run_soon)
         await monitor.reload(loaded.setup)
         await monitor.refill_histories()

@@ -23,6 +23,7 @@ from wcr_watchd.core.model import (
 )
 from wcr_watchd.core.protocols import Batch, Restored, Store
 from wcr_watchd.core.rules import InstanceState, RuleState, Verdict
+from wcr_watchd.core.silence import Matcher, Operator, Silence
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.store.open import from_url
 
@@ -63,7 +64,9 @@ async def reopened(store: Store, make: Reopen) -> Restored:
 
 
 async def test_a_new_store_knows_nothing(store: Store) -> None:
-    assert await store.restore() == Restored(states=(), incidents=(), next_incident=1, pending=(), last_seen_at=None)
+    assert await store.restore() == Restored(
+        states=(), incidents=(), ended=(), silences=(), next_incident=1, pending=(), last_seen_at=None
+    )
     assert await store.observations("api", since=0.0) == []
     assert await store.incident(1) is None
     assert await store.history("api", "response_time", (), since=0.0, until=NOW) == ()
@@ -298,6 +301,21 @@ async def test_a_second_daemon_is_refused_while_the_first_one_lives(store: Store
     assert len((await second.restore()).states) == 1
     await second.close()
     await store.open()
+
+
+async def test_silences_and_the_incidents_that_ended_last_are_known_to_the_next_life(
+    store: Store, make: Reopen
+) -> None:
+    matchers = (Matcher("check", Operator.MATCHES, "api|web"), Matcher("tag", Operator.NOT_EQUAL, "quiet"))
+    silence = Silence("s1", matchers, NOW, NOW + 3_600.5, "ann", "moving house", NOW, maintenance=True)
+    over = replace(an_incident(), id=7, state=IncidentState.RESOLVED, resolved_at=NOW + 1)
+    await store.commit(Batch(incidents=(replace(over, id=8, resolved_at=NOW + 9), over), silences=(silence,)))
+    await store.commit(Batch(silences=(replace(silence, ends_at=NOW + 60),)))
+    restored = await reopened(store, make)
+    assert restored.silences == (replace(silence, ends_at=NOW + 60),)
+    assert [incident.id for incident in restored.ended] == [7, 8]
+    await store.prune(NOW + 60 + 6 * 86_400)
+    assert (await reopened(store, make)).silences == ()
 
 
 async def test_a_store_that_is_not_open_says_so(make: Reopen) -> None:

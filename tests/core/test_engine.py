@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.core.world import POLICY, World, check, setup
 from wcr_watchd.core import engine
 from wcr_watchd.core.errors import CommandError
-from wcr_watchd.core.model import IncidentState, Severity
+from wcr_watchd.core.model import IncidentState, Recipient, Severity
 from wcr_watchd.core.setup import Escalation, Policy, Target
 
 
@@ -128,8 +128,9 @@ def test_an_acknowledgement_wakes_nobody() -> None:
 def test_escalation_reaches_the_next_person_once() -> None:
     world = World(setup(check("api")))
     down(world)
-    world.pass_time(4_000.0)
+    world.pass_time(1_700.0)
     assert world.told("escalated") == ["sms:second"]
+    world.pass_time(600.0)
     assert "sms:second" in world.told("reminded")
     world.see("api", "up")
     assert set(world.told("resolved")) == {"sms:lead", "mail:lead", "sms:second"}
@@ -349,7 +350,7 @@ steps = st.lists(
 
 @given(steps)
 def test_invariants_hold_over_any_history(history: list[tuple[str, str, float, float, bool]]) -> None:
-    """Whatever happens: opened once, ended once, nobody told twice of the same, and all is over when all is well."""
+    """Whatever happens: opened as often as ended, nobody told twice of the same, and all is over when all is well."""
     world = World(setup(check("database"), check("api", warning="response_time > 1s", depends_on=("database",))))
     for name, outcome, seconds, pause, acknowledge in history:
         measured = [("response_time", seconds, "")] if outcome == "up" else []
@@ -357,20 +358,23 @@ def test_invariants_hold_over_any_history(history: list[tuple[str, str, float, f
         open_numbers = [n for n, one in world.state.incidents.items() if one.state is IncidentState.OPEN]
         if acknowledge and open_numbers:
             world.acknowledge(open_numbers[0])
-    for name in ("database", "api", "api"):
-        world.see(name, "up", ("response_time", 0.1, ""))
+    for _ in range(25):  # so long that nothing flaps any more
+        for name in ("database", "api"):
+            world.see(name, "up", ("response_time", 0.1, ""))
     assert not world.state.incidents
     ids = [one.id for one in world.notifications]
     assert len(set(ids)) == len(ids)
     for number in {event.incident for event in world.events}:
         kinds = [event.kind.value for event in world.events if event.incident == number]
-        assert kinds[0] == "opened"
-        assert kinds.count("resolved") == 1
+        assert kinds[0] in ("opened", "flapping")
         assert kinds[-1] == "resolved"
-        told = {one.recipient for one in world.notifications if one.incident == number and one.event != "resolved"}
-        ended = [one.recipient for one in world.notifications if one.incident == number and one.event == "resolved"]
-        assert set(ended) == told
-        assert len(ended) == len(set(ended))
+        told: set[Recipient] = set()
+        for one in (one for one in world.notifications if one.incident == number):
+            if one.event != "resolved":
+                told.add(one.recipient)
+            else:
+                told.remove(one.recipient)
+        assert not told
 
 
 def test_the_policy_of_the_tests_escalates_every_severity() -> None:

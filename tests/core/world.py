@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from wcr_watchd.core import engine
+from wcr_watchd.core import commands, engine
+from wcr_watchd.core.connectivity import as_seen
 from wcr_watchd.core.model import (
     Event,
     Measurement,
@@ -108,6 +109,7 @@ class World:
                 Measurement(what, value, (("mount", mount),) if mount else ()) for what, value, mount in measured
             ),
         )
+        observation = as_seen(self.setup, self.state, observation)
         self.latest[name] = observation
         return self.take(engine.observe(self.setup, self.state, observation, self.now))
 
@@ -129,7 +131,7 @@ class World:
     def acknowledge(self, number: int, by: str = "ann") -> list[str]:
         """Somebody acknowledges."""
         latest = self.latest.get(self.state.incidents[number].check) if number in self.state.incidents else None
-        return self.take(engine.acknowledge(self.setup, self.state, number, by, self.now, latest))
+        return self.take(commands.acknowledge(self.setup, self.state, number, by, self.now, latest))
 
     def take(self, decision: engine.Decision) -> list[str]:
         """Make a decision part of the world."""

@@ -108,6 +108,29 @@ def test_after_a_kill_an_incident_goes_on_with_its_number_and_its_acknowledgemen
     assert again[0]["opened_at"] == found["opened_at"]
 
 
+def test_people_work_with_an_incident_on_the_command_line(make_daemon: Daemons) -> None:
+    daemon = make_daemon(FAST + http("dead", "http://127.0.0.1:1/"))
+    eventually(lambda: daemon.incidents(open_only=True), "an incident is open")
+    number = str(daemon.incidents()[0]["id"])
+    assert daemon.command("note", number, "disk", "swapped", "--by", "ann").returncode == 0
+    assert daemon.command("assign", number, "bob").returncode == 0
+    assert daemon.command("ack", number, "--for", "2h", "--by", "ann").returncode == 0
+
+    def timeline() -> str:
+        return "\n".join(event["reason"] for event in daemon.api("GET", f"/incidents/{number}")["timeline"])
+
+    eventually(lambda: "acknowledged by ann until " in timeline(), "the acknowledgement is stored")
+    assert "disk swapped\nowner is bob\n" in timeline()
+    daemon.kill()
+    daemon.start()
+    assert daemon.incidents()[0]["state"] == "acknowledged"
+    done = daemon.command("resolve", number, "--by", "ann")
+    assert done.returncode == 0, done.stderr
+    again = eventually(lambda: daemon.incidents(open_only=True), "its check still fails, so it goes on")
+    assert [str(one["id"]) for one in again] == [number]
+    assert daemon.command("resolve", "99").returncode == 2
+
+
 def test_a_second_daemon_on_the_same_records_is_refused(make_daemon: Daemons) -> None:
     daemon = make_daemon(http("dead", "http://127.0.0.1:1/"))
     second = subprocess.run(

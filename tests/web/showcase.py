@@ -24,6 +24,7 @@ from wcr_watchd.core.model import (
     Severity,
 )
 from wcr_watchd.core.setup import Check, Setup
+from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.units import Unit
 from wcr_watchd.core.view import Change, Counters
@@ -98,6 +99,7 @@ class Showcase:
         self.reload_problems: tuple[str, ...] = ()
         self.store: Any = self
         self.acknowledged: list[tuple[int, str]] = []
+        self.asked: list[tuple[Any, ...]] = []
         self.change = asyncio.Event()
         self.pending: tuple[Change, ...] = ()
 
@@ -137,11 +139,34 @@ class Showcase:
         self.pending = changes
         self.change.set()
 
-    async def acknowledge(self, incident: int, by: str) -> str:
+    async def acknowledge(self, incident: int, by: str, *, until: float | None = None, sticky: bool = False) -> str:
         if incident not in self.state.incidents:
             raise CommandError(f"there is no open incident #{incident}")
         self.acknowledged.append((incident, by))
+        self.asked.append(("acknowledge", incident, by, until, sticky))
         return f"incident #{incident} is acknowledged by {by}"
+
+    async def resolve(self, incident: int, by: str) -> str:
+        self.asked.append(("resolve", incident, by))
+        return "ended"
+
+    async def note(self, incident: int, by: str, text: str) -> str:
+        self.asked.append(("note", incident, by, text))
+        return "noted"
+
+    async def assign(self, incident: int, owner: str, by: str) -> str:
+        self.asked.append(("assign", incident, owner, by))
+        return "assigned"
+
+    async def silence(self, wanted: Silence) -> str:
+        self.state.silences[wanted.id] = wanted
+        return "in force"
+
+    async def expire(self, silence: str) -> str:
+        if silence not in self.state.silences:
+            raise CommandError(f"there is no silence {silence}")
+        del self.state.silences[silence]
+        return "over"
 
     async def run_now(self, check: str) -> Observation:
         return self.latest[check]

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.web.showcase import Showcase
+from tests.web.showcase import NOW, Showcase
 from wcr_watchd.core.model import Measurement, MeasurementSpec, Outcome, Severity
 from wcr_watchd.core.rules import InstanceState, RuleState, Verdict, parse_rule
 from wcr_watchd.core.state import CheckState
@@ -317,6 +317,31 @@ async def test_a_browser_that_goes_away_is_nothing_to_report(served: Served, cap
             served.control.happen(Change(check="api"))
             await asyncio.sleep(0.05)
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "asked"),
+    [
+        ("acknowledge", {"by": "ann", "for": "2h"}, ("acknowledge", 42, "ann", NOW + 7_200, False)),
+        ("acknowledge", {"by": "ann", "sticky": True}, ("acknowledge", 42, "ann", None, True)),
+        ("resolve", {"by": "ann"}, ("resolve", 42, "ann")),
+        ("notes", {"by": "ann", "text": "disk swapped"}, ("note", 42, "ann", "disk swapped")),
+        ("owner", {"by": "ann", "owner": "bob"}, ("assign", 42, "bob", "ann")),
+    ],
+)
+async def test_what_people_do_with_an_incident(
+    served: Served, path: str, body: dict[str, object], asked: tuple[object, ...]
+) -> None:
+    url = f"{served.base}/api/v1/incidents/42/{path}"
+    async with served.session.post(url, json=body) as answer:
+        assert answer.status == 200
+    assert served.control.asked == [asked]
+
+
+async def test_a_time_that_is_none_is_explained(served: Served) -> None:
+    async with served.session.post(f"{served.base}/api/v1/incidents/42/acknowledge", json={"for": "soon"}) as answer:
+        assert answer.status == 400
+        assert "write for example 2h" in (await answer.json())["error"]
 
 
 async def test_programs_follow_along_in_json(served: Served) -> None:

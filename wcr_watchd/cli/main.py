@@ -80,6 +80,7 @@ socket_option = click.option(
     show_default="the running daemon's",
     help="Unix socket of the daemon.",
 )
+by_option = click.option("--by", help="Who says so (default: you).")
 json_option = click.option("--json", "json_", is_flag=True, help="Print JSON for programs.")
 
 
@@ -247,17 +248,55 @@ def incidents(socket: Path, all_: bool, check: str | None, json_: bool) -> None:
 
 @cli.command()
 @click.argument("number", type=int, shell_complete=complete.open_incidents)
-@click.option("--by", help="Who takes it (default: you).")
+@by_option
+@click.option("--for", "for_", help="Only for so long (2h); then it is told again.")
+@click.option("--sticky", is_flag=True, help="Also when it gets worse.")
 @socket_option
 @json_option
 @exits
-def ack(number: int, by: str | None, socket: Path, json_: bool) -> None:
+def ack(number: int, by: str | None, for_: str | None, sticky: bool, socket: Path, json_: bool) -> None:
     """Take an incident, so that reminders stop.
 
-    Escalation stops as well; whoever was told learns who has it. NUMBER is the incident's, without the #.
+    Escalation stops as well, until it is over or gets worse; whoever was told learns who has it. NUMBER is the
+    incident's, without the #.
     """
-    body = {"by": by} if by else {}
+    body = {"by": by, "for": for_, "sticky": sticky}
     _done(call(socket, "POST", f"/incidents/{number}/acknowledge", body), json_)
+
+
+@cli.command()
+@click.argument("number", type=int, shell_complete=complete.open_incidents)
+@by_option
+@socket_option
+@json_option
+@exits
+def resolve(number: int, by: str | None, socket: Path, json_: bool) -> None:
+    """End incident NUMBER by hand; it goes on if its check still fails."""
+    _done(call(socket, "POST", f"/incidents/{number}/resolve", {"by": by}), json_)
+
+
+@cli.command()
+@click.argument("number", type=int, shell_complete=complete.open_incidents)
+@click.argument("text", nargs=-1, required=True)
+@by_option
+@socket_option
+@json_option
+@exits
+def note(number: int, text: tuple[str, ...], by: str | None, socket: Path, json_: bool) -> None:
+    """Add TEXT to the timeline of incident NUMBER."""
+    _done(call(socket, "POST", f"/incidents/{number}/notes", {"by": by, "text": " ".join(text)}), json_)
+
+
+@cli.command()
+@click.argument("number", type=int, shell_complete=complete.open_incidents)
+@click.argument("owner", default="")
+@by_option
+@socket_option
+@json_option
+@exits
+def assign(number: int, owner: str, by: str | None, socket: Path, json_: bool) -> None:
+    """Say that OWNER works on incident NUMBER (without OWNER: nobody)."""
+    _done(call(socket, "POST", f"/incidents/{number}/owner", {"by": by, "owner": owner}), json_)
 
 
 @cli.command("notify-test")

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
 from wcr_watchd.config.faults import Faults, did_you_mean
-from wcr_watchd.config.models import CheckTable, Defaults
+from wcr_watchd.config.models import CheckTable, Defaults, is_loopback
 from wcr_watchd.config.positions import Place
 from wcr_watchd.config.typed import PROBES, load_type, named_tables, split
 from wcr_watchd.config.write import duration_text
@@ -21,7 +22,7 @@ from wcr_watchd.core.errors import RuleError
 from wcr_watchd.core.model import Retry, Severity
 from wcr_watchd.core.protocols import Probe
 from wcr_watchd.core.rules import Rule, parse_rule
-from wcr_watchd.core.setup import Check, Policy
+from wcr_watchd.core.setup import OWN, Check, FlapLimits, Policy
 
 DEFAULT_POLICY = "default"
 SEVERITIES = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
@@ -48,6 +49,8 @@ def read_checks(
     names = set(data["check"]) if isinstance(data.get("check"), dict) else set()
     for name, table in named_tables(faults, data, "check"):
         _refuse_quorum(faults, table, ("check", name))
+        if name == OWN.name:
+            faults.add(("check", name), "is what incidents of the daemon itself are called", "choose another name")
         common, probe = reading.options(name, {key: value for key, value in table.items() if key != "quorum"})
         _check_parents(faults, name, table, names)
         if common is None or probe is None:
@@ -135,7 +138,12 @@ class _Reading:
             owner=common.owner,
             group=common.group,
             runbook=common.runbook,
+            external=_looks_beyond(probe) if common.external is None else common.external,
+            flapping=FlapLimits() if self._flaps(common) else None,
         )
+
+    def _flaps(self, common: CheckTable) -> bool:
+        return self._defaults.flapping if common.flapping is None else common.flapping
 
     def _interval(self, common: CheckTable, probe: Probe) -> float:
         """The check's own; else the default, unless the type has a rhythm of its own (host, certificates)."""
@@ -173,6 +181,17 @@ class _Reading:
                     where = "" if given is not None else "the type's own rule "
                     reason = f"{where}{json.dumps(text, ensure_ascii=False)}, column {error.column + 1}: {error.reason}"
                     self._faults.add((*place, severity.word, index), reason, error.suggestion)
+
+
+def _looks_beyond(probe: Probe) -> bool:
+    """Whether the target is on another machine, so that it is out of reach while this one has no network."""
+    if probe.target_key == "name":  # a name is looked up, which no machine can do alone
+        return True
+    if probe.target_key not in ("url", "address", "host"):
+        return False
+    target = probe.target
+    host = urlsplit(target if "://" in target else f"//{target}").hostname
+    return bool(host) and not is_loopback(host or "") and "/" not in (host or "")
 
 
 # --- what checks refer to ---------------------------------------------------------------------------------------------
@@ -248,6 +267,7 @@ def fingerprint(check: Check, probe: Probe) -> str:
         "depends_on": check.depends_on,
         "tags": check.tags,
         "about": [check.owner, check.group, check.runbook],
+        "calm": [check.external, check.flapping is not None],
     }
     text = json.dumps(settings, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()

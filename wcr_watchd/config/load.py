@@ -112,6 +112,7 @@ def _loaded(sources: Sources) -> Loaded:
     _check_access(faults, web)
     people = read_people(faults, data, watchd.timezone)
     checks = read_checks(faults, data, defaults, watchd.location, people.policies)
+    _check_controls(faults, watchd, checks)
     if faults.found or sources.problems:
         raise ConfigError(_problems(sources, faults.found, secrets.values))
     warn_of_gaps(faults, people.schedules.values(), time.time())
@@ -167,6 +168,13 @@ def _check_access(faults: Faults, web: Web) -> None:
             )
 
 
+def _check_controls(faults: Faults, watchd: Watchd, checks: Checks) -> None:
+    for index, name in enumerate(watchd.control):
+        if name not in checks.checks:
+            hint = did_you_mean(name, checks.checks)
+            faults.add_reference(("watchd", "control", index), f'there is no check "{name}"', hint)
+
+
 def _setup(watchd: Watchd, web: Web, people: People, checks: Checks) -> Setup:
     running = {name: check for name, check in checks.checks.items() if name not in checks.resting}
     complete = {}
@@ -179,6 +187,8 @@ def _setup(watchd: Watchd, web: Web, people: People, checks: Checks) -> Setup:
         location=watchd.location,
         timezone=watchd.timezone,
         public_url=web.public_url or "",
+        controls=tuple(name for name in watchd.control if name in complete),
+        reopen_within=watchd.reopen_within,
         checks=MappingProxyType(complete),
         policies=MappingProxyType(people.policies or {"default": Policy("default")}),
         contacts=MappingProxyType(people.contacts),

@@ -171,6 +171,11 @@ class Watchd(Options):
     """Time zone of messages, windows and schedules, such as "America/New_York"; default: the system's."""
     location: Annotated[str, Field(min_length=1, max_length=64)] = "local"
     """Where this daemon stands."""
+    control: Texts = ()
+    """Checks of what is always there, such as the gateway: when all fail, it is this machine that is offline, and
+    nothing is said of anything beyond it."""
+    reopen_within: Duration = 300.0
+    """How long after its end an incident that comes back goes on as the same one; 0s: never."""
 
 
 class Retention(Options):
@@ -236,6 +241,8 @@ class Defaults(Options):
     """The escalation policy."""
     tags: Texts = ()
     """Tags that every check has."""
+    flapping: bool = True
+    """Whether what comes and goes is said once and then left in peace until it is stable."""
 
 
 # --- checks, channels, people -----------------------------------------------------------------------------------------
@@ -272,6 +279,10 @@ class CheckTable(Options):
     """The escalation policy."""
     locations: Texts | None = None
     """Locations that run it; without it, all do."""
+    flapping: bool | None = None
+    """Whether what comes and goes is said once and then left in peace until it is stable."""
+    external: bool | None = None
+    """Whether it looks beyond this machine; default: whether its target does."""
     enabled: bool = True
     """Whether it runs at all."""
 
@@ -326,6 +337,8 @@ class PlanTable(Options):
     """How often to remind until somebody acknowledges."""
     digest: Span | None = None
     """Collect for so long and tell in one message."""
+    loop: Annotated[int, Field(ge=0, le=100)] = 0
+    """How often all steps begin again after the last one, while nobody acknowledges."""
     fallback: Texts | None = None
     """Whom to tell when a channel of `tell` cannot deliver; default: the same people by the policy's other channels."""
 

@@ -154,6 +154,7 @@ def _escalation(faults: Faults, people: People, place: Place, plan: PlanTable, m
         repeat=plan.repeat,
         digest=plan.digest,
         fallback=fallback,
+        loop=plan.loop,
     )
 
 

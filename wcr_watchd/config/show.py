@@ -118,6 +118,9 @@ def _common(loaded: Loaded, name: str) -> dict[str, Any]:
         found |= _origin(loaded, ("check", name, severity.word), texts, type_default)
     found |= _origin(loaded, ("check", name, "policy"), check.policy, _default_origin(loaded, "policy"))
     found |= _origin(loaded, ("check", name, "tags"), list(check.tags), _default_origin(loaded, "tags"))
+    flaps = check.flapping is not None
+    found |= _origin(loaded, ("check", name, "flapping"), flaps, _default_origin(loaded, "flapping"))
+    found |= _origin(loaded, ("check", name, "external"), check.external, "from its target")
     for key in ("depends_on", "owner", "group", "runbook"):
         value = getattr(check, key)
         found |= _origin(loaded, ("check", name, key), list(value) if isinstance(value, tuple) else value, "default")

@@ -108,6 +108,10 @@ class EventKind(StrEnum):
     ESCALATED = "escalated"
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
+    FLAPPING = "flapping"
+    """It comes and goes: said once, then nothing until it is stable."""
+    MUTED = "muted"
+    """From now on nobody is told, for the reason given; only in the timeline."""
     NOTED = "noted"
     DIGEST = "digest"
     DRILL = "drill"
@@ -119,7 +123,15 @@ class IncidentState(StrEnum):
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"
     SUPPRESSED = "suppressed"
+    """Something else explains it: a failed parent, or the watcher's own lost connectivity."""
+    SILENCED = "silenced"
+    MAINTENANCE = "maintenance"
     RESOLVED = "resolved"
+
+    @property
+    def muted(self) -> bool:
+        """Whether it is recorded and nobody is told."""
+        return self in (IncidentState.SUPPRESSED, IncidentState.SILENCED, IncidentState.MAINTENANCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +152,13 @@ class Incident:
     """What a person handles: opened when a rule fires, until it is resolved.
 
     ``subject`` names what of the check is meant (empty: the check itself; else topic and labels, ``disk /data``).
-    ``severity`` is how bad it is now, ``peak`` how bad it was at worst. ``told`` lists who was told of it, so
-    that they are told of its end. ``muted_by`` is the reason why nobody is told (empty: somebody is).
-    ``step`` is the number of escalation steps already taken, ``next_step_at`` and ``next_reminder_at`` when
-    the next one is owed (None: none is). ``sequence`` counts its events.
+    ``severity`` is how bad it is now, ``peak`` how bad it was at worst, ``told_severity`` how bad it was when somebody
+    was last told (``ok``: nobody was). ``told`` lists who was told of it, so that they are told of its end.
+    ``muted_by`` is the reason why nobody is told (empty: somebody is), ``muted_until`` when to look again at the
+    latest. ``step`` is the number of escalation steps already taken in this round, ``rounds`` that of finished rounds;
+    ``next_step_at`` and ``next_reminder_at`` are when the next one is owed (None: none is). An acknowledgement ends at
+    ``acknowledged_until`` (None: with the incident) or, unless it is ``sticky``, when it gets worse. ``owner`` is who
+    works on it. ``sequence`` counts its events.
     """
 
     id: int
@@ -156,13 +171,20 @@ class Incident:
     changed_at: float
     summary: str
     rule: str = ""
+    owner: str = ""
     acknowledged_at: float | None = None
     acknowledged_by: str = ""
+    acknowledged_until: float | None = None
+    sticky: bool = False
     resolved_at: float | None = None
     muted_by: str = ""
+    muted_until: float | None = None
+    flapping: bool = False
     told: tuple[Recipient, ...] = ()
+    told_severity: Severity = Severity.OK
     floor: Severity = Severity.OK
     step: int = 0
+    rounds: int = 0
     next_step_at: float | None = None
     next_reminder_at: float | None = None
     sequence: int = 0
@@ -225,7 +247,8 @@ class Notification:
 
     ``id`` is its idempotency key: the same event to the same recipient always has the same one.
     ``not_before`` delays it (digest).
-    ``fallbacks`` are told in its place, in order, when its channel cannot deliver.
+    ``fallbacks`` are told in its place, in order, when its channel cannot deliver. Those of one ``group`` that come
+    together are told together.
     """
 
     id: str
@@ -238,6 +261,7 @@ class Notification:
     message: Message
     digest: bool = False
     fallbacks: tuple[Recipient, ...] = ()
+    group: str = ""
 
 
 class DeliveryState(StrEnum):

@@ -20,6 +20,7 @@ from wcr_watchd.core.model import (
     Severity,
 )
 from wcr_watchd.core.run import Run, Shared
+from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState
 
 
@@ -108,6 +109,7 @@ class Batch:
     incidents: tuple[Incident, ...] = ()
     events: tuple[Event, ...] = ()
     notifications: tuple[Notification, ...] = ()
+    silences: tuple[Silence, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     """Outbox rows that changed (delivered, failed, next attempt …)."""
 
@@ -119,6 +121,9 @@ class Restored:
     states: tuple[CheckState, ...]
     incidents: tuple[Incident, ...]
     """All that are not resolved."""
+    ended: tuple[Incident, ...]
+    """Those that ended last, oldest first."""
+    silences: tuple[Silence, ...]
     next_incident: int
     pending: tuple[Delivery, ...]
     last_seen_at: float | None

@@ -9,6 +9,15 @@ from wcr_watchd.core.local_time import Hours
 from wcr_watchd.core.model import Retry, Severity
 from wcr_watchd.core.on_call import OnCallSchedule
 from wcr_watchd.core.rules import Rule
+from wcr_watchd.core.silence import Window
+
+
+@dataclass(frozen=True, slots=True)
+class FlapLimits:
+    """The weighted share of changes among the last results above which a check flaps, and below which it is stable."""
+
+    start: float = 0.30
+    end: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +26,8 @@ class Check:
 
     ``probe`` is the probe type's name, ``target`` what it looks at in one line, ``every`` and ``timeout`` are
     seconds. ``fingerprint`` changes whenever any of its settings does: an unchanged one keeps schedule and state.
+    ``external`` says that it looks beyond this machine, so that it can say nothing while the network is gone.
+    ``flapping`` is None where coming and going is nothing to be said.
     """
 
     name: str
@@ -33,6 +44,14 @@ class Check:
     group: str = ""
     runbook: str = ""
     fingerprint: str = ""
+    external: bool = False
+    flapping: FlapLimits | None = FlapLimits()
+
+
+OWN = Check(
+    name="wcr-watchd", probe="wcr-watchd", target="this daemon", every=60.0, timeout=10.0, rules=(), flapping=None
+)
+"""The daemon itself, as incidents about its own trouble name it; no configured check may have its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +78,8 @@ class Step:
 class Escalation:
     """One severity of a policy: whom to tell at once, whom later, how often to repeat, whether to batch.
 
-    ``repeat`` and ``digest`` are seconds (None: never, at once). ``fallback`` is told, in order, when a
-    channel of ``tell`` cannot deliver.
+    ``repeat`` and ``digest`` are seconds (None: never, at once). ``loop`` is how often everything begins again after
+    the last step. ``fallback`` is told, in order, when a channel of ``tell`` cannot deliver, and when it has nobody.
     """
 
     tell: tuple[Target, ...] = ()
@@ -68,6 +87,7 @@ class Escalation:
     repeat: float | None = None
     digest: float | None = None
     fallback: tuple[Target, ...] = ()
+    loop: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +116,8 @@ class Setup:
 
     ``channels`` maps each configured channel to the kind of address it needs (``phone``, ``email``; empty when
     it has its own destination). ``units`` maps check and measurement to the unit's word, for messages.
+    ``controls`` are checks of targets that are only all gone when this machine's own network is. ``reopen_within`` is
+    for how many seconds after its end an incident that comes back goes on as the same one.
     """
 
     name: str
@@ -108,3 +130,6 @@ class Setup:
     on_call: Mapping[str, OnCallSchedule] = field(default_factory=dict)
     channels: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    windows: tuple[Window, ...] = ()
+    controls: tuple[str, ...] = ()
+    reopen_within: float = 300.0

@@ -10,6 +10,7 @@ from typing import Protocol
 from wcr_watchd.core.model import MeasurementSpec, Observation
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
 
 LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -154,13 +155,36 @@ class View(Protocol):
         """The last runs of a check, oldest first, at most 60: time and duration in seconds (None: not up)."""
         ...
 
-    async def acknowledge(self, incident: int, by: str) -> str:
-        """Acknowledge an incident; returns a sentence. Raises ``CommandError`` when that cannot be done."""
+    async def acknowledge(self, incident: int, by: str, *, until: float | None = None, sticky: bool = False) -> str:
+        """Acknowledge an incident, for good or ``until`` then; returns a sentence.
+
+        A ``sticky`` one stays when it gets worse. Raises ``CommandError`` when that cannot be done.
+        """
         ...
 
 
 class Control(View, Protocol):
     """The running daemon, with what an operator may ask of it besides acknowledging."""
+
+    async def resolve(self, incident: int, by: str) -> str:
+        """End an incident by hand; returns a sentence. Raises ``CommandError`` when that cannot be done."""
+        ...
+
+    async def note(self, incident: int, by: str, text: str) -> str:
+        """Add a note to an incident's timeline, also after its end. Raises ``CommandError`` when there is none."""
+        ...
+
+    async def assign(self, incident: int, owner: str, by: str) -> str:
+        """Say who works on an incident. Raises ``CommandError`` when there is no such open one."""
+        ...
+
+    async def silence(self, wanted: Silence) -> str:
+        """Put a silence in force or change it; returns a sentence. Raises ``CommandError`` when it makes no sense."""
+        ...
+
+    async def expire(self, silence: str) -> str:
+        """End a silence now; returns a sentence. Raises ``CommandError`` when there is no such one."""
+        ...
 
     async def run_now(self, check: str) -> Observation:
         """Run a check out of turn and return what it found. Raises ``CommandError`` when there is no such check."""

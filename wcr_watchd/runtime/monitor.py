@@ -12,12 +12,15 @@ from typing import Protocol
 
 import structlog
 
-from wcr_watchd.core import engine
+from wcr_watchd.core import commands, engine
+from wcr_watchd.core.connectivity import as_seen
 from wcr_watchd.core.errors import StoreDamagedError, StoreError
+from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import Event, EventKind, Incident, Notification, Observation, Outcome
 from wcr_watchd.core.protocols import Batch, Store
 from wcr_watchd.core.rules import History, remember
 from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.view import Change, CheckCounters, Counters
 
@@ -74,6 +77,7 @@ class _Waiting:
     incidents: dict[int, Incident] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
+    silences: dict[str, Silence] = field(default_factory=dict)
     overtaken: list[int] = field(default_factory=list)
 
     def batch(self) -> Batch:
@@ -83,6 +87,7 @@ class _Waiting:
             incidents=tuple(self.incidents.values()),
             events=tuple(self.events),
             notifications=tuple(self.notifications),
+            silences=tuple(self.silences.values()),
         )
 
     def put_back(self, batch: Batch) -> None:
@@ -96,6 +101,7 @@ class _Waiting:
         self.incidents = {incident.id: incident for incident in batch.incidents} | self.incidents
         self.events[:0] = batch.events
         self.notifications[:0] = batch.notifications
+        self.silences = {silence.id: silence for silence in batch.silences} | self.silences
 
 
 class Monitor:
@@ -136,6 +142,7 @@ class Monitor:
 
     def receive(self, observation: Observation) -> None:
         """Take an observation in: decide, remember, owe what follows."""
+        observation = as_seen(self.setup, self.state, observation)
         if observation.check not in self.setup.checks:  # removed by a reload while it ran
             return
         before = self.state.checks.get(observation.check)
@@ -150,17 +157,52 @@ class Monitor:
         self._take(decision)
         self._announce(Change(check=observation.check))
 
-    async def acknowledge(self, incident: int, by: str) -> str:
+    async def acknowledge(self, incident: int, by: str, *, until: float | None = None, sticky: bool = False) -> str:
         """Acknowledge an incident; returns a sentence, once it is stored. Raises ``CommandError`` if it cannot be."""
-        now = self._clock.now()
+        now, latest = self._clock.now(), self._latest_of(incident)
+        done = commands.acknowledge(self.setup, self.state, incident, by, now, latest, until=until, sticky=sticky)
+        ends = f" until {clock_time(until, self.setup.timezone, now)}" if until is not None else ""
+        about = f"incident #{incident} ({done.incidents[0].check})"
+        return await self._carry_out(done, f"{about} is acknowledged by {by}{ends}; reminders and escalation stop")
+
+    async def resolve(self, incident: int, by: str) -> str:
+        """End an incident by hand; returns a sentence. Raises ``CommandError`` when that cannot be done."""
+        now, latest = self._clock.now(), self._latest_of(incident)
+        done = commands.resolve(self.setup, self.state, incident, by, now, latest)
+        return await self._carry_out(
+            done, f"incident #{incident} is ended by {by}; it goes on if its check still fails"
+        )
+
+    async def note(self, incident: Incident, by: str, text: str) -> str:
+        """Add a note to an incident's timeline; returns a sentence. Raises ``CommandError`` for an empty one."""
+        done = commands.note(self.setup, self.state, incident, by, text, self._clock.now())
+        return await self._carry_out(done, f"noted in the timeline of incident #{incident.id}")
+
+    async def assign(self, incident: int, owner: str, by: str) -> str:
+        """Say who works on an incident; returns a sentence. Raises ``CommandError`` when there is no such one."""
+        done = commands.assign(self.setup, self.state, incident, owner, by, self._clock.now())
+        return await self._carry_out(done, f"incident #{incident} is now with {owner or 'nobody'}")
+
+    async def silence(self, wanted: Silence) -> str:
+        """Put a silence in force or change it; returns a sentence. Raises ``CommandError`` when it makes no sense."""
+        done = commands.silence(self.setup, self.state, wanted, self._clock.now())
+        return await self._carry_out(done, f"silence {wanted.id} is in force")
+
+    async def expire(self, identifier: str) -> str:
+        """End a silence now; returns a sentence. Raises ``CommandError`` when there is no such one."""
+        done = commands.expire(self.setup, self.state, identifier, self._clock.now())
+        return await self._carry_out(done, f"silence {identifier} is over")
+
+    async def _carry_out(self, decision: engine.Decision, said: str) -> str:
+        """Put what a person asked for into effect; says so if a crash would break the promise."""
+        self._take(decision)
+        if await self.flush():
+            return said
+        return f"{said}; not stored yet, a restart would forget it: {self._counters.store_last_error}"
+
+    def _latest_of(self, incident: int) -> Observation | None:
         known = self.state.incidents.get(incident)
-        latest = self.latest.get(known.check) if known else None
-        self._take(engine.acknowledge(self.setup, self.state, incident, by, now, latest))
-        check = self.state.incidents[incident].check
-        said = f"incident #{incident} ({check}) is acknowledged by {by}; reminders and escalation stop"
-        if not await self.flush():  # a promise that a crash would break must say so
-            said += "; not stored yet, a restart would forget it: " + self._counters.store_last_error
-        return said
+        return self.latest.get(known.check) if known else None
 
     async def reload(self, setup: Setup) -> None:
         """Go on under another configuration; unchanged checks keep everything."""
@@ -276,6 +318,7 @@ class Monitor:
         self._waiting.incidents |= {incident.id: incident for incident in decision.incidents}
         self._waiting.events.extend(decision.events)
         self._waiting.notifications.extend(decision.notifications)
+        self._waiting.silences |= {silence.id: silence for silence in decision.silences}
         self._waiting.overtaken.extend(decision.overtaken)
         for check, delay in decision.rechecks:
             self._run_soon(check, delay)
@@ -284,7 +327,7 @@ class Monitor:
         for event in decision.events:
             self._log(event)
             self._announce(Change(check=self._check_of(event, decision), incident=event.incident))
-        if decision.events:
+        if decision.events or decision.silences:
             self._urgent.set()
         if decision.notifications:
             self._untold |= {one.id: one for one in decision.notifications}

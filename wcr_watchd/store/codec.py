@@ -22,6 +22,7 @@ from wcr_watchd.core.model import (
     Outcome,
     Severity,
 )
+from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.store.pack import PackedRow
 
@@ -30,6 +31,7 @@ T = TypeVar("T")
 CHECK_STATE = TypeAdapter(CheckState)
 INCIDENT = TypeAdapter(Incident)
 NOTIFICATION = TypeAdapter(Notification)
+SILENCE = TypeAdapter(Silence)
 
 OUTCOMES = (Outcome.UP, Outcome.DOWN, Outcome.UNKNOWN)
 """By the number they are stored as."""

@@ -24,7 +24,7 @@ from wcr_watchd.core.model import (
 )
 from wcr_watchd.core.protocols import Batch, Point, Restored
 from wcr_watchd.store import codec
-from wcr_watchd.store.codec import CHECK_STATE, INCIDENT, from_json, milliseconds, seconds, to_json
+from wcr_watchd.store.codec import CHECK_STATE, INCIDENT, SILENCE, from_json, milliseconds, seconds, to_json
 from wcr_watchd.store.database import Database, Transaction
 from wcr_watchd.store.history import Course, Rollups, choose_width, read_raw, read_rollups, rows_of
 from wcr_watchd.store.intern import Numbers
@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 _FOR_EVER = 1 << 62
 _NO_LIMIT = 1 << 31
+RESTORED_ENDS = 1_000
+"""Ended incidents that are read back at a start, since one that comes back soon goes on."""
 
 
 class SqliteStore:
@@ -107,6 +109,8 @@ class SqliteStore:
         return Restored(
             states=tuple(from_json(CHECK_STATE, row[0]) for row in await fetch("states")),
             incidents=tuple(from_json(INCIDENT, row[0]) for row in await fetch("unresolved_incidents")),
+            ended=tuple(from_json(INCIDENT, row[0]) for row in await fetch("last_ended", RESTORED_ENDS)),
+            silences=tuple(from_json(SILENCE, row[0]) for row in await fetch("silences")),
             next_incident=(last_incident or 0) + 1,
             pending=tuple(codec.delivery_of(row) for row in await fetch("pending_deliveries")),
             last_seen_at=None if last_seen is None else seconds(last_seen),
@@ -119,7 +123,7 @@ class SqliteStore:
         do not wait for the disk.
         """
         await self._in_thread(self._database.look)
-        durable = bool(batch.incidents or batch.events or batch.notifications or batch.deliveries)
+        durable = bool(batch.incidents or batch.events or batch.notifications or batch.deliveries or batch.silences)
         try:
             async with self._database.transaction(durable=durable) as transaction:
                 await self._write_observations(transaction, batch.observations)
@@ -283,6 +287,8 @@ async def _write_present(transaction: Transaction, batch: Batch) -> None:
     states = [(state.check, to_json(CHECK_STATE, state)) for state in batch.states]
     await transaction.run_many("keep_state", states)
     await transaction.run_many("keep_incident", [codec.incident_row(incident) for incident in batch.incidents])
+    silences = [(one.id, milliseconds(one.ends_at), to_json(SILENCE, one)) for one in batch.silences]
+    await transaction.run_many("keep_silence", silences)
     await transaction.run_many("keep_event", [codec.event_row(event) for event in batch.events])
     await transaction.run_many("owe", [codec.delivery_row(_owed(one)) for one in batch.notifications])
     await transaction.run_many("keep_delivery", [codec.delivery_row(delivery) for delivery in batch.deliveries])

@@ -63,6 +63,10 @@ class Retention:
             )
 
 
+SILENCES_KEPT = 5 * 86_400.0
+"""Seconds for which a silence that is over can still be seen; Alertmanager's retention."""
+
+
 class Upkeep:
     """Bounded pieces of upkeep work; times are epoch milliseconds."""
 
@@ -82,6 +86,8 @@ class Upkeep:
                         break
             await self._delete_history(now)
             await self._delete_incidents(now)
+            async with self._database.transaction(durable=False) as transaction:
+                await transaction.run("delete_old_silences", now - int(SILENCES_KEPT * 1000))
 
     async def archive(self, now: int | None) -> bool:
         """File recent observations whose slot is over (None: all there are); returns whether there was anything."""

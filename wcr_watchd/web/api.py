@@ -9,8 +9,9 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from wcr_watchd.core.errors import ChannelError, CommandError, StoreError
+from wcr_watchd.core.errors import ChannelError, CommandError, StoreError, UnitError
 from wcr_watchd.core.model import Severity
+from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.view import Change, View
 from wcr_watchd.web import shapes
 from wcr_watchd.web.access import VISITOR
@@ -18,6 +19,8 @@ from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import follow
 
 MAX_ROWS = 1_000
+MAX_NOTE = 4_000
+"""Characters of a note in a timeline."""
 
 
 def add_routes(app: web.Application) -> None:
@@ -31,6 +34,9 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get(f"{prefix}/incidents", incidents)
     app.router.add_get(f"{prefix}/incidents/{{number:\\d{{1,9}}}}", incident)
     app.router.add_post(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/acknowledge", acknowledge)
+    app.router.add_post(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/resolve", resolve)
+    app.router.add_post(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/notes", note)
+    app.router.add_post(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/owner", assign)
     app.router.add_get(f"{prefix}/deliveries", deliveries)
     app.router.add_post(f"{prefix}/channels/{{name}}/test", notify_test)
     app.router.add_post(f"{prefix}/reload", reload)
@@ -151,11 +157,53 @@ async def incident(request: web.Request) -> web.Response:
 
 
 async def acknowledge(request: web.Request) -> web.Response:
-    """Take an incident: reminders and escalation stop. JSON body: ``{"by": name}``, else the visitor's own name."""
+    """Take an incident: reminders and escalation stop.
+
+    JSON body: ``{"by": name, "for": "2h", "sticky": true}``; without ``by`` the visitor's own name, without ``for``
+    until it is over or gets worse; a sticky one stays when it gets worse.
+    """
     body = await _json_body(request)
-    by = str(body.get("by") or request[VISITOR])[:80]
-    sentence = await request.app[CONTROL].acknowledge(int(request.match_info["number"]), by)
+    control = request.app[CONTROL]
+    until = control.now() + _duration(body["for"]) if body.get("for") else None
+    sentence = await control.acknowledge(
+        int(request.match_info["number"]), _by(request, body), until=until, sticky=body.get("sticky") is True
+    )
     return web.json_response({"done": sentence})
+
+
+async def resolve(request: web.Request) -> web.Response:
+    """End an incident by hand; it goes on if its check still fails. JSON body: ``{"by": name}``."""
+    body = await _json_body(request)
+    sentence = await request.app[CONTROL].resolve(int(request.match_info["number"]), _by(request, body))
+    return web.json_response({"done": sentence})
+
+
+async def note(request: web.Request) -> web.Response:
+    """Add a note to an incident's timeline. JSON body: ``{"text": …, "by": name}``."""
+    body = await _json_body(request)
+    text = str(body.get("text", ""))[:MAX_NOTE]
+    sentence = await request.app[CONTROL].note(int(request.match_info["number"]), _by(request, body), text)
+    return web.json_response({"done": sentence})
+
+
+async def assign(request: web.Request) -> web.Response:
+    """Say who works on an incident. JSON body: ``{"owner": name, "by": name}``; an empty owner is nobody."""
+    body = await _json_body(request)
+    owner = str(body.get("owner", ""))[:80]
+    sentence = await request.app[CONTROL].assign(int(request.match_info["number"]), owner, _by(request, body))
+    return web.json_response({"done": sentence})
+
+
+def _by(request: web.Request, body: dict[str, Any]) -> str:
+    """Who asks, as it will stand in the timeline."""
+    return str(body.get("by") or request[VISITOR])[:80]
+
+
+def _duration(text: object) -> float:
+    try:
+        return parse_duration(str(text))
+    except UnitError as error:
+        raise web.HTTPBadRequest(text=f"{error}; write for example 2h") from error
 
 
 async def deliveries(request: web.Request) -> web.Response:

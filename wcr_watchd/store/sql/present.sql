@@ -31,6 +31,21 @@ ORDER BY id DESC LIMIT $4;
 -- name: unresolved_incidents
 SELECT data FROM incident WHERE resolved_at IS NULL ORDER BY id;
 
+-- name: last_ended
+-- The incidents that ended last, oldest first.
+SELECT data FROM (SELECT data, resolved_at FROM incident WHERE resolved_at IS NOT NULL ORDER BY resolved_at DESC LIMIT $1)
+ORDER BY resolved_at;
+
+-- name: keep_silence
+INSERT INTO silence (id, ends_at, data) VALUES ($1, $2, $3)
+ON CONFLICT (id) DO UPDATE SET ends_at = excluded.ends_at, data = excluded.data;
+
+-- name: silences
+SELECT data FROM silence ORDER BY ends_at, id;
+
+-- name: delete_old_silences
+DELETE FROM silence WHERE ends_at < $1;
+
 -- name: last_incident
 SELECT max(id) FROM incident;
 

@@ -1,0 +1,119 @@
+"""What people ask of the engine: acknowledge, resolve, note, assign, silence. Pure, like the engine itself.
+
+``by`` is who asks, with through what where that is known (``ann by SMS``). Each raises
+:class:`~wcr_watchd.core.errors.CommandError` with a sentence when it cannot be done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from wcr_watchd.core import life
+from wcr_watchd.core.errors import CommandError
+from wcr_watchd.core.message import clock_time
+from wcr_watchd.core.model import EventKind, Incident, IncidentState, Observation
+from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.silence import Silence
+from wcr_watchd.core.state import State
+from wcr_watchd.core.work import Decision, Work
+
+
+def acknowledge(
+    setup: Setup,
+    state: State,
+    number: int,
+    by: str,
+    now: float,
+    latest: Observation | None,
+    *,
+    until: float | None = None,
+    sticky: bool = False,
+) -> Decision:
+    """Somebody takes the incident: reminders and escalation stop.
+
+    Until it is over or gets worse; with ``until`` (epoch seconds) no longer than that; a ``sticky`` one stays when it
+    gets worse.
+    """
+    incident = _open(state, number)
+    if incident.state is IncidentState.ACKNOWLEDGED and incident.acknowledged_by == by and until is None:
+        raise CommandError(f"incident #{number} is already acknowledged by {by}")
+    if incident.state is IncidentState.ACKNOWLEDGED and until is None:
+        raise CommandError(f"incident #{number} is already acknowledged by {incident.acknowledged_by}")
+    if until is not None and until <= now:
+        raise CommandError("an acknowledgement must end in the future; name a later time or none")
+    work = Work(setup, state, now, latest)
+    taken = replace(
+        incident,
+        state=IncidentState.ACKNOWLEDGED,
+        acknowledged_at=now,
+        acknowledged_by=by,
+        acknowledged_until=until,
+        sticky=sticky,
+        owner=incident.owner or by,
+        muted_by="",
+        muted_until=None,
+        next_step_at=None,
+        next_reminder_at=None,
+    )
+    # Nobody is woken by good news: whoever was told learns of it, but not by text message.
+    to = tuple(who for who in incident.told if setup.channels.get(who.channel) != "phone")
+    ends = f" until {clock_time(until, setup.timezone, now)}" if until is not None else ""
+    work.record(taken, EventKind.ACKNOWLEDGED, f"acknowledged by {by}{ends}", to=to, by=by)
+    work.overtaken.append(number)
+    return work.decision()
+
+
+def resolve(setup: Setup, state: State, number: int, by: str, now: float, latest: Observation | None) -> Decision:
+    """Somebody ends the incident; if its check still fails at the next result, it goes on."""
+    incident = _open(state, number)
+    work = Work(setup, state, now, latest)
+    life.end(work, incident, f"ended by {by}", by=by)
+    return work.decision()
+
+
+def note(setup: Setup, state: State, incident: Incident, by: str, text: str, now: float) -> Decision:
+    """Add a line to the incident's timeline, also after its end; nobody is told."""
+    if not text.strip():
+        raise CommandError("a note needs a text")
+    work = Work(setup, state, now, None)
+    work.record(state.incidents.get(incident.id, incident), EventKind.NOTED, text.strip(), by=by)
+    return work.decision()
+
+
+def assign(setup: Setup, state: State, number: int, owner: str, by: str, now: float) -> Decision:
+    """Say who works on the incident."""
+    work = Work(setup, state, now, None)
+    incident = replace(_open(state, number), owner=owner)
+    work.record(incident, EventKind.NOTED, f"owner is {owner or 'nobody'}", by=by)
+    return work.decision()
+
+
+def silence(setup: Setup, state: State, wanted: Silence, now: float) -> Decision:
+    """Put a silence in force, or change it: what it covers is muted, what it no longer covers is told."""
+    if not wanted.matchers:
+        raise CommandError('a silence needs at least one matcher, such as check="api"')
+    if wanted.ends_at < wanted.starts_at:
+        raise CommandError("a silence must end after it starts")
+    view = replace(state, silences={**state.silences, wanted.id: wanted})
+    work = Work(setup, view, now, None)
+    work.silences.append(wanted)
+    for incident in list(state.incidents.values()):
+        life.attend(work, work.check_of(incident), incident)
+    return work.decision()
+
+
+def expire(setup: Setup, state: State, identifier: str, now: float) -> Decision:
+    """End a silence now; what is still broken under it is told."""
+    found = state.silences.get(identifier)
+    if found is None:
+        raise CommandError(f"there is no silence {identifier}; `wcr-watchd silence list` shows all")
+    if found.ends_at <= now:
+        return Decision()
+    return silence(setup, state, replace(found, starts_at=min(found.starts_at, now), ends_at=now, updated_at=now), now)
+
+
+def _open(state: State, number: int) -> Incident:
+    incident = state.incidents.get(number)
+    if incident is None:
+        raise CommandError(f"there is no open incident #{number}; `wcr-watchd incidents` lists them")
+    return incident

@@ -1,0 +1,90 @@
+"""Why nobody is told of an incident: maintenance, a silence, lost connectivity, a failed parent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wcr_watchd.core.connectivity import is_offline, waiting_for_controls
+from wcr_watchd.core.dependencies import cause, patience_ends
+from wcr_watchd.core.model import Incident, IncidentState
+from wcr_watchd.core.setup import OWN, Check, Setup
+from wcr_watchd.core.silence import Facts, Silence, covers
+from wcr_watchd.core.state import State
+
+UNKNOWN_SUBJECT = "no result"
+"""The subject of an incident about a check that stays unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """What keeps an incident from being told: the state it is in meanwhile, the reason, when to look again."""
+
+    state: IncidentState
+    reason: str
+    until: float | None = None
+
+
+def facts_of(setup: Setup, check: Check, incident: Incident) -> Facts:
+    """What silences and windows can match of an incident."""
+    return {
+        "check": (check.name,),
+        "type": (check.probe,),
+        "target": (check.target,),
+        "group": (check.group,),
+        "owner": (incident.owner or check.owner,),
+        "tag": check.tags,
+        "subject": (incident.subject,),
+        "severity": (incident.severity.word,),
+        "location": (setup.location,),
+    }
+
+
+def mute_of(setup: Setup, state: State, check: Check, incident: Incident, since: float, now: float) -> Mute | None:
+    """Say what keeps the incident from being told at this time; None: nothing does.
+
+    ``since`` is when the check began to fail.
+    """
+    facts = facts_of(setup, check, incident)
+    return (
+        _maintenance(setup, facts, now)
+        or _silenced(state, facts, now)
+        or _explained(setup, state, check, incident, since, now)
+    )
+
+
+def _maintenance(setup: Setup, facts: Facts, now: float) -> Mute | None:
+    for window in setup.windows:
+        if covers(window.matchers, facts) and (span := window.spans.around(now)):
+            return Mute(IncidentState.MAINTENANCE, f"maintenance {window.name}", span[1])
+    return None
+
+
+def _silenced(state: State, facts: Facts, now: float) -> Mute | None:
+    for silence in state.silences.values():
+        if silence.active(now) and covers(silence.matchers, facts):
+            return Mute(
+                IncidentState.MAINTENANCE if silence.maintenance else IncidentState.SILENCED,
+                _words(silence),
+                silence.ends_at,
+            )
+    return None
+
+
+def _words(silence: Silence) -> str:
+    kind = "maintenance started" if silence.maintenance else "silenced"
+    return f"{kind} by {silence.author}" + (f": {silence.comment}" if silence.comment else "")
+
+
+def _explained(setup: Setup, state: State, check: Check, incident: Incident, since: float, now: float) -> Mute | None:
+    if incident.subject not in ("", UNKNOWN_SUBJECT) or check is OWN:
+        return None
+    if check.external or check.name in setup.controls:
+        if is_offline(setup, state):
+            return Mute(IncidentState.SUPPRESSED, "this watcher is offline")
+        if waiting := waiting_for_controls(setup, state, since, now):
+            return Mute(IncidentState.SUPPRESSED, *waiting)
+    reason = cause(setup, state, check.name, since, now) if check.depends_on else ""
+    if not reason:
+        return None
+    until = patience_ends(setup, check.name, since) if reason.startswith("waiting") else None
+    return Mute(IncidentState.SUPPRESSED, reason, until)

@@ -1,0 +1,238 @@
+"""What one decision of the engine consists of, and the collecting of it: incidents, events, what is owed to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from wcr_watchd.core.dependencies import ancestors
+from wcr_watchd.core.escalation import escalation_of, other_addresses, quiet_until, recipients
+from wcr_watchd.core.model import (
+    Event,
+    EventKind,
+    Incident,
+    IncidentState,
+    Labels,
+    Message,
+    Notification,
+    Observation,
+    Outcome,
+    Recipient,
+    Severity,
+)
+from wcr_watchd.core.rules import History
+from wcr_watchd.core.setup import OWN, Check, Setup
+from wcr_watchd.core.silence import Silence
+from wcr_watchd.core.state import CheckState, State
+from wcr_watchd.core.units import format_duration
+
+MESSAGE_MEASUREMENTS = 20
+"""How many measurements a message carries at most; a host has hundreds, a person reads a few."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from one input: new values to remember and store, and what to do.
+
+    ``rechecks`` are checks to run again soon, with the delay in seconds. ``overtaken`` are incidents whose
+    unsent reminders have lost their meaning.
+    """
+
+    check: CheckState | None = None
+    history: History | None = None
+    incidents: tuple[Incident, ...] = ()
+    events: tuple[Event, ...] = ()
+    notifications: tuple[Notification, ...] = ()
+    silences: tuple[Silence, ...] = ()
+    rechecks: tuple[tuple[str, float], ...] = ()
+    overtaken: tuple[int, ...] = ()
+    next_incident: int = 0
+
+
+def check_named(setup: Setup, name: str) -> Check:
+    """The check an incident is about; one that is no longer configured has a name and nobody to tell."""
+    if name == OWN.name:
+        return OWN
+    return setup.checks.get(name) or Check(name, probe="", target="", every=0.0, timeout=0.0, rules=(), policy="")
+
+
+class Work:
+    """Collects what one decision consists of, so that its steps see each other's results."""
+
+    def __init__(self, setup: Setup, state: State, now: float, observation: Observation | None) -> None:
+        self.setup = setup
+        self.state = state
+        self.now = now
+        self.observation = observation
+        self.incidents: dict[int, Incident] = {}
+        self.events: list[Event] = []
+        self.notifications: list[Notification] = []
+        self.silences: list[Silence] = []
+        self.rechecks: list[tuple[str, float]] = []
+        self.overtaken: list[int] = []
+        self._next_incident = state.next_incident
+
+    def take_number(self) -> int:
+        """The number of a new incident."""
+        number = self._next_incident
+        self._next_incident += 1
+        return number
+
+    def check_of(self, incident: Incident) -> Check:
+        """The check that the incident is about."""
+        return check_named(self.setup, incident.check)
+
+    def open_incident(self, check: str, subject: str) -> Incident | None:
+        """The incident of a check's subject that is not over, as this decision leaves it so far."""
+        number = self.state.by_check.get(check, {}).get(subject)
+        return None if number is None else self.incidents.get(number, self.state.incidents[number])
+
+    def severity_of(self, check: str) -> Severity:
+        """The worst severity of the check's incidents as they will be after this decision."""
+        mine = {number: self.state.incidents[number] for number in self.state.by_check.get(check, {}).values()}
+        mine |= {number: incident for number, incident in self.incidents.items() if incident.check == check}
+        alive = (incident.severity for incident in mine.values() if incident.state is not IncidentState.RESOLVED)
+        return max(alive, default=Severity.OK)
+
+    def summary(self, check: str, fallback: str) -> str:
+        """What the check's probe said, or the rule's own words where none has spoken or it saw nothing wrong."""
+        seen = self.observation
+        if seen is None or seen.check != check or not seen.summary:
+            return fallback
+        fine = seen.outcome is Outcome.UP and not seen.reason
+        return fallback if fine and fallback != "all rules are clear" else seen.summary
+
+    def lasted(self, incident: Incident) -> str:
+        """How long the incident has lasted, in words."""
+        return format_duration(max(0.0, self.now - incident.opened_at))
+
+    def recheck_suppressed(self, parent: str) -> None:
+        """The parent is fine again: look at once which of its children still fail, to tell of those."""
+        failing = (name for name in self.state.by_check if name in self.setup.checks)
+        self.rechecks.extend((name, 0.0) for name in failing if parent in ancestors(self.setup, name))
+
+    def keep(self, incident: Incident) -> Incident:
+        """Remember a change of an incident that is no event."""
+        self.incidents[incident.id] = incident
+        return incident
+
+    def record(
+        self,
+        incident: Incident,
+        kind: EventKind,
+        reason: str,
+        to: tuple[Recipient, ...] = (),
+        by: str = "engine",
+        previous: Severity = Severity.OK,
+    ) -> Incident:
+        """Add an event to the incident's timeline and owe its message to the recipients."""
+        numbered = replace(incident, sequence=incident.sequence + 1)
+        self.incidents[numbered.id] = numbered
+        self.events.append(
+            Event(
+                incident=numbered.id,
+                sequence=numbered.sequence,
+                kind=kind,
+                at=self.now,
+                severity=numbered.severity,
+                summary=numbered.summary,
+                reason=reason,
+                by=by,
+            )
+        )
+        if to:
+            message = self._message(numbered, kind, reason, to, by, previous)
+            self.notifications.extend(self._notification(numbered, message, who, to) for who in to)
+        return numbered
+
+    def _notification(
+        self, incident: Incident, message: Message, who: Recipient, to: tuple[Recipient, ...]
+    ) -> Notification:
+        check = self.check_of(incident)
+        plan = escalation_of(self.setup, check.policy, incident.severity)
+        batched = plan.digest is not None and who in recipients(self.setup, plan.tell, self.now)
+        due = self.now + (plan.digest or 0.0) if batched else self.now
+        others = (*other_addresses(self.setup, who), *recipients(self.setup, plan.fallback, self.now))
+        return Notification(
+            id=f"{self.setup.name}-{incident.id}-{int(incident.opened_at)}-{incident.sequence}-{who.channel}"
+            + (f"-{who.contact}" if who.contact else ""),
+            incident=incident.id,
+            event=message.event,
+            severity=incident.severity,
+            recipient=who,
+            created_at=self.now,
+            not_before=quiet_until(self.setup, who, incident.severity, due),
+            message=message,
+            digest=batched,
+            fallbacks=tuple(other for other in others if other not in to),
+            group=check.group or check.name,
+        )
+
+    def _message(
+        self,
+        incident: Incident,
+        kind: EventKind,
+        reason: str,
+        to: tuple[Recipient, ...],
+        by: str,
+        previous: Severity,
+    ) -> Message:
+        check = self.check_of(incident)
+        url = f"{self.setup.public_url.rstrip('/')}/incidents/{incident.id}" if self.setup.public_url else ""
+        return Message(
+            event=kind,
+            at=self.now,
+            watchd=self.setup.name,
+            location=self.setup.location,
+            incident=incident.id,
+            severity=incident.severity,
+            state=incident.state,
+            opened_at=incident.opened_at,
+            url=url,
+            check=incident.check,
+            probe=check.probe,
+            target=check.target,
+            subject=incident.subject,
+            tags=check.tags,
+            owner=incident.owner or check.owner,
+            runbook=check.runbook,
+            summary=incident.summary,
+            reason=reason,
+            measurements=_measured(self.observation, self.setup.units.get(incident.check, {})),
+            contacts=tuple(dict.fromkeys(who.contact for who in to if who.contact)),
+            previous_severity=previous,
+            by="" if by == "engine" else by,
+            timezone=self.setup.timezone,
+        )
+
+    def decision(
+        self,
+        check: CheckState | None = None,
+        history: History | None = None,
+        rechecks: tuple[tuple[str, float], ...] = (),
+    ) -> Decision:
+        """All that was collected."""
+        return Decision(
+            check=check,
+            history=history,
+            incidents=tuple(self.incidents.values()),
+            events=tuple(self.events),
+            notifications=tuple(self.notifications),
+            silences=tuple(self.silences),
+            rechecks=(*rechecks, *self.rechecks),
+            overtaken=tuple(self.overtaken),
+            next_incident=self._next_incident,
+        )
+
+
+def _measured(observation: Observation | None, units: Mapping[str, str]) -> tuple[tuple[str, float, str], ...]:
+    if observation is None:
+        return ()
+    return tuple(
+        (_series(measured.name, measured.labels), measured.value, units.get(measured.name, ""))
+        for measured in observation.measurements[:MESSAGE_MEASUREMENTS]
+    )
+
+
+def _series(name: str, labels: Labels) -> str:
+    return name + ("{" + ",".join(f'{key}="{value}"' for key, value in labels) + "}" if labels else "")
