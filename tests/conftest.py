@@ -2,6 +2,12 @@
 
 import asyncio
 
+from hypothesis import settings
+
+# A deadline per example is a timed assertion: on a busy machine it fails what is right.
+settings.register_profile("watchd", deadline=None)
+settings.load_profile("watchd")
+
 # pytest-asyncio asks for the current event loop before its first test; where none was ever set (Python below 3.14)
 # that makes one which nobody closes, and some later test would be blamed for it.
 asyncio.set_event_loop(None)

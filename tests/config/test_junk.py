@@ -86,7 +86,7 @@ def places(table: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 PLACES = places(VALID)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), JUNK, st.sampled_from(["set", "add", "delete"])), max_size=4))
 def test_junk_anywhere(changes: list[tuple[tuple[Any, ...], Any, str]]) -> None:
     table = copy.deepcopy(VALID)
@@ -120,7 +120,7 @@ def apply(table: Any, place: tuple[Any, ...], value: Any, how: str) -> None:
         return
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.recursive(
         st.integers() | st.text(max_size=5) | st.booleans(),

@@ -654,7 +654,7 @@ async def test_a_test_message_goes_past_queue_and_store() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_fails_everything_is_taken_once_and_in_order(seed: int, capped: bool) -> None:
     chance = random.Random(seed)
 
