@@ -146,6 +146,8 @@ def test_a_probe_by_hand_needs_neither_daemon_nor_file(nginx: Start) -> None:
     assert "ok: no rule minds" in told.stdout
     assert re.search(r"\n  response_time +[\d.]+ ms\n", told.stdout)
     assert watchd("probe", "--type", "tcp", "--adress", "127.0.0.1:1").returncode == 2
+    plugin = watchd("probe", "--type", "command", "--run", "echo", "--run", "all is well", "--json")
+    assert json.loads(plugin.stdout)[0]["summary"] == "all is well"
 
 
 def test_a_probe_by_hand_says_what_the_rules_make_of_it(nginx: Start, tmp_path: Path) -> None:

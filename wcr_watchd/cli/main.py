@@ -333,7 +333,8 @@ def probe(names: tuple[str, ...], type_: str | None, tag: str | None, config: Pa
     Shows what they find and what their rules make of it; exit status 1 when one is failing. Nobody is told.
 
     NAMES are checks of the configuration, or of what is discovered without one (``all`` for every one). With --type the
-    remaining options are the probe type's own: ``wcr-watchd probe --type tcp --address localhost:22``.
+    remaining options are the probe type's own: ``wcr-watchd probe --type tcp --address localhost:22``; given several
+    times, one makes a list.
     """
     loaded = _ad_hoc(type_, names) if type_ else read_configuration(_file(config))
     wanted = ("probe",) if type_ else _wanted(loaded, names, tag)
@@ -413,8 +414,11 @@ def _must_exist(names: tuple[str, ...], checks: Collection[str]) -> None:
 
 
 def _ad_hoc(type_: str, rest: tuple[str, ...]) -> Loaded:
-    """A configuration of one check from command-line options such as ``--url http://…`` or ``--expect.status=200``."""
-    lines = ["[check.probe]", f"type = {json.dumps(type_)}"]
+    """A configuration of one check from command-line options such as ``--url http://…`` or ``--expect.status=200``.
+
+    An option that is given several times is a list: ``--run /bin/df --run /``.
+    """
+    given: dict[str, list[str]] = {}
     words = list(rest)
     while words:
         option = words.pop(0)
@@ -425,7 +429,10 @@ def _ad_hoc(type_: str, rest: tuple[str, ...]) -> Loaded:
             if not words:
                 raise click.UsageError(f"--{key} needs a value")
             value = words.pop(0)
-        lines.append(f"{key.replace('-', '_')} = {_toml_value(value)}")
+        given.setdefault(key.replace("-", "_"), []).append(_toml_value(value))
+    lines = ["[check.probe]", f"type = {json.dumps(type_)}"]
+    for key, values in given.items():
+        lines.append(f"{key} = {values[0]}" if len(values) == 1 else f"{key} = [{', '.join(values)}]")
     return loading.loads("\n".join(lines), "the command line")
 
 
