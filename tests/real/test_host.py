@@ -326,10 +326,12 @@ async def test_what_a_machine_does_not_tell_is_absent(look: Look, machine: Machi
     )
     machine.write("proc/pressure/io", "nonsense\n")
     (machine.root / "proc/vmstat").unlink()
+    (machine.root / "proc/sys/kernel/pid_max").unlink()
     seen = await look(machine.probe())
     assert seen.outcome is Outcome.UP
     absent = {"memory_used", "swap_used", "swap_out", "oom_kills", "conntrack_used", "file_descriptors_used", "uptime"}
     assert not absent & names(seen)
+    assert measured(seen, "tasks_used") == 400 / 500, "the limit that is told"
     for word in ("oom_kills", "conntrack_used", "file_descriptors_used", "pressure of memory", "pressure of io"):
         assert word in seen.evidence["absent"]
     pressures = {
@@ -355,7 +357,16 @@ async def test_the_clock(look: Look, machine: Machine) -> None:
 async def test_a_machine_that_tells_nothing_is_unknown(look: Look, tmp_path: Path) -> None:
     seen = await look(probe_of("host", {"root": str(tmp_path)}))
     assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "missing")
-    assert "mounted" in seen.summary
+    assert f"{tmp_path}/proc tells nothing" in seen.summary
+
+
+async def test_a_machine_whose_files_hang_is_unknown(look: Look, tmp_path: Path) -> None:
+    silent = tmp_path / "proc" / "loadavg"
+    silent.parent.mkdir()
+    os.mkfifo(silent)
+    seen = await look(probe_of("host", {"root": str(tmp_path)}), timeout=0.2)
+    silent.open("wb").close()  # lets the reading thread go
+    assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "timeout")
 
 
 async def test_a_disk_that_fstab_wants_writable_is_read_only_from_the_first_run_on(

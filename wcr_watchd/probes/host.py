@@ -20,7 +20,7 @@ from pydantic import PrivateAttr
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
-from wcr_watchd.core.units import Unit
+from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.machine import Link, Reading, read_machine
 from wcr_watchd.kit.options import Options
 from wcr_watchd.kit.procfs import CpuTimes, Interface, Mount
@@ -210,6 +210,10 @@ class Host(Options):
         """The machine's name."""
         return socket.gethostname()
 
+    @property
+    def _proc(self) -> str:
+        return os.path.join(self.root, "proc")
+
     def specs(self) -> tuple[MeasurementSpec, ...]:
         """The type's measurements."""
         return self.measurements
@@ -217,19 +221,25 @@ class Host(Options):
     async def run(self, run: Run) -> Observation:
         """Read the kernel's files, compare them with the last run's, and ask every disk how full it is."""
         run.step = "reading the kernel's files"
-        now = await run.shared.get(Threads).call(read_machine, self.root)
+        # A little before the run's own deadline: files that hang do not say that the machine is down.
+        patience = run.remaining * 0.95
+        try:
+            async with asyncio.timeout(patience):
+                now = await run.shared.get(Threads).call(read_machine, self.root)
+        except TimeoutError:
+            return run.unknown("timeout", f"{self._proc} could not be read within {format_duration(patience)}")
         before, self._before = self._before, now
         if before is not None and (before.boot_id != now.boot_id or now.at <= before.at):
             before = None
         for path, problem in now.problems.items():
-            run.missing(_FROM.get(path, (path,)), f"{path}: {problem}")
+            run.missing(*((_FROM[path], f"{path}: {problem}") if path in _FROM else ((path,), problem)))
         _measure_processors(run, now, before)
         _measure_memory(run, now, before)
         _measure_limits(run, now)
         self._measure_network(run, now, before)
         fullest = await self._measure_disks(run, now)
         if now.stat is None and not now.memory:
-            return run.unknown("missing", f"{self.root}proc tells nothing of this machine: is /proc mounted?")
+            return run.unknown("missing", f"{self._proc} tells nothing of this machine: is it mounted?")
         return run.up(_summary(run, fullest))
 
     def _measure_network(self, run: Run, now: Reading, before: Reading | None) -> None:
@@ -303,7 +313,11 @@ _FROM: Mapping[str, tuple[str, ...]] = {
     "proc/pressure/memory": ("pressure of memory",),
     "proc/pressure/io": ("pressure of io",),
     "proc/sys/fs/file-nr": ("file_descriptors_used",),
+    "proc/sys/kernel/pid_max": ("tasks_used",),
+    "proc/sys/kernel/threads-max": ("tasks_used",),
     "proc/sys/net/netfilter": ("conntrack_used",),
+    **dict.fromkeys(("proc/self/mountinfo", "proc/1/mountinfo"), ("all of disks",)),
+    **dict.fromkeys(("proc/self/net/dev", "proc/1/net/dev"), ("all of interfaces",)),
     "adjtimex": ("clock_synchronised", "clock_offset"),
 }
 """The measurements that are absent when the kernel does not tell something."""
