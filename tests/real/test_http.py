@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -507,6 +508,8 @@ async def test_an_endless_body_is_read_up_to_the_bound(odd: StartOdd, observe: O
     assert large.reason == "too_large"
     as_json = await observe("http", url=server.url(), max_body="256KiB", expect={"json": {"a": 1}})
     assert "raise max_body" in as_json.summary
+    digest = await observe("http", url=server.url(), max_body="256KiB", expect={"body_sha256": "0" * 64})
+    assert "raise max_body" in digest.summary
 
 
 async def test_a_decompression_bomb_does_not_go_off(odd: StartOdd, observe: Observe) -> None:
@@ -519,9 +522,13 @@ async def test_a_decompression_bomb_does_not_go_off(odd: StartOdd, observe: Obse
     small = await odd(
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(packed), packed)
     )
-    seen = await observe("http", url=small.url(), expect={"body_matches": "^small$"})
+    digest = hashlib.sha256(b"small").hexdigest()
+    seen = await observe("http", url=small.url(), expect={"body_matches": "^small$", "body_sha256": digest.upper()})
     assert seen.outcome is Outcome.UP
     assert measured(seen, "body_size") == 5
+    other = await observe("http", url=small.url(), expect={"body_sha256": "0" * 64})
+    assert other.reason == "content"
+    assert f"SHA-256 {digest}" in other.summary
 
 
 async def test_a_pattern_that_never_ends_harms_nobody_else(odd: StartOdd, observe: Observe) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Annotated, Any
 
 import jmespath
@@ -138,6 +139,8 @@ class Expect(Options):
     """Regular expression, or list of them, that must all match somewhere in the body (Python's re)."""
     body_not_matches: Patterns = ()
     """Regular expression, or list of them, none of which may match anywhere in the body."""
+    body_sha256: Annotated[str, Field(pattern=r"^([0-9a-fA-F]{64})?$")] = ""
+    """SHA-256 of the body, after decompression, in hexadecimal digits."""
     headers: dict[str, HeaderExpectations] = Field(default_factory=dict)
     """Header = value; "/regex/" must match, "!/regex/" must not; true: must be there, false: must not. A list: all
     of these. Of a header that comes several times, one must fit."""
@@ -175,7 +178,7 @@ class Expect(Options):
         for pattern in self.body_not_matches:
             problem = f"the body matches /{pattern}/, which it must not"
             patterns.add(pattern, answer.text, "content", problem, wanted=False)
-        failures = [*_text_failures(self, answer), *_json_failures(self, document)]
+        failures = [*_text_failures(self, answer), *_digest_failures(self, answer), *_json_failures(self, document)]
         return failures + await patterns.failures(budget)
 
 
@@ -242,6 +245,19 @@ def _text_failures(expect: Expect, answer: Answer) -> list[Failure]:
     missing = [f'the body does not contain "{wanted}"{part}' for wanted in expect.body if wanted not in text]
     present = [f'the body contains "{unwanted}", which it must not' for unwanted in expect.body_not if unwanted in text]
     return [("content", failure) for failure in missing + present]
+
+
+def _digest_failures(expect: Expect, answer: Answer) -> list[Failure]:
+    if not expect.body_sha256:
+        return []
+    if not answer.complete:
+        return [
+            ("content", f"the body is longer than {len(answer.body)} bytes, too long for body_sha256; raise max_body")
+        ]
+    digest = sha256(answer.body).hexdigest()
+    if digest == expect.body_sha256.lower():
+        return []
+    return [("content", f"the body has SHA-256 {digest}, expected {expect.body_sha256.lower()}")]
 
 
 def _json_failures(expect: Expect, document: Document) -> list[Failure]:
