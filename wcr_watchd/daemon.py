@@ -111,7 +111,7 @@ class Daemon:
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(guard(name, job), name=name) for name, job in self._jobs(parts).items()]
                 notify("READY=1", f"STATUS={self._status()}")
-                log.info("watching", checks=len(self.setup.checks), dashboard=self._addresses())
+                log.info("watching", checks=len(self.setup.checks), dashboard=", ".join(self._addresses()))
                 await self._stopping.wait()
                 notify("STOPPING=1")
                 log.info("stopping")

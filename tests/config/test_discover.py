@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -57,6 +58,7 @@ def credentials(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     folder = tmp_path_factory.mktemp("credentials")
     for name in ("redis_password", "pg_password", "smtp_password", "twilio_sid", "twilio_token"):
         (folder / name).write_text("x")
+    (folder / "web_token").write_text("x" * 32)
     (folder / "slack_webhook").write_text("https://hooks.example/x")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
 
@@ -349,10 +351,11 @@ def _at(root: Path, discovery: Discovery) -> Discovery:
 
 def test_the_examples_in_comments_are_right() -> None:
     text = render(Discovery("here", "UTC", ()))
-    examples = text[text.index("# --- More") :].replace("# ", "").replace("#", "").replace("--- ", "# --- ")
+    examples = re.sub("(?m)^#(?! ---) ?", "", text[text.index("# --- More") :])
     loaded = loads(examples, "examples")
     assert len(loaded.setup.checks) == 4
     assert set(loaded.channels) == {"mail", "sms", "slack"}
+    assert (len(loaded.web.token), loaded.defaults.retry.times) == (32, 2)
 
 
 # --- this machine -----------------------------------------------------------------------------------------------------

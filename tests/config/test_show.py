@@ -78,6 +78,13 @@ def test_the_output_is_toml_that_means_the_same(loaded: Loaded) -> None:
     assert tomllib.loads(text)["check"]["off"]["every"] == "5m"
 
 
+def test_a_long_list_of_rules_is_readable(loaded: Loaded) -> None:
+    shown = effective(loads('[check.h]\ntype = "host"\n', "w.toml"), "h")
+    text = as_toml(shown)
+    assert max(map(len, text.splitlines())) < 180
+    assert tomllib.loads(text)["check"]["h"]["warning"] == shown["settings"]["warning"]["value"]
+
+
 def test_a_rule_with_its_own_measurement(loaded: Loaded) -> None:
     text = '[check.a]\ntype = "http"\nurl = "http://localhost/"\nvalues.users = "n"\ncritical = ["down", "users < 1"]\n'
     shown = effective(loads(text, "w.toml"), "a")

@@ -355,6 +355,20 @@ tell = ["slack"]
 digest = "1h"
 """
 
+_DAEMON = """\
+--- The daemon itself ---
+
+[web]
+listen = ["127.0.0.1:9848"]
+public_url = "https://watch.example.org"  # where people reach the dashboard; links in messages begin with it
+token = "${credential:web_token}"  # what everybody not on this machine must show; openssl rand -hex 32
+
+[defaults]
+every = "1m"
+timeout = "10s"
+retry = { times = 2, every = "10s" }  # confirm a failure quickly before anybody is told
+"""
+
 _MORE = """\
 --- More to watch ---
 
@@ -392,6 +406,7 @@ def render(discovery: Discovery) -> str:
         *map(_check_text, discovery.checks),
         commented(_MORE),
         commented(_PEOPLE),
+        commented(_DAEMON),
     ]
     return "\n".join(parts)
 

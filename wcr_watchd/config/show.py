@@ -14,6 +14,7 @@ from wcr_watchd.config.write import commented, duration_text, table_text, value_
 from wcr_watchd.core.model import Severity
 from wcr_watchd.kit.options import Duration
 
+LONGEST_LINE = 100
 _EMPTY_MEANS_SOMETHING = ("critical", "warning", "info")
 _DURATION = get_args(Duration)[1]
 
@@ -43,14 +44,28 @@ def as_toml(settings: Mapping[str, Any]) -> str:
     """What :func:`effective` returned as TOML, with the origin of each value beside it; without empty defaults."""
     rows: Mapping[str, Mapping[str, Any]] = settings["settings"]
     lines = [
-        (f"{'' if _can_be_written(row['value']) else '# '}{key} = {value_text(row['value'])}", row["from"])
+        line
         for key, row in rows.items()
         if row["value"] not in ("", [], {}) or key in _EMPTY_MEANS_SOMETHING or "default" not in row["from"]
+        for line in _written(key, row["value"], row["from"])
     ]
-    width = min(max(len(line) for line, _ in lines), 80)
+    width = min(max(len(line) for line, origin in lines if origin), 80)
     head = commented(f"does not run here: {settings['resting']}") if settings["resting"] else ""
-    body = "".join(f"{line:<{width}}  # {origin}\n" for line, origin in lines)
+    body = "".join(f"{line:<{width}}  # {origin}\n" if origin else f"{line}\n" for line, origin in lines)
     return head + table_text(("check", settings["name"]), {}) + body
+
+
+def _written(key: str, value: Any, origin: str) -> Iterator[tuple[str, str]]:
+    """The lines of one setting, the first with its origin: a long list has one for each of its values."""
+    line = f"{key} = {value_text(value)}"
+    if not _can_be_written(value):
+        yield f"# {line}", origin
+    elif isinstance(value, list) and len(line) > LONGEST_LINE:
+        yield f"{key} = [", origin
+        yield from ((f"    {value_text(one)},", "") for one in value)
+        yield "]", ""
+    else:
+        yield line, origin
 
 
 def _can_be_written(value: Any) -> bool:
