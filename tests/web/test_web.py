@@ -255,6 +255,15 @@ async def test_metrics_pass_on_what_the_scraper_accepts(served: Served) -> None:
     assert "openmetrics" in text
 
 
+async def test_metrics_are_not_for_those_behind_a_proxy(guarded: Served) -> None:
+    assert (await guarded.get("/metrics"))[0] == 200
+    proxied = {"X_Forwarded_For": "203.0.113.9"}
+    assert (await guarded.get("/metrics", **proxied))[0] == 403
+    assert (await guarded.get("/metrics", **proxied, Authorization=f"Bearer {TOKEN}"))[0] == 200
+    guarded.access.metrics_for_all = True
+    assert (await guarded.get("/metrics", **proxied))[0] == 200
+
+
 async def test_status_counts(served: Served) -> None:
     body = json.loads((await served.get("/api/v1/status"))[1])
     assert body["checks"] == {"total": 6, "up": 3, "down": 1, "unknown": 1}
@@ -305,6 +314,15 @@ async def test_a_live_page_gets_the_fragments_that_changed(served: Served) -> No
     assert set(json.loads(first)) == {"header", "incidents"}
     assert set(json.loads(second)) == {"header", "incidents"}
     assert "critical" in json.loads(third)["check-api"]
+
+
+async def test_a_live_page_is_told_to_load_anew_after_a_reload(served: Served) -> None:
+    async with asyncio.timeout(10), served.session.get(served.base + "/live") as answer:
+        await answer.content.readline()
+        served.control.setup = replace(served.control.setup)
+        served.control.happen(Change(check="api"))
+        while (await answer.content.readline()).decode().rstrip() != "event: reload":
+            pass
 
 
 async def test_a_browser_that_goes_away_is_nothing_to_report(served: Served, caplog: pytest.LogCaptureFixture) -> None:

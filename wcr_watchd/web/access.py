@@ -57,7 +57,10 @@ class Access:
     def may_read_metrics(self, request: web.Request) -> bool:
         """Whether the visitor may read ``/metrics``."""
         return (
-            self.metrics_for_all or bool(_unix_user(request)) or _peer_is_loopback(request) or self._has_token(request)
+            self.metrics_for_all
+            or bool(_unix_user(request))
+            or (_is_direct(request) and _peer_is_loopback(request))
+            or self._has_token(request)
         )
 
     def sign_in(self, token: str) -> str | None:
@@ -110,8 +113,12 @@ def guard(access: Access, public: frozenset[str]) -> Middleware:
 
 def is_local(request: web.Request) -> bool:
     """Whether the request comes from a program on this machine that meant to talk to this machine."""
-    direct = not any(name in request.headers for name in _FORWARDED)
-    return direct and _peer_is_loopback(request) and _names_loopback(request.host)
+    return _is_direct(request) and _peer_is_loopback(request) and _names_loopback(request.host)
+
+
+def _is_direct(request: web.Request) -> bool:
+    """Whether it came through no proxy: behind one everybody looks local."""
+    return not any(name in request.headers for name in _FORWARDED)
 
 
 def is_own_page(request: web.Request) -> bool:

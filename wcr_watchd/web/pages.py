@@ -93,10 +93,16 @@ async def dashboard(request: web.Request) -> web.Response:
 
 
 async def live(request: web.Request) -> web.StreamResponse:
-    """Server-sent events for the dashboard: fragments of the page by the id of the element they replace."""
-    view = request.app[CONTROL]
+    """Server-sent events for the dashboard: fragments of the page by the id of the element they replace.
 
-    def changed(batch: tuple[Change, ...]) -> Iterator[tuple[None, str]]:
+    After a reload of the configuration the page has other rows: ``reload`` makes the browser ask for it anew.
+    """
+    view = request.app[CONTROL]
+    setup = view.setup
+
+    def changed(batch: tuple[Change, ...]) -> Iterator[tuple[str | None, str]]:
+        if view.setup is not setup:
+            return iter([("reload", "{}")])
         return ((None, json.dumps(fragments)) for fragments in _fragments(view, batch))
 
     return await follow(request, [(None, json.dumps(_overview(view)))], changed)

@@ -3,6 +3,7 @@
   const stream = new EventSource("/live");
   stream.onopen = () => { connection.hidden = true; };
   stream.onerror = () => { connection.hidden = false; };
+  stream.addEventListener("reload", () => { stream.close(); location.reload(); });
   stream.onmessage = (message) => {
     for (const [id, html] of Object.entries(JSON.parse(message.data))) {
       const element = document.getElementById(id);
