@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket as sockets
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -47,14 +48,16 @@ log = structlog.get_logger(__name__)
 DAY = 86_400.0
 PRUNE_EVERY = 300.0
 SOCKET_MODE = 0o660
+LONGEST_SOCKET_PATH = 107
+"""Bytes that the kernel has for it (unix(7))."""
 FOLDER_MODE = 0o750
 SERVER_STOPS_WITHIN = 2.0
 FEW_CHECKS = 50
 """Checks of which every first result is logged; of more, only what is not up."""
 
 
-class SocketTakenError(WatchdError):
-    """Another daemon listens on the Unix socket for commands."""
+class SocketUnusableError(WatchdError):
+    """The Unix socket for commands cannot be: another daemon listens there, or its path is too long."""
 
 
 @dataclass(slots=True)
@@ -101,8 +104,8 @@ class Daemon:
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again.
 
-        Raises :class:`StoreError` when the records cannot be opened, :class:`SocketTakenError` when another daemon has
-        the socket and ``OSError`` when an address is taken.
+        Raises :class:`StoreError` when the records cannot be opened, :class:`SocketUnusableError` when the socket
+        for commands cannot be, and ``OSError`` when an address is taken.
         """
         async with contextlib.AsyncExitStack() as stack:
             self._parts = parts = await self._build(stack)
@@ -441,9 +444,13 @@ async def run_checks_once(
 
 async def _open_socket(server: web.AppRunner, path: Path) -> None:
     def make_way() -> None:
+        if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+            raise SocketUnusableError(
+                f"{path} is too long for a Unix socket ({LONGEST_SOCKET_PATH} bytes at most): name a shorter --socket"
+            )
         path.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
         if _somebody_listens(path):
-            raise SocketTakenError(
+            raise SocketUnusableError(
                 f"another wcr-watchd answers on {path}: stop that one first, or give this one a --socket of its own"
             )
         path.unlink(missing_ok=True)  # left by a life that was killed

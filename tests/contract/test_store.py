@@ -293,7 +293,7 @@ async def test_history_of_many_points_is_merged_into_the_wanted_number(store: St
 
 async def test_a_second_daemon_is_refused_while_the_first_one_lives(store: Store, make: Reopen) -> None:
     second = make()
-    with pytest.raises(StoreLockedError, match=r"process \d+"):
+    with pytest.raises(StoreLockedError, match=r"process \d+, which"):
         await second.open()
     await store.commit(Batch(states=(CheckState("api"),)))
     await store.close()

@@ -71,6 +71,13 @@ def test_completion_scripts(shell: str) -> None:
     assert "_WCR_WATCHD_COMPLETE" in done.stdout
 
 
+def test_a_socket_path_that_the_kernel_has_no_room_for(tmp_path: Path) -> None:
+    config = tmp_path / "w.toml"
+    config.write_text(f'[store]\nurl = "sqlite://{tmp_path}/w.db"\n[web]\nlisten = []\n')
+    done = watchd("run", "-c", str(config), "--socket", str(tmp_path / ("x" * 108)))
+    assert (done.returncode, "name a shorter --socket" in done.stderr, "another" in done.stderr) == (2, True, False)
+
+
 def completed(*words: str, **environment: str) -> list[str]:
     """What bash offers for the last of these words."""
     line = {"_WCR_WATCHD_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}

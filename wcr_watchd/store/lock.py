@@ -35,7 +35,7 @@ class LockFile:
             # Always as long as before, so that it needs no new block on a full disk.
             os.pwrite(descriptor, f"{os.getpid():<10}\n".encode(), 0)
         except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            holder = os.pread(descriptor, _MARK_AT, 0).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
             raise StoreLockedError(
                 f"{self._path.parent} is in use by another wcr-watchd (process {holder}, which holds {self._path}): "
