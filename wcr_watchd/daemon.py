@@ -18,6 +18,7 @@ from aiohttp import web
 from wcr_watchd import __version__
 from wcr_watchd.config import discover, load
 from wcr_watchd.config.load import Loaded, WebSettings
+from wcr_watchd.config.warnings import warnings
 from wcr_watchd.core import engine, health
 from wcr_watchd.core.errors import CommandError, ConfigError, StoreDamagedError, StoreError, WatchdError
 from wcr_watchd.core.escalation import recipients, unreachable
@@ -99,6 +100,7 @@ class Daemon:
         self._waiting: dict[str, list[asyncio.Future[Observation]]] = {}
         self._first_round = set(loaded.setup.checks)
         self.reload_problems: tuple[str, ...] = ()
+        self.warnings: tuple[str, ...] = ()
         self.started_at = 0.0
 
     async def run(self) -> None:
@@ -114,6 +116,7 @@ class Daemon:
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(guard(name, job), name=name) for name, job in self._jobs(parts).items()]
                 notify("READY=1", f"STATUS={self._status()}")
+                await self._look_for_warnings(log_them=True)
                 log.info("watching", checks=len(self.setup.checks), dashboard=", ".join(self._addresses()))
                 await self._stopping.wait()
                 notify("STOPPING=1")
@@ -313,6 +316,7 @@ class Daemon:
     async def _serve_upkeep(self, parts: Parts) -> None:
         while True:
             await asyncio.sleep(PRUNE_EVERY)
+            await self._look_for_warnings()
             try:
                 await parts.store.prune(parts.clock.now())
             except StoreDamagedError as error:
@@ -369,6 +373,13 @@ class Daemon:
             await exposition.close()
             self._socket.unlink(missing_ok=True)
 
+    async def _look_for_warnings(self, *, log_them: bool = False) -> None:
+        """See what is to be said of the configuration by now: gaps of on-call schedules come nearer with time."""
+        found = await asyncio.to_thread(warnings, self._loaded, self.now())
+        self.warnings = tuple(map(str, found))
+        for warning in self.warnings if log_them else ():
+            log.warning("the configuration can be used, but", warning=warning)
+
     def _refuse(self, error: ConfigError) -> None:
         self.reload_problems = tuple(str(problem) for problem in error.problems)
         self.counters.reload_successful = False
@@ -396,6 +407,7 @@ class Daemon:
             log.warning("rules that look back know only what comes from now on", error=str(error))
         _say_what_needs_a_restart(self._loaded, loaded)
         self._loaded = loaded
+        await self._look_for_warnings(log_them=True)
         self.reload_problems = ()
         parts.counters.reload_successful = True
         parts.counters.reload_at = parts.clock.now()

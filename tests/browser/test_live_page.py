@@ -21,7 +21,10 @@ def start(make_daemon: Daemons, nginx: Start) -> tuple[Nginx, RunningDaemon, str
     server = nginx(Site())
     port = free_port()
     daemon = make_daemon(
-        '[defaults]\nretry = { times = 0, every = "1s" }\n[check.host]\ntype = "host"\ncritical = []\nwarning = []\n'
+        '[defaults]\nretry = { times = 0, every = "1s" }\n[contact.ann]\nemail = "a@example.org"\n'
+        '[on_call.ops]\nrotation = "ann"\n'
+        '[on_call.shop]\nlayers = [{ rotation = "ann", hours = "Mon-Fri 09:00-17:00" }]\n'
+        '[check.host]\ntype = "host"\ncritical = []\nwarning = []\n'
         f'[check.site]\ntype = "http"\nurl = "{server.url()}"\nevery = "2s"\ntimeout = "1900ms"\n',
         start=False,
     )
@@ -70,7 +73,7 @@ async def test_pages_fit_a_telephone_and_fingers(make_daemon: Daemons, nginx: St
     found = await asyncio.to_thread(eventually, lambda: daemon.incidents(open_only=True), "there is an incident")
     number = found[0]["id"]
     async with chromium(tmp_path / "profile") as browser:
-        for path in ("/", "/checks/host", f"/incidents/{number}", "/sign-in"):
+        for path in ("/", "/checks/host", f"/incidents/{number}", "/on-call", "/sign-in"):
             for width, scheme in ((360, "light"), (360, "dark"), (1280, "light"), (1280, "dark")):
                 await browser.width(width, scheme)
                 await browser.open(base + path)

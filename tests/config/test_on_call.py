@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, time
+from pathlib import Path
 
 import pytest
-import time_machine
 
 from tests.config.test_wrong import PEOPLE
 from wcr_watchd.config.faults import RefusedError
 from wcr_watchd.config.hours import read_hours
 from wcr_watchd.config.load import loads
+from wcr_watchd.config.warnings import warnings
 from wcr_watchd.core.escalation import other_addresses, recipients
 from wcr_watchd.core.local_time import Hours
 from wcr_watchd.core.model import Recipient
-from wcr_watchd.core.on_call import Layer, OnCallSchedule, Override, weekly
+from wcr_watchd.core.on_call import Duty, Layer, OnCallSchedule, Override, on_call_at, weekly
 from wcr_watchd.core.setup import Target
 
 DAY = 24 * 60
@@ -29,9 +31,8 @@ def ops(text: str) -> OnCallSchedule:
     return loads(PEOPLE + text, "w.toml").setup.on_call["ops"]
 
 
-def warnings(text: str) -> list[str]:
-    with time_machine.travel(NOW, tick=False):
-        return [str(one) for one in loads(text, "w.toml").warnings]
+def warned(text: str) -> list[str]:
+    return [str(one) for one in warnings(loads(text, "w.toml"), at(NOW))]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_quiet_hours_in_the_contact_s_own_zone() -> None:
 
 
 def test_no_warning_where_somebody_always_is() -> None:
-    assert warnings(PEOPLE + '[on_call.ops]\nrotation = ["lead", "second"]\n') == []
+    assert warned(PEOPLE + '[on_call.ops]\nrotation = ["lead", "second"]\n') == []
 
 
 @pytest.mark.parametrize(
@@ -147,28 +148,43 @@ def test_no_warning_where_somebody_always_is() -> None:
     [
         (
             'layers = [{ rotation = "lead", hours = "Mon-Fri 09:00-17:00" }]\n',
-            "nobody is on call from now to Mon 2026-11-30 09:00, and 64 times more (looked 90 days ahead)",
+            "nobody is on call from now to Mon 2026-11-30 09:00, and 64 times more; looked 90 days ahead",
         ),
         (
             'layers = [{ rotation = "lead", start = 2026-12-07 }]\n',
-            "nobody is on call from now to Mon 2026-12-07 09:00 (looked 90 days ahead)",
+            "nobody is on call from now to Mon 2026-12-07 09:00; looked 90 days ahead",
         ),
         (
             'overrides = [{ start = 2026-11-28T00:00:00, end = 2026-12-01T00:00:00, who = "lead" }]\n',
-            "nobody is on call from Tue 2026-12-01 00:00 on (looked 90 days ahead)",
+            "nobody is on call from Tue 2026-12-01 00:00 on; looked 90 days ahead",
         ),
         (
             'overrides = [{ start = 2025-11-28T00:00:00, end = 2025-12-01T00:00:00, who = "lead" }]\n',
-            "nobody is on call from now on (looked 90 days ahead)",
+            "nobody is on call from now on; looked 90 days ahead",
         ),
     ],
 )
 def test_gaps_are_found_when_the_file_is_read(schedule: str, said: str) -> None:
     text = PEOPLE + '[on_call.ops]\ntimezone = "UTC"\n' + schedule
-    assert warnings(text) == [f"w.toml:13: on_call.ops: {said} (add a layer or an override that covers it)"]
+    assert warned(text) == [f"w.toml:13: on_call.ops: {said} (add a layer or an override that covers it)"]
 
 
 def test_a_contact_who_cannot_be_told_anything_is_warned_of() -> None:
-    assert warnings("[contact.lead]\n") == [
+    assert warned("[contact.lead]\n") == [
         'w.toml:1: contact.lead: has no address, so nobody can tell them anything (add phone = "+15550100" or email)'
     ]
+
+
+def test_the_examples_of_the_documentation_can_be_used() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "on-call.md").read_text()
+    contact, simple, layered = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    others = "".join(
+        f'[contact.{name}]\nemail = "{name}@example.org"\n' for name in ("second", "third", "fourth", "fifth")
+    )
+    assert warned(contact + others + simple) == []
+    loaded = loads(contact + others + layered, "w.toml")
+    assert warnings(loaded, at(NOW)) == ()
+    schedule = loaded.setup.on_call["ops"]
+    assert on_call_at(schedule, at("2026-12-08T11:00:00-05:00")) == Duty(("second", "fifth"), "layer trainee")
+    assert on_call_at(schedule, at("2026-12-25T11:00:00-05:00")) == Duty(("second",), "override")
+    assert on_call_at(schedule, at("2026-12-12T11:00:00-05:00")).why == "layer nights and weekends"

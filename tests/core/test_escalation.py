@@ -10,7 +10,7 @@ import pytest
 from tests.core.world import World, check, setup
 from wcr_watchd.core.escalation import other_addresses, quiet_until, recipients, unreachable
 from wcr_watchd.core.local_time import MINUTES_A_DAY, Hours, merged
-from wcr_watchd.core.model import Recipient, Severity
+from wcr_watchd.core.model import EventKind, Recipient, Severity
 from wcr_watchd.core.on_call import Layer, OnCallSchedule, Override
 from wcr_watchd.core.setup import Contact, Setup, Target
 
@@ -124,6 +124,9 @@ def test_a_warning_at_night_is_sent_in_the_morning_and_a_critical_at_once() -> N
     world.see("api", "up", ("response_time", 2.0, ""))
     (warning,) = world.notifications
     assert warning.not_before == at("2026-11-29T07:00:00-05:00")
+    world.pass_time(7 * 3600.0)  # at four in the morning it would be repeated
+    assert [event.kind for event in world.events] == [EventKind.OPENED, EventKind.REMINDED]
+    assert world.notifications == [warning]
     for _ in range(3):
         world.see("api", "down")
     assert {one.not_before for one in world.notifications[1:]} == {world.now}

@@ -31,7 +31,7 @@ def watchd(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["list", "status", "incidents", "ack 1", "notify-test mail"])
+@pytest.mark.parametrize("command", ["list", "status", "incidents", "ack 1", "notify-test mail", "on-call"])
 def test_without_a_daemon_the_status_is_3_and_says_where_it_looked(command: str, tmp_path: Path) -> None:
     done = watchd(*command.split(), WATCHD_SOCKET=str(tmp_path / "none.sock"))
     assert done.returncode == 3
@@ -205,3 +205,79 @@ def test_commands_to_a_running_daemon(make_daemon: Daemons, slack: Slack) -> Non
     assert "Traceback" not in refused.stderr
     unknown = daemon.command("notify-test", "pager")
     assert "chat" in unknown.stderr
+
+
+PEOPLE = """\
+[contact.ann]
+email = "ann@example.org"
+[contact.ben]
+email = "ben@example.org"
+"""
+ROTA = """\
+[on_call.ops]
+timezone = "America/New_York"
+rotation = ["ann", "ben"]
+"""
+OFFICE = """\
+[on_call.shop]
+timezone = "Europe/Berlin"
+layers = [{ name = "office", rotation = ["ann", "ben"], turn = "1d", hours = "Mon-Fri 09:00-17:00" }]
+"""
+
+
+def test_who_is_on_call_by_a_file_that_no_daemon_has_read(tmp_path: Path) -> None:
+    config = tmp_path / "w.toml"
+    config.write_text(PEOPLE + ROTA + OFFICE)
+    done = watchd("on-call", "-c", str(config), "--at", "2026-12-24T18:00:00-05:00", "--next", "1w")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[0] == ["ops", "(America/New_York)"]
+    assert lines[2] == ["Thu", "2026-12-24", "18:00", "Mon", "2026-12-28", "09:00", "ann", "rotation"]
+    assert lines[3] == ["Mon", "2026-12-28", "09:00", "Thu", "2026-12-31", "18:00", "ben", "rotation"]
+    assert lines[5] == ["shop", "(Europe/Berlin)"]
+    assert lines[7][6] == "nobody"
+    assert "layer office" in done.stdout
+    (ops, shop) = json.loads(watchd("on-call", "-c", str(config), "--json").stdout)
+    assert (ops["name"], len(ops["turns"]), shop["gaps"] != []) == ("ops", 2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--at", "soon"), "'soon' is no time"),
+        (("--next", "7"), "needs a unit"),
+        (("--at", "9999-12-31"), "too far ahead"),
+    ],
+)
+def test_times_that_are_none_are_wrong_usage(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    config = tmp_path / "w.toml"
+    config.write_text(PEOPLE + ROTA)
+    done = watchd("on-call", "-c", str(config), *words)
+    assert (done.returncode, said in done.stderr) == (2, True)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_checked_file_is_warned_of_and_fine(tmp_path: Path) -> None:
+    config = tmp_path / "w.toml"
+    config.write_text("[contact.eve]\n" + PEOPLE + OFFICE)
+    done = watchd("check-config", "-c", str(config))
+    assert done.returncode == 0
+    assert "w.toml: fine" in done.stdout
+    assert "w.toml:1: contact.eve: has no address" in done.stderr
+    assert "w.toml:6: on_call.shop: nobody is on call from" in done.stderr
+    assert len(json.loads(watchd("check-config", "-c", str(config), "--json").stdout)["warnings"]) == 2
+
+
+def test_who_is_on_call_by_the_daemon_and_what_it_warns_of(make_daemon: Daemons) -> None:
+    daemon = make_daemon(PEOPLE + ROTA + OFFICE)
+    eventually(lambda: "nobody is on call" in daemon.log(), "it is logged")
+    (ops, shop) = daemon.command_json("on-call", "--next", "4w")
+    assert {name for turn in ops["turns"] for name in turn["contacts"]} == {"ann", "ben"}
+    assert len(shop["gaps"]) >= 4
+    assert daemon.command("on-call", "--next", "1y").returncode == 2
+    assert daemon.command("on-call", "--next", "20w").returncode == 2
+    assert "on_call.shop: nobody is on call" in daemon.command("status").stderr
+    daemon.write(PEOPLE + ROTA)
+    assert daemon.api("POST", "/reload")["problems"] == []
+    assert daemon.api("GET", "/status")["warnings"] == []
+    assert [row["name"] for row in daemon.command_json("on-call")] == ["ops"]

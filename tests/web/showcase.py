@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from wcr_watchd.core.errors import ChannelError, CommandError
+from wcr_watchd.core.local_time import Hours, merged
 from wcr_watchd.core.model import (
     Delivery,
     DeliveryState,
@@ -23,6 +25,7 @@ from wcr_watchd.core.model import (
     Recipient,
     Severity,
 )
+from wcr_watchd.core.on_call import Layer, OnCallSchedule, Override, weekly
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
@@ -38,6 +41,17 @@ SPECS = (
 
 def _check(name: str, probe: str, target: str, group: str = "") -> Check:
     return Check(name=name, probe=probe, target=target, every=60.0, timeout=10.0, rules=(), group=group, owner="lead")
+
+
+def schedules() -> dict[str, OnCallSchedule]:
+    """One by the week with an override, one with hours and so with gaps."""
+    shops = ((day * 1440 + 540, day * 1440 + 1020) for day in range(5))
+    noon = Override(NOW + 86_400, NOW + 90_000, ("kim", "eve"))
+    office = Layer("layer <office>", (("ann",), ("ben",)), turn=86_400.0, hours=Hours("Europe/Berlin", merged(shops)))
+    return {
+        "ops": replace(weekly("ops", "America/New_York", ("lead", "second")), overrides=(noon,)),
+        "shop": OnCallSchedule("shop", "Europe/Berlin", (office,)),
+    }
 
 
 class Showcase:
@@ -61,6 +75,7 @@ class Showcase:
             timezone="America/New_York",
             public_url="",
             checks={check.name: check for check in checks},
+            on_call=schedules(),
             units={check.name: {spec.name: spec.unit.value for spec in SPECS} for check in checks},
         )
         self.state = State(
@@ -97,6 +112,7 @@ class Showcase:
         self.specs = dict.fromkeys(self.setup.checks, SPECS)
         self.counters = Counters()
         self.reload_problems: tuple[str, ...] = ()
+        self.warnings: tuple[str, ...] = ()
         self.store: Any = self
         self.acknowledged: list[tuple[int, str]] = []
         self.asked: list[tuple[Any, ...]] = []

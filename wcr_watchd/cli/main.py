@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Callable, Collection
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
 
 import click
 from click.shell_completion import get_completion_class
@@ -28,7 +30,10 @@ from wcr_watchd.config import schema as schemas
 from wcr_watchd.config import show as showing
 from wcr_watchd.config.faults import did_you_mean
 from wcr_watchd.config.load import Loaded
-from wcr_watchd.core.errors import ConfigError, WatchdError
+from wcr_watchd.config.models import local_timezone
+from wcr_watchd.config.warnings import warnings
+from wcr_watchd.core.errors import ConfigError, UnitError, WatchdError
+from wcr_watchd.core.units import parse_duration
 from wcr_watchd.daemon import Daemon, read_configuration, run_checks_once
 from wcr_watchd.kit.log import configure as configure_logging
 from wcr_watchd.kit.redact import Redactor
@@ -149,10 +154,13 @@ def check_config(config: Path | None, show: str | None, json_: bool) -> None:
     if show:
         _show_check(loaded, show, json_)
         return
+    warned = [str(one) for one in warnings(loaded, time.time())]
     summary = {"file": str(path), "checks": len(loaded.setup.checks), "channels": len(loaded.setup.channels)}
     if json_:
-        render.as_json(summary)
+        render.as_json(summary | {"warnings": warned})
     else:
+        for warning in warned:
+            render.complain(f"warning: {warning}")
         click.echo(f"{path}: fine; {summary['checks']} checks, {summary['channels']} channels")
 
 
@@ -226,6 +234,8 @@ def status(socket: Path, json_: bool) -> int:
     else:
         for problem in now["reload_problems"]:
             render.complain(f"the last reload was refused: {problem}")
+        for warning in now["warnings"]:
+            render.complain(f"warning: {warning}")
         render.checks(rows)
     return FAILING if any(_fails(row) for row in rows) else FINE
 
@@ -244,6 +254,28 @@ def incidents(socket: Path, all_: bool, check: str | None, json_: bool) -> None:
         render.as_json(rows)
     else:
         render.incidents(rows)
+
+
+@cli.command("on-call")
+@click.option("--at", metavar="TIME", help="From this time on: 2026-12-24T18:00 (of this machine), or with an offset.")
+@click.option("--next", "ahead", default="7d", show_default=True, help="So far ahead.")
+@click.option("--config", "-c", type=click.Path(path_type=Path, dir_okay=False), help="By this file, without a daemon.")
+@socket_option
+@json_option
+@exits
+def on_call(at: str | None, ahead: str, config: Path | None, socket: Path, json_: bool) -> None:
+    """Who is on call, now and in the next days."""
+    start = _moment(at) if at else time.time()
+    until = start + _duration(ahead)
+    if config:
+        schedules = loading.load(config).setup.on_call.values()
+        rows = [shapes.on_call(schedule, time.time(), start, until) for schedule in schedules]
+    else:
+        rows = call(socket, "GET", f"/on-call?{urlencode({'from': start, 'until': until})}")["schedules"]
+    if json_:
+        render.as_json(rows)
+    else:
+        render.on_call(rows)
 
 
 @cli.command()
@@ -365,6 +397,20 @@ def completion(shell: str) -> None:
     if found is None:
         raise click.UsageError(f"no completion for {shell}")
     click.echo(found(cli, {}, "wcr-watchd", "_WCR_WATCHD_COMPLETE").source())
+
+
+def _moment(text: str) -> float:
+    try:
+        return shapes.moment(text, ZoneInfo(local_timezone()))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except UnitError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _file(config: Path | None) -> Path | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.markup import escape
@@ -135,6 +136,32 @@ def _table(columns: dict[str, list[str]]) -> None:
         console.print(table)
     for line in printed.get().splitlines():  # padding is for the eye, not for programs
         print(line.rstrip())
+
+
+def on_call(rows: list[dict[str, Any]]) -> None:
+    """Who is on call when, a table for each schedule, in the schedule's own time zone."""
+    if not rows:
+        console.print("there is no on-call schedule")
+    for number, row in enumerate(rows):
+        if number:
+            console.print()
+        console.print(f"[bold]{escape(row['name'])}[/] ({escape(row['timezone'])})")
+        zone = ZoneInfo(row["timezone"])
+        _table(
+            {
+                "FROM": [_day_time(turn["start"], zone) for turn in row["turns"]],
+                "UNTIL": [_day_time(turn["end"], zone) for turn in row["turns"]],
+                "ON CALL": [escape(", ".join(turn["contacts"])) or _NOBODY for turn in row["turns"]],
+                "WHY": [escape(turn["why"]) for turn in row["turns"]],
+            }
+        )
+
+
+_NOBODY = f"[{STYLES['critical']}]nobody[/]"
+
+
+def _day_time(text: str, zone: ZoneInfo) -> str:
+    return datetime.fromisoformat(text).astimezone(zone).strftime("%a %Y-%m-%d %H:%M")
 
 
 def observation(seen: dict[str, Any]) -> None:

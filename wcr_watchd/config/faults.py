@@ -45,8 +45,6 @@ class Faults:
 
     raw: Mapping[str, Any]
     found: list[Fault] = field(default_factory=list)
-    warnings: list[Fault] = field(default_factory=list)
-    """What can be used all the same, and somebody should know of."""
     unresolved: set[Place] = field(default_factory=set)
     """Values whose secret is missing; what else is wrong with them cannot be told."""
     incomplete: bool = False
@@ -58,10 +56,6 @@ class Faults:
             place = place[:-1]
         if place not in self.unresolved:
             self.found.append(Fault(place, reason, suggestion))
-
-    def warn(self, place: Place, reason: str, suggestion: str = "") -> None:
-        """Note what somebody should know of although the configuration can be used."""
-        self.warnings.append(Fault(place, reason, suggestion))
 
     def add_reference(self, place: Place, reason: str, suggestion: str = "") -> None:
         """Note that something refers to what does not exist, or not in a way that fits."""

@@ -8,7 +8,6 @@ is read every 15 s, certificates every hour); else ``[defaults] every``. The tim
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +17,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, SecretStr
 
 from wcr_watchd.config.checks import Checks, fingerprint, read_checks
-from wcr_watchd.config.faults import MASK, Fault, Faults, did_you_mean
+from wcr_watchd.config.faults import MASK, Faults, did_you_mean
 from wcr_watchd.config.models import SHORTEST_TOKEN, Defaults, Retention, Store, Watchd, Web, is_loopback
 from wcr_watchd.config.people import People, read_people
-from wcr_watchd.config.schedules import warn_of_gaps
 from wcr_watchd.config.secrets import Secrets, passwords_in
 from wcr_watchd.config.sources import Source, Sources
 from wcr_watchd.core.errors import ConfigError, Problem
@@ -68,7 +66,6 @@ class Loaded:
 
     ``channel_caps`` are messages and seconds of each channel's ``limit``. ``resting`` says by name which configured
     checks do not run here, and why; they are not in ``setup``. ``secrets`` must never be shown. ``files`` were read.
-    ``warnings`` are what somebody should know of although all can be used: times when nobody is on call.
     """
 
     setup: Setup
@@ -83,7 +80,6 @@ class Loaded:
     defaults: Defaults
     every_check: Checks
     sources: Sources
-    warnings: tuple[Problem, ...]
 
 
 def load(path: Path) -> Loaded:
@@ -114,8 +110,7 @@ def _loaded(sources: Sources) -> Loaded:
     checks = read_checks(faults, data, defaults, watchd.location, people.policies)
     _check_controls(faults, watchd, checks)
     if faults.found or sources.problems:
-        raise ConfigError(_problems(sources, faults.found, secrets.values))
-    warn_of_gaps(faults, people.schedules.values(), time.time())
+        raise ConfigError(_problems(sources, faults, secrets.values))
     options = (*people.channels.values(), *checks.probes.values(), web)
     hidden = secrets.values.union(*map(_literal_secrets, options))
     return Loaded(
@@ -136,7 +131,6 @@ def _loaded(sources: Sources) -> Loaded:
         defaults=defaults,
         every_check=checks,
         sources=sources,
-        warnings=_problems(sources, faults.warnings, secrets.values),
     )
 
 
@@ -200,11 +194,11 @@ def _setup(watchd: Watchd, web: Web, people: People, checks: Checks) -> Setup:
     )
 
 
-def _problems(sources: Sources, faults: Iterable[Fault], hidden: set[str]) -> tuple[Problem, ...]:
+def _problems(sources: Sources, faults: Faults, hidden: set[str]) -> tuple[Problem, ...]:
     """All problems in file order; a secret that found its way into a sentence is masked."""
     found = (
         sources.problem(fault.place, _masked(fault.reason, hidden), _masked(fault.suggestion, hidden))
-        for fault in faults
+        for fault in faults.found
     )
     return sources.in_order([*sources.problems, *found])
 

@@ -83,8 +83,6 @@ def _contact(faults: Faults, people: People, name: str, table: Mapping[str, Any]
         people.faulty.add(name)
         return
     addresses = {"phone": contact.phone or (), "email": contact.email or (), **others}
-    if not any(addresses.values()):
-        faults.warn(place, "has no address, so nobody can tell them anything", 'add phone = "+15550100" or email')
     quiet = Hours(contact.timezone or timezone, contact.quiet) if contact.quiet else None
     people.contacts[name] = Contact(
         name, {kind: tuple(dict.fromkeys(some)) for kind, some in addresses.items() if some}, quiet

@@ -1,4 +1,4 @@
-"""On-call schedules: from tables to core values, and when nobody would be on call."""
+"""On-call schedules: from tables to core values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from wcr_watchd.config.faults import Faults, RefusedError, did_you_mean
 from wcr_watchd.config.hours import FULL_WEEKDAYS, WEEKDAYS, WeekHours
 from wcr_watchd.config.models import Handover, Texts, Timezone
 from wcr_watchd.config.positions import Place
-from wcr_watchd.core.escalation import LOOK_AHEAD
-from wcr_watchd.core.local_time import Hours, instant, local_time
-from wcr_watchd.core.on_call import FIRST_MONDAY, Layer, OnCallSchedule, Override, first_handover, gaps
+from wcr_watchd.core.local_time import Hours, instant
+from wcr_watchd.core.on_call import FIRST_MONDAY, Layer, OnCallSchedule, Override, first_handover
 from wcr_watchd.core.units import SECONDS_OF
 from wcr_watchd.kit.options import Duration, Options
 
@@ -234,20 +233,3 @@ def _first(layer: LayerTable) -> datetime:
 
 def _instant(moment: datetime, zone: str) -> float:
     return moment.timestamp() if moment.tzinfo else instant(moment, ZoneInfo(zone))
-
-
-# --- gaps -------------------------------------------------------------------------------------------------------------
-
-
-def warn_of_gaps(faults: Faults, schedules: Iterable[OnCallSchedule], now: float) -> None:
-    """Warn of every schedule that has nobody on call at some time of the next months."""
-    for schedule in schedules:
-        found = gaps(schedule, now, now + LOOK_AHEAD)
-        if found:
-            zone = ZoneInfo(schedule.timezone)
-            times = [local_time(at, zone).strftime("%a %Y-%m-%d %H:%M") for at in (found[0].start, found[0].end)]
-            since = "from now" if found[0].start == now else f"from {times[0]}"
-            until = f"to {times[1]}" if found[0].end < now + LOOK_AHEAD else "on"
-            more = f", and {len(found) - 1} times more" if len(found) > 1 else ""
-            reason = f"nobody is on call {since} {until}{more} (looked {LOOK_AHEAD / SECONDS_OF['d']:.0f} days ahead)"
-            faults.warn(("on_call", schedule.name), reason, "add a layer or an override that covers it")

@@ -135,6 +135,11 @@ class View(Protocol):
         ...
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What somebody should know of the configuration in force although it can be used: when nobody is on call."""
+        ...
+
+    @property
     def version(self) -> str:
         """The version of the program."""
         ...

@@ -142,8 +142,13 @@ class Work:
         )
         if to:
             message = self._message(numbered, kind, reason, to, by, previous)
-            self.notifications.extend(self._notification(numbered, message, who, to) for who in to)
+            awake = (who for who in to if not self._sleeps_through(kind, numbered.severity, who))
+            self.notifications.extend(self._notification(numbered, message, who, to) for who in awake)
         return numbered
+
+    def _sleeps_through(self, kind: EventKind, severity: Severity, who: Recipient) -> bool:
+        """Whether it is a reminder in quiet hours: one that waits for their end says nothing that the news does not."""
+        return kind is EventKind.REMINDED and quiet_until(self.setup, who, severity, self.now) > self.now
 
     def _notification(
         self, incident: Incident, message: Message, who: Recipient, to: tuple[Recipient, ...]

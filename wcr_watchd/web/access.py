@@ -5,6 +5,7 @@
 * Without one, only programs on this machine are let in: a loopback peer that names a loopback host and comes through no
   proxy. The name is checked because a web page elsewhere could make a browser here send requests to it (DNS
   rebinding), the proxy headers because behind nginx everybody looks local.
+* A calendar program cannot show a token, so each calendar's address carries a key that opens it alone, for reading.
 * A browser may change something only from our own pages (Origin and Sec-Fetch-Site, Fetch Metadata).
 """
 
@@ -29,6 +30,9 @@ MAX_SESSIONS = 1_000
 SIGN_IN_PAUSE = 1.0
 """Seconds between two attempts to sign in, for everybody together: a token has 128 bit, so this is plenty."""
 
+KEY_LENGTH = 32
+"""Hexadecimal digits of a calendar's key: 128 bit."""
+
 VISITOR = web.RequestKey("visitor", str)
 
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
@@ -52,7 +56,13 @@ class Access:
             return "dashboard" if is_local(request) else ""
         if self._has_token(request) or self._has_session(request):
             return "operator"
-        return ""
+        return "calendar" if self._has_key(request) else ""
+
+    def key_of(self, path: str) -> str:
+        """What opens this one calendar for whoever cannot show the token; empty when none is configured."""
+        if not self.token:
+            return ""
+        return hmac.new(self.token.encode(), f"calendar {path}".encode(), "sha256").hexdigest()[:KEY_LENGTH]
 
     def may_read_metrics(self, request: web.Request) -> bool:
         """Whether the visitor may read ``/metrics``."""
@@ -87,6 +97,11 @@ class Access:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         matches = hmac.compare_digest(given.strip().encode(), self.token.encode())
         return bool(self.token) and scheme.lower() == "bearer" and matches
+
+    def _has_key(self, request: web.Request) -> bool:
+        given = request.query.get("key", "").encode()
+        reads_calendar = request.method in {"GET", "HEAD"} and request.path.endswith(".ics")
+        return reads_calendar and hmac.compare_digest(given, self.key_of(request.path).encode())
 
     def _has_session(self, request: web.Request) -> bool:
         ends = self._sessions.get(_digest(request.cookies.get(COOKIE, "")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,7 @@ from wcr_watchd.core.errors import ChannelError, CommandError, StoreError, UnitE
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.view import Change, View
-from wcr_watchd.web import shapes
+from wcr_watchd.web import rota, shapes
 from wcr_watchd.web.access import VISITOR
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import follow
@@ -21,6 +22,9 @@ from wcr_watchd.web.live import follow
 MAX_ROWS = 1_000
 MAX_NOTE = 4_000
 """Characters of a note in a timeline."""
+DAY = 86_400.0
+LONGEST_LOOK = 92 * DAY
+"""Seconds of on-call turns in one answer at most."""
 
 
 def add_routes(app: web.Application) -> None:
@@ -39,6 +43,8 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/owner", assign)
     app.router.add_get(f"{prefix}/deliveries", deliveries)
     app.router.add_post(f"{prefix}/channels/{{name}}/test", notify_test)
+    app.router.add_get(f"{prefix}/on-call", on_call)
+    app.router.add_get(f"{prefix}/on-call/{{name}}.ics", calendar)
     app.router.add_post(f"{prefix}/reload", reload)
     app.router.add_get(f"{prefix}/events", events)
 
@@ -79,6 +85,7 @@ async def status(request: web.Request) -> web.Response:
             "severity": by_severity,
             "incidents": [shapes.incident(found) for found in view.state.incidents.values()],
             "reload_problems": list(view.reload_problems),
+            "warnings": list(view.warnings),
         }
     )
 
@@ -219,6 +226,33 @@ async def notify_test(request: web.Request) -> web.Response:
     return web.json_response({"done": receipt})
 
 
+async def on_call(request: web.Request) -> web.Response:
+    """Who is on call now, and from when to when: ``?from=…&until=…`` (RFC 3339 or epoch seconds; default: 7 days)."""
+    view = request.app[CONTROL]
+    now = view.now()
+    start = _moment(request.query.get("from"), now)
+    until = _moment(request.query.get("until"), start + 7 * DAY)
+    if not start < until <= start + LONGEST_LOOK:
+        raise web.HTTPBadRequest(text=f"`until` must be after `from`, by at most {LONGEST_LOOK / DAY:.0f} days")
+    schedules = list(view.setup.on_call.values())
+    found = await asyncio.to_thread(lambda: [shapes.on_call(one, now, start, until) for one in schedules])
+    return web.json_response(
+        {"now": shapes.time_text(now), "from": shapes.time_text(start), "until": shapes.time_text(until)}
+        | {"schedules": found}
+    )
+
+
+async def calendar(request: web.Request) -> web.Response:
+    """An on-call schedule as a calendar to subscribe to (RFC 5545)."""
+    view = request.app[CONTROL]
+    schedule = view.setup.on_call.get(request.match_info["name"])
+    if schedule is None:
+        known = ", ".join(view.setup.on_call) or "none"
+        raise web.HTTPNotFound(text=f"there is no on-call schedule {request.match_info['name']!r}; there are: {known}")
+    text = await asyncio.to_thread(rota.calendar, schedule, view.setup.name, view.now())
+    return web.Response(text=text, content_type="text/calendar", charset="utf-8")
+
+
 async def reload(request: web.Request) -> web.Response:
     """Read the configuration again; 422 with every problem when it is refused and the old one goes on."""
     problems = await request.app[CONTROL].reload()
@@ -275,3 +309,12 @@ def _number(text: str | None, default: float) -> float:
         return float(text)
     except ValueError as error:
         raise web.HTTPBadRequest(text=f"{text!r} is not a number") from error
+
+
+def _moment(text: str | None, default: float) -> float:
+    if text is None:
+        return default
+    try:
+        return shapes.moment(text)
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=str(error)) from error

@@ -1,4 +1,4 @@
-"""The pages: dashboard, one check, one incident, sign-in; rendered on the server, kept fresh by server-sent events.
+"""The pages: dashboard, one check, one incident, on call, sign-in; rendered on the server, kept fresh by events.
 
 A page is one round trip: style and script stand in it. Both are ours alone, named to the browser by their hash
 (Content Security Policy level 3), so nothing injected can run. Without JavaScript the pages work and are as
@@ -7,6 +7,7 @@ fresh as the last reload.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -22,6 +24,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wcr_watchd.core import health
 from wcr_watchd.core.errors import CommandError
+from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.core.model import Observation, Outcome, Severity
 from wcr_watchd.core.units import Unit, format_duration, format_value
 from wcr_watchd.core.view import Change, View
@@ -29,6 +32,7 @@ from wcr_watchd.web import shapes
 from wcr_watchd.web.access import COOKIE, SESSION_SECONDS, VISITOR, Access
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import follow
+from wcr_watchd.web.rota import Rota, rota
 
 ACCESS = web.AppKey("access", Access)
 MAX_LIVE_ROWS = 200
@@ -76,6 +80,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/checks/{name}", check_page)
     app.router.add_get("/incidents/{number:\\d{1,9}}", incident_page)
     app.router.add_post("/incidents/{number:\\d{1,9}}/acknowledge", acknowledge)
+    app.router.add_get("/on-call", on_call_page)
     app.router.add_get("/sign-in", sign_in_page)
     app.router.add_post("/sign-in", sign_in)
     app.router.add_post("/sign-out", sign_out)
@@ -152,6 +157,38 @@ async def acknowledge(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther("/")
 
 
+async def on_call_page(request: web.Request) -> web.Response:
+    """Who is on call now and in the next days, and when nobody is."""
+    schedules = list(request.app[CONTROL].setup.on_call.values())
+    now = request.app[CONTROL].now()
+    rotas = await asyncio.to_thread(lambda: [rota(schedule, now) for schedule in schedules])
+    feeds = [_feed(request, schedule.name) for schedule in schedules]
+    nobody = [one.name for one in rotas if not one.who]
+    return _page(
+        request,
+        "on_call.html",
+        rotas=list(zip(rotas, feeds, strict=True)),
+        state="critical" if nobody else ("ok" if rotas else "new"),
+        sentence=_on_call_sentence(rotas, nobody),
+        look_ahead=round(LOOK_AHEAD / 86_400),
+    )
+
+
+def _on_call_sentence(rotas: list[Rota], nobody: list[str]) -> str:
+    if nobody:
+        return f"Nobody is on call in {', '.join(nobody)}"
+    if not rotas:
+        return "There is no on-call schedule"
+    return f"{rotas[0].who} on call" if len(rotas) == 1 else f"Somebody is on call in all {len(rotas)} schedules"
+
+
+def _feed(request: web.Request, name: str) -> str:
+    """The address of a schedule's calendar, with the key that a calendar program needs where there is a token."""
+    path = f"/api/v1/on-call/{name}.ics"
+    key = request.app[ACCESS].key_of(path)
+    return f"{quote(path)}?key={key}" if key else quote(path)
+
+
 async def sign_in_page(request: web.Request) -> web.Response:
     """The form that asks for the token."""
     return _page(request, "sign_in.html", failed=False)
@@ -193,6 +230,7 @@ def _page(request: web.Request, template: str, **values: Any) -> web.Response:
         location=view.setup.location,
         timezone=view.setup.timezone,
         version=view.version,
+        shows_on_call=bool(view.setup.on_call) and VISITOR in request,
         signed_in=bool(request.app[ACCESS].token) and VISITOR in request,
         time=lambda at: _time(view, at),
         ago=lambda at: format_duration(max(0.0, view.now() - at)),
@@ -232,6 +270,7 @@ def _header(view: View) -> dict[str, Any]:
         "counts": [f"{words[word]} {word}" for word in (*_WORST_FIRST, "new", "ok") if words[word]],
         "sentence": _sentence(words, len(health.waiting_for_first_result(view))),
         "reload_problems": view.reload_problems,
+        "warnings": view.warnings,
         "ailing": [part for part in health.parts(view) if not part.ok],
         "store_mended": view.counters.store_mended,
     }

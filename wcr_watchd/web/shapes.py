@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.core.model import Delivery, Event, Incident, Labels, Measurement, Observation, Outcome, Severity
+from wcr_watchd.core.on_call import OnCallSchedule, Turn, gaps, turns
 from wcr_watchd.core.rules import Verdict
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.state import CheckState
@@ -14,10 +16,34 @@ from wcr_watchd.core.view import View
 
 Json = dict[str, Any]
 
+EARLIEST, LATEST = 0.0, 250_000_000_000.0
+"""Times that can be asked about: from 1970 on, and so far ahead that Python can still tell the local time."""
+
 
 def time_text(at: float | None) -> str | None:
     """RFC 3339 in UTC, to the millisecond; None stays None."""
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def moment(text: str, zone: tzinfo | None = None) -> float:
+    """Epoch seconds of a time as people and programs write it: RFC 3339, or epoch seconds themselves.
+
+    A time without offset is one of ``zone``; a plus sign that came through a URL as a space is understood. Raises
+    ``ValueError`` with what would be right.
+    """
+    try:
+        if text.replace(".", "", 1).isdecimal():
+            at = float(text)
+        else:
+            read = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+            if read.tzinfo is None and zone is None:
+                raise ValueError("no offset")
+            at = (read if read.tzinfo else read.replace(tzinfo=zone)).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no time; write 2026-12-24T18:00:00-05:00") from None
+    if not EARLIEST <= at <= LATEST:
+        raise ValueError(f"{text!r} is too long ago or too far ahead")
+    return at
 
 
 def series_name(name: str, labels: Labels) -> str:
@@ -122,6 +148,33 @@ def incident(found: Incident) -> Json:
         "told": [{"channel": who.channel, "contact": who.contact} for who in found.told],
         "next_escalation_at": time_text(found.next_step_at),
         "next_reminder_at": time_text(found.next_reminder_at),
+    }
+
+
+def turn(one: Turn) -> Json:
+    """A stretch of time with the same people on call; nobody is an empty list."""
+    return {
+        "start": time_text(one.start),
+        "end": time_text(one.end),
+        "contacts": list(one.contacts),
+        "why": one.why,
+    }
+
+
+def on_call(schedule: OnCallSchedule, now: float, start: float, until: float) -> Json:
+    """Who is on call now, and from ``start`` to ``until``; ``now.until`` is null when nothing changes for months."""
+    first, *following = turns(schedule, now, now + LOOK_AHEAD)
+    return {
+        "name": schedule.name,
+        "timezone": schedule.timezone,
+        "now": {
+            "contacts": list(first.contacts),
+            "why": first.why,
+            "until": time_text(first.end) if following else None,
+            "next": list(following[0].contacts) if following else None,
+        },
+        "turns": [turn(one) for one in turns(schedule, start, until)],
+        "gaps": [{"start": time_text(one.start), "end": time_text(one.end)} for one in gaps(schedule, start, until)],
     }
 
 

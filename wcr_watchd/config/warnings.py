@@ -1,0 +1,38 @@
+"""What somebody should know of a configuration although it can be used: when nobody is on call, who cannot be told."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+from wcr_watchd.config.load import Loaded
+from wcr_watchd.core.errors import Problem
+from wcr_watchd.core.escalation import LOOK_AHEAD
+from wcr_watchd.core.local_time import local_time
+from wcr_watchd.core.on_call import OnCallSchedule, gaps
+
+
+def warnings(loaded: Loaded, now: float) -> tuple[Problem, ...]:
+    """Everything to be warned of at a time (epoch seconds), in file order."""
+    found = []
+    for contact in loaded.setup.contacts.values():
+        if not contact.addresses:
+            reason = "has no address, so nobody can tell them anything"
+            place = ("contact", contact.name)
+            found.append(loaded.sources.problem(place, reason, 'add phone = "+15550100" or email'))
+    for schedule in loaded.setup.on_call.values():
+        if reason := _gaps(schedule, now):
+            place = ("on_call", schedule.name)
+            found.append(loaded.sources.problem(place, reason, "add a layer or an override that covers it"))
+    return loaded.sources.in_order(found)
+
+
+def _gaps(schedule: OnCallSchedule, now: float) -> str:
+    found = gaps(schedule, now, now + LOOK_AHEAD)
+    if not found:
+        return ""
+    zone = ZoneInfo(schedule.timezone)
+    start, end = (local_time(at, zone).strftime("%a %Y-%m-%d %H:%M") for at in (found[0].start, found[0].end))
+    since = "now" if found[0].start == now else start
+    until = f"to {end}" if found[0].end < now + LOOK_AHEAD else "on"
+    more = f", and {len(found) - 1} times more" if len(found) > 1 else ""
+    return f"nobody is on call from {since} {until}{more}; looked {LOOK_AHEAD / 86_400:.0f} days ahead"
