@@ -1,25 +1,28 @@
 """One HTTP exchange as a watcher needs it: every phase timed, the certificates kept, every read bounded.
 
-aiohttp speaks HTTP; its trace hooks tell the phases, and the TLS context of :mod:`wcr_watchd.kit.tls` tells where
-TCP ends and TLS begins, which aiohttp does not. Every exchange has a connection, a cookie jar and a clock of its own.
+aiohttp's protocol reads HTTP (its parser, body decoding, limits and flow control); connecting, TLS and redirects are
+gone through step by step here, because a watcher times and tells each of them, and because that takes a fraction of the
+processor time of aiohttp's client session with trace hooks. Every exchange has a connection, cookies and a clock of its
+own, and nothing is tried twice: a browser would, a watcher must see it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from email.message import Message
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import HttpProcessingError, RawResponseMessage
 from yarl import URL
 
 from wcr_watchd import __version__
-from wcr_watchd.kit.network import NameResolver, connect_problem
+from wcr_watchd.kit.network import NameResolver, connect_problem, connect_socket
 from wcr_watchd.kit.tls import Handshake, TlsContexts, TlsSettings, watching
 
 USER_AGENT = f"wcr-watchd/{__version__}"
@@ -28,6 +31,10 @@ LONGEST_LINE = 8190
 MOST_HEADERS = 128
 CHUNK = 65536
 """Bytes read at a time; also what is decompressed at a time, so that a bomb cannot go off."""
+
+_AUTOMATIC = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "gzip, deflate", "Connection": "close"}
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +70,15 @@ class Answer:
     headers: Mapping[str, tuple[str, ...]]
     """By lower-case name."""
     body: bytes
-    charset: str
     complete: bool
 
     @property
     def text(self) -> str:
         """The body as text; what is not text in its character set is replaced."""
+        content = Message()
+        content["Content-Type"] = self.headers.get("content-type", ("",))[0]
         try:
-            return self.body.decode(self.charset, "replace")
+            return self.body.decode(content.get_content_charset("utf-8"), "replace")
         except LookupError:
             return self.body.decode("utf-8", "replace")
 
@@ -112,12 +120,15 @@ class Exchange:
         if step:
             self.told(step)
 
-    def begin_tls(self) -> None:
-        """TCP stands and TLS begins."""
-        self.enter("tls", f"in the TLS handshake with {self.handshake.asked}")
 
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """One request of an exchange: the first one, or where a redirect leads."""
 
-_current: ContextVar[Exchange | None] = ContextVar("current_exchange", default=None)
+    method: str
+    url: URL
+    headers: Mapping[str, str]
+    body: bytes | None
 
 
 class HttpClient:
@@ -125,16 +136,12 @@ class HttpClient:
 
     def __init__(self) -> None:
         self.contexts = TlsContexts()
-        self._resolver = _Resolver()
-        self._connector: aiohttp.TCPConnector | None = None
-        self._trace = _trace()
+        self._names = NameResolver()
 
     async def close(self) -> None:
         """Close what is open."""
         await self.contexts.close()
-        await self._resolver.close()
-        if self._connector is not None:
-            await self._connector.close()
+        await self._names.close()
 
     async def carry_out(self, exchange: Exchange) -> Answer:
         """Carry the exchange out; it can be read meanwhile and afterwards, also when this is cancelled.
@@ -144,184 +151,174 @@ class HttpClient:
         :class:`~wcr_watchd.kit.tls.UnusableFileError` for a file of ours that cannot be used.
         """
         request = exchange.request
-        url = URL(request.url)
-        exchange.url = str(url)
         context = await self.contexts.get(request.tls)
-        if request.server_name:
-            exchange.handshake.rename[url.raw_host or ""] = request.server_name
-        exchange.handshake.began = lambda: exchange.enter(
-            "tls", f"in the TLS handshake with {exchange.handshake.asked}"
-        )
-        token = _current.set(exchange)
+        start = URL(request.url)
+        hop = _Hop(request.method, start, request.headers, request.body)
+        cookies: aiohttp.CookieJar | None = None
         try:
-            with watching(exchange.handshake):
-                exchange.answer = await self._ask(exchange, url, context)
-                return exchange.answer
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _translated(error, exchange) from error
+            while True:
+                exchange.url = str(hop.url)
+                answer = await self._ask(exchange, hop, context, _cookie_header(cookies, hop.url))
+                location = answer.headers.get("location", ("",))[0]
+                if request.redirects == 0 or answer.status not in _REDIRECTS or not location:
+                    exchange.answer = answer
+                    return answer
+                if cookies is None:
+                    cookies = aiohttp.CookieJar(unsafe=True)
+                cookies.update_cookies_from_headers(answer.headers.get("set-cookie", ()), hop.url)
+                hop = _redirected(exchange, hop, answer.status, location)
         finally:
             exchange.enter("")
-            _current.reset(token)
 
-    async def _ask(self, exchange: Exchange, url: URL, context: ssl.SSLContext) -> Answer:
-        request = exchange.request
-        async with (
-            aiohttp.ClientSession(
-                connector=self._opened(),
-                connector_owner=False,
-                cookie_jar=aiohttp.CookieJar(unsafe=True),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-                trace_configs=[self._trace],
-                skip_auto_headers=("Content-Type",),
+    async def _ask(self, exchange: Exchange, hop: _Hop, context: ssl.SSLContext, cookies: str) -> Answer:
+        sent = _serialised(hop, cookies)
+        connected = await self._connect(exchange, hop.url)
+        protocol = ResponseHandler(asyncio.get_running_loop())
+        try:
+            await _set_up(exchange, hop.url, connected, protocol, context)
+            protocol.set_response_params(
+                skip_payload=hop.method == "HEAD",
+                read_until_eof=True,
+                read_bufsize=CHUNK,
                 max_line_size=LONGEST_LINE,
                 max_field_size=LONGEST_LINE,
                 max_headers=MOST_HEADERS,
-                read_bufsize=CHUNK,
-                trust_env=False,
-            ) as session,
-            session.request(
-                request.method,
-                url,
-                headers={"User-Agent": USER_AGENT, **request.headers},
-                data=request.body,
-                ssl=context,
-                allow_redirects=request.redirects > 0,
-                max_redirects=request.redirects + 1,
-                middlewares=(_guard(exchange, url),),
-                trace_request_ctx=exchange,
-            ) as response,
-        ):
-            body, complete = await _read(response, exchange)
-            return _answer(response, body, complete)
-
-    def _opened(self) -> aiohttp.TCPConnector:
-        if self._connector is None:
-            self._connector = aiohttp.TCPConnector(
-                limit=0, force_close=True, use_dns_cache=False, resolver=self._resolver, family=socket.AF_UNSPEC
             )
-        return self._connector
+            exchange.enter("first_byte", f"waiting for the first byte of the answer of {exchange.url}")
+            return await _answered(exchange, protocol, sent)
+        finally:
+            protocol.abort()
+            connected.close()
 
-
-def _guard(exchange: Exchange, start: URL) -> aiohttp.ClientMiddlewareType:
-    """What is done around each hop of an exchange."""
-
-    async def hop(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        """Keep the check's own headers, which may hold keys, from other hosts, and try each hop once only.
-
-        aiohttp repeats a request that was broken off without an answer, as a browser would; a watcher must see it.
-        """
-        exchange.url = str(request.url)
-        if request.url.origin() != start.origin():
-            for name in exchange.request.headers:
-                request.headers.popall(name, None)
-            request.headers["Host"] = request.url.host_port_subcomponent or ""
-        try:
-            return await send(request)
-        except aiohttp.ClientConnectorError:
-            raise
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            raise _Broken(error) from error
-
-    return hop
-
-
-class _Broken(aiohttp.ClientError):
-    """The connection broke before the answer came."""
-
-    def __init__(self, error: aiohttp.ClientOSError | aiohttp.ServerDisconnectedError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-class _Resolver(AbstractResolver):
-    """Looks up the names of the current exchange by its wishes: IP version, address given."""
-
-    def __init__(self) -> None:
-        self._names = NameResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        exchange = _current.get()
-        request = exchange.request if exchange else Request("GET", "")
+    async def _connect(self, exchange: Exchange, url: URL) -> socket.socket:
+        """A TCP connection to the URL's host, by the exchange's wishes: IP version, address given."""
+        request = exchange.request
+        host, port = url.raw_host or "", url.port or 0
         wanted = request.resolve if request.resolve and host == URL(request.url).raw_host else host
-        found = await self._names.addresses(wanted, port, request.ip)
-        return [
-            ResolveResult(hostname=host, host=entry[4][0], port=port, family=entry[0], proto=entry[2], flags=0)
-            for entry in found
-        ]
-
-    async def close(self) -> None:
-        """Let its threads end."""
-        await self._names.close()
-
-
-# --- phases --------------------------------------------------------------------------------------------------------
-
-
-def _trace() -> aiohttp.TraceConfig:
-    """Hooks that move the exchange, handed along as ``trace_request_ctx``, from phase to phase."""
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_start.append(_connecting)
-    trace.on_dns_resolvehost_start.append(_looking_up)
-    trace.on_dns_resolvehost_end.append(_connecting)
-    trace.on_connection_create_end.append(_connected)
-    trace.on_request_redirect.append(_redirected)
-    trace.on_request_end.append(_answered)
-    return trace
+        try:
+            addresses = self._names.given(wanted, port, request.ip)
+            if addresses is None:
+                exchange.enter("dns", f"looking up {wanted}")
+                addresses = await self._names.addresses(wanted, port, request.ip)
+        except (OSError, UnicodeError) as error:
+            problem = connect_problem(error) if isinstance(error, OSError) else str(error)
+            raise ExchangeError("dns", f"{host} cannot be looked up: {problem}") from error
+        exchange.enter("connect", f"connecting to {url.authority}")
+        try:
+            return await connect_socket(addresses)
+        except OSError as error:
+            raise ExchangeError("connect", f"no connection to {host} port {port}: {connect_problem(error)}") from error
 
 
-async def _connecting(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
-    exchange: Exchange = context.trace_request_ctx
-    exchange.enter("connect", f"connecting to {URL(exchange.url).authority}")
-
-
-async def _looking_up(
-    session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceDnsResolveHostStartParams
+async def _set_up(
+    exchange: Exchange, url: URL, connected: socket.socket, protocol: ResponseHandler, context: ssl.SSLContext
 ) -> None:
-    exchange: Exchange = context.trace_request_ctx
-    exchange.enter("dns", f"looking up {params.host}")
+    """Put the protocol on the connection, through TLS for https."""
+    loop = asyncio.get_running_loop()
+    if url.scheme != "https":
+        await loop.create_connection(lambda: protocol, sock=connected)
+        return
+    handshake, request = exchange.handshake, exchange.request
+    handshake.began = lambda: exchange.enter("tls", f"in the TLS handshake with {handshake.asked}")
+    host = (url.raw_host or "").rstrip(".")
+    renamed = request.server_name and url.raw_host == URL(request.url).raw_host
+    name = request.server_name if renamed else host
+    try:
+        with watching(handshake):
+            await loop.create_connection(lambda: protocol, sock=connected, ssl=context, server_hostname=name)
+    except ssl.SSLError:
+        raise
+    except (OSError, ValueError) as error:  # it broke off in the handshake, or no certificate can be for that name
+        raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, str(error)) from error
 
 
-async def _connected(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
-    exchange: Exchange = context.trace_request_ctx
-    exchange.enter("first_byte", f"waiting for the first byte of the answer of {exchange.url}")
+# --- what is asked ---------------------------------------------------------------------------------------------------
 
 
-async def _redirected(
-    session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestRedirectParams
-) -> None:
-    exchange: Exchange = context.trace_request_ctx
+def _serialised(hop: _Hop, cookies: str) -> bytes:
+    """The request as it is sent (RFC 9112, 2 and 3)."""
+    own = {name.lower() for name in hop.headers}
+    headers = {name: value for name, value in _AUTOMATIC.items() if name.lower() not in own}
+    if "host" not in own:
+        headers["Host"] = hop.url.host_port_subcomponent or ""
+    if cookies and "cookie" not in own:
+        headers["Cookie"] = cookies
+    if hop.url.user is not None and "authorization" not in own:
+        headers["Authorization"] = aiohttp.encode_basic_auth(hop.url.user, hop.url.password or "")
+    if hop.body is not None or hop.method not in _WITHOUT_BODY:
+        headers["Content-Length"] = str(len(hop.body or b""))
+    headers.update(hop.headers)
+    lines = [f"{hop.method} {hop.url.raw_path_qs} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    head = "\r\n".join(lines)
+    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1 or "\0" in head:
+        raise ExchangeError("protocol", "nothing was sent: a header has a line break or a null character in it")
+    return f"{head}\r\n\r\n".encode() + (hop.body or b"")
+
+
+def _cookie_header(cookies: aiohttp.CookieJar | None, url: URL) -> str:
+    found = cookies.filter_cookies(url).values() if cookies is not None else ()
+    return "; ".join(f"{one.key}={one.coded_value}" for one in found)
+
+
+def _redirected(exchange: Exchange, hop: _Hop, status: int, location: str) -> _Hop:
+    """Where an answer sends us (RFC 9110, 15.4): method and body as browsers keep them, own headers to the same host.
+
+    A check's own headers may hold keys, so they are never sent to another host.
+    """
     exchange.enter("")
-    if exchange.redirects < exchange.request.redirects:
-        exchange.redirects += 1
-    _check_downgrade(exchange, params.response)
-
-
-async def _answered(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
-    exchange: Exchange = context.trace_request_ctx
-    exchange.enter("transfer", f"reading the body of {exchange.url}")
-
-
-def _check_downgrade(exchange: Exchange, response: aiohttp.ClientResponse) -> None:
-    location = response.headers.get("Location", "")
-    downgrade = response.url.scheme == "https" and location.lower().startswith("http:")
-    if downgrade and not exchange.request.downgrade:
-        exchange.problem = ExchangeError(
+    request = exchange.request
+    if exchange.redirects >= request.redirects:
+        raise ExchangeError("redirect", f"more than {request.redirects} redirects, the last to {exchange.url}")
+    exchange.redirects += 1
+    try:
+        url = hop.url.join(URL(location))
+    except ValueError as error:
+        raise ExchangeError("redirect", f"{exchange.url} redirects to what is no URL: {location[:200]}") from error
+    if url.scheme not in ("http", "https") or not url.raw_host:
+        raise ExchangeError("redirect", f"{exchange.url} redirects to what is no http or https URL: {location[:200]}")
+    if hop.url.scheme == "https" and url.scheme == "http" and not request.downgrade:
+        raise ExchangeError(
             "redirect",
-            f"{response.url} redirects to {location[:200]}, from https down to http; if that is meant, allow_downgrade",
+            f"{exchange.url} redirects to {location[:200]}, from https down to http; if that is meant, allow_downgrade",
         )
-        raise aiohttp.ClientError(exchange.problem.summary)
+    headers = request.headers if url.origin() == URL(request.url).origin() else {}
+    if (status == 303 and hop.method != "HEAD") or (status in (301, 302) and hop.method == "POST"):
+        return _Hop(
+            "GET", url, {name: value for name, value in headers.items() if name.lower() != "content-type"}, None
+        )
+    return _Hop(hop.method, url, headers, hop.body)
 
 
 # --- the answer ----------------------------------------------------------------------------------------------------
 
 
-async def _read(response: aiohttp.ClientResponse, exchange: Exchange) -> tuple[bytes, bool]:
+async def _answered(exchange: Exchange, protocol: ResponseHandler, sent: bytes) -> Answer:
+    """Send the request and read what comes back."""
+    try:
+        assert protocol.transport is not None
+        protocol.transport.write(sent)
+        while True:
+            message, content = await protocol.read()
+            if not 100 <= message.code < 200 or message.code == 101:
+                break
+        exchange.enter("transfer", f"reading the body of {exchange.url}")
+        body, complete = await _read(content, exchange)
+    except HttpProcessingError as error:
+        raise ExchangeError("protocol", f"the answer is not proper HTTP: {_plain(error)}") from error
+    except aiohttp.ClientPayloadError as error:
+        raise ExchangeError("protocol", f"the body of the answer is broken: {_plain(error)}") from error
+    except aiohttp.ServerDisconnectedError as error:
+        raise ExchangeError("protocol", "the server closed the connection without an answer") from error
+    except OSError as error:
+        raise _broken(error) from error
+    return _answer(exchange, message, body, complete)
+
+
+async def _read(content: aiohttp.StreamReader, exchange: Exchange) -> tuple[bytes, bool]:
     read = bytearray()
     limit = exchange.request.max_body
     while len(read) <= limit:
-        chunk = await response.content.read(CHUNK)
+        chunk = await content.read(CHUNK)
         if not chunk:
             return bytes(read), True
         read += chunk
@@ -329,68 +326,23 @@ async def _read(response: aiohttp.ClientResponse, exchange: Exchange) -> tuple[b
     return bytes(read[:limit]), False
 
 
-def _answer(response: aiohttp.ClientResponse, body: bytes, complete: bool) -> Answer:
+def _answer(exchange: Exchange, message: RawResponseMessage, body: bytes, complete: bool) -> Answer:
     headers: dict[str, tuple[str, ...]] = {}
-    for name, value in response.headers.items():
+    for name, value in message.headers.items():
         headers[name.lower()] = (*headers.get(name.lower(), ()), value)
-    version = response.version
     return Answer(
-        status=response.status,
-        phrase=response.reason or "",
-        version=f"{version.major}.{version.minor}" if version else "",
-        url=str(response.url),
+        status=message.code,
+        phrase=message.reason or "",
+        version=f"{message.version.major}.{message.version.minor}",
+        url=exchange.url,
         headers=headers,
         body=body,
-        charset=response.charset or "utf-8",
         complete=complete,
     )
 
 
-# --- what went wrong -----------------------------------------------------------------------------------------------
-
-
-def _translated(error: Exception, exchange: Exchange) -> Exception:
-    """What aiohttp and the system raise, in the few kinds that :meth:`HttpClient.carry_out` promises."""
-    if exchange.problem is not None:
-        return exchange.problem
-    if isinstance(error, _Broken):
-        return _broken(error.error)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return _not_connected(error, exchange)
-    if isinstance(error, aiohttp.TooManyRedirects):
-        return ExchangeError(
-            "redirect", f"more than {exchange.request.redirects} redirects, the last to {exchange.url}"
-        )
-    if isinstance(error, aiohttp.RedirectClientError):
-        return ExchangeError("redirect", f"{exchange.url} redirects to what is no http or https URL: {error}"[:400])
-    if isinstance(error, aiohttp.InvalidURL):
-        return ExchangeError("redirect", f"cannot go to {error}"[:400])
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return ExchangeError("protocol", f"the body of the answer is broken: {_plain(error)}")
-    if isinstance(error, aiohttp.ClientResponseError):
-        return ExchangeError("protocol", f"the answer is not proper HTTP: {_plain(error)}")
-    if isinstance(error, ssl.SSLError):
-        return error
-    return ExchangeError("protocol", f"the exchange failed: {_plain(error)}")
-
-
-def _not_connected(error: aiohttp.ClientConnectorError, exchange: Exchange) -> Exception:
-    cause = error.os_error
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return ExchangeError("dns", f"{error.host} cannot be looked up: {connect_problem(cause)}")
-    if isinstance(error, aiohttp.ClientConnectorCertificateError) and isinstance(error.certificate_error, OSError):
-        return error.certificate_error
-    if isinstance(cause, ssl.SSLError):
-        return cause
-    if exchange.phase == "tls":
-        return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, str(cause))
-    return ExchangeError("connect", f"no connection to {error.host} port {error.port}: {connect_problem(cause)}")
-
-
-def _broken(error: aiohttp.ClientOSError | aiohttp.ServerDisconnectedError) -> Exception:
-    """TLS 1.3 tells only with the first answer that the server wants a client certificate, hence the second case."""
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return ExchangeError("protocol", "the server closed the connection without an answer")
+def _broken(error: OSError) -> Exception:
+    """TLS 1.3 tells only with the first answer that the server wants a client certificate."""
     for cause in (error.__cause__, error):
         if isinstance(cause, ssl.SSLError):
             return cause

@@ -37,6 +37,19 @@ class NameResolver:
         """Let its threads end."""
         await self._threads.close()
 
+    @staticmethod
+    def given(host: str, port: int, ip: str = "any") -> list[AddressInfo] | None:
+        """The address itself when ``host`` is one that may be used; None when that has to be looked up."""
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return None
+        if ip not in ("any", str(address.version)) or "%" in host:  # a zone has a number that only the system knows
+            return None
+        if address.version == 4:
+            return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
+        return [(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port, 0, 0))]
+
     async def addresses(self, host: str, port: int, ip: str = "any") -> list[AddressInfo]:
         """Addresses of ``host``, in the system's order of preference, for TCP.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
@@ -72,6 +73,7 @@ def from_json(adapter: TypeAdapter[T], text: str) -> T:
         ) from error
 
 
+@lru_cache(maxsize=4096)
 def labels_text(labels: Labels) -> str:
     """Labels as one comparable text."""
     return json.dumps(labels, separators=(",", ":"), ensure_ascii=False)
