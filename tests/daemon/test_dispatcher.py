@@ -221,6 +221,27 @@ async def test_a_fallback_that_fails_hands_on_to_the_next() -> None:
         assert slack.ids == ["1-opened-smslead:fallback:mail:fallback:slack"]
 
 
+OTHER_PHONE = Recipient("sms", "lead", "+15550109")
+
+
+async def test_a_refused_number_is_followed_by_the_contact_s_other_one() -> None:
+    sms, mail = Wire(behaviour=[REFUSED]), Wire()
+    async with running(sms=sms, mail=mail) as world:
+        await world.owe(owed(fallbacks=(OTHER_PHONE, MAIL)))
+        await asyncio.sleep(1)
+        assert [notification.recipient for _, notification in sms.accepted] == [OTHER_PHONE]
+        assert mail.accepted == []
+
+
+async def test_where_no_number_can_be_reached_mail_is_sent_all_the_same() -> None:
+    mail = Wire()
+    async with running(sms=Wire(default=DOWN), mail=mail) as world:
+        await world.owe(owed(fallbacks=(OTHER_PHONE, MAIL)))
+        await asyncio.sleep(60)
+        ((at, notification),) = mail.accepted
+        assert (at < 45, notification.fallbacks) == (True, ())
+
+
 async def test_two_failures_in_a_row_tell_the_fallback_and_the_original_arrives_later_once() -> None:
     sms, mail = Wire(behaviour=[DOWN] * 4), Wire()
     async with running(sms=sms, mail=mail) as world:
