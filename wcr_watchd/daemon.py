@@ -35,6 +35,7 @@ from wcr_watchd.kit.systemd import notify, watchdog_interval
 from wcr_watchd.metrics.exposition import Exposition
 from wcr_watchd.runtime.clock import Clock
 from wcr_watchd.runtime.dispatcher import Dispatcher
+from wcr_watchd.runtime.duty import DutyWatch
 from wcr_watchd.runtime.monitor import Monitor
 from wcr_watchd.runtime.runner import Runner
 from wcr_watchd.runtime.scheduler import Scheduler
@@ -73,6 +74,7 @@ class Parts:
     scheduler: Scheduler
     dispatcher: Dispatcher
     monitor: Monitor
+    duty: DutyWatch
 
 
 def read_configuration(path: Path | None) -> Loaded:
@@ -264,7 +266,7 @@ class Daemon:
             loaded.channels, store, clock, shared, counters, loaded.channel_caps, self._redactor.text
         )
         dispatcher.resume(restored)
-        loop_lag = LoopLag(clock, counters)
+        loop_lag = LoopLag(clock, counters, self._absent)
         runner = Runner(loaded.probes, loaded.setup, shared, self._redactor, clock, counters, loop_lag.stalled_since)
         scheduler = Scheduler(clock, self._carry_out, counters)
         scheduler.set_checks({check.name: check.every for check in loaded.setup.checks.values()})
@@ -273,9 +275,17 @@ class Daemon:
         monitor = Monitor(loaded.setup, state, store, dispatcher, clock, counters, scheduler.run_soon)
         await monitor.reload(loaded.setup)
         await monitor.refill_histories()
+        since = restored.last_seen_at or clock.now()
         if restored.last_seen_at:
-            log.info("nobody was watching", seconds=round(max(0.0, clock.now() - restored.last_seen_at)))
-        return Parts(clock, counters, loop_lag, store, runner, scheduler, dispatcher, monitor)
+            log.info("nobody was watching", seconds=round(max(0.0, clock.now() - since)))
+            monitor.absent(since, "the daemon was not running")
+        duty = DutyWatch(monitor, clock, since)
+        return Parts(clock, counters, loop_lag, store, runner, scheduler, dispatcher, monitor, duty)
+
+    def _absent(self, seconds: float) -> None:
+        """The process was stopped, or the machine slept."""
+        monitor, now = self._parts.monitor, self.now()
+        monitor.absent(now - seconds, "the machine slept or this process was stopped")
 
     def _jobs(self, parts: Parts) -> dict[str, Coroutine[Any, Any, None]]:
         """Everything that runs until the daemon stops; the end of any of them ends the daemon."""
@@ -285,6 +295,7 @@ class Daemon:
             "dispatcher": parts.dispatcher.run(),
             "deadlines": parts.monitor.serve_deadlines(),
             "scheduler": parts.scheduler.serve(),
+            "hand-overs": parts.duty.serve(),
             "upkeep": self._serve_upkeep(parts),
             "watchdog": self._serve_watchdog(),
         }

@@ -12,9 +12,10 @@ class Times:
     def __init__(self) -> None:
         self.wall = 1_000_000.0
         self.monotonic = 50.0
+        self.slept = 0.0
 
     def clock(self) -> Clock:
-        return Clock(lambda: self.wall, lambda: self.monotonic)
+        return Clock(lambda: self.wall, lambda: self.monotonic, lambda: self.monotonic + self.slept)
 
     def pass_(self, seconds: float) -> None:
         self.wall += seconds
@@ -37,6 +38,15 @@ def test_a_step_of_an_hour_moves_no_deadline() -> None:
         assert abs(before - 1_000_000.0) < 0.01
         times.pass_(60)
         assert 57 <= clock.now() - before <= 63
+
+
+def test_a_sleep_of_the_machine_is_time_that_passed() -> None:
+    times = Times()
+    clock = times.clock()
+    times.slept += 3_600.0
+    times.wall += 3_600.0
+    assert clock.now() == times.wall
+    assert clock.monotonic() == 50.0
 
 
 def test_it_comes_back_to_the_wall_clock_in_the_end() -> None:

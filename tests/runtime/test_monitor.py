@@ -119,7 +119,7 @@ async def test_an_acknowledgement_is_promised_once_it_is_stored_or_says_that_it_
     world.observe(Outcome.UP)
     world.observe(Outcome.DOWN)
     world.store.broken = True
-    assert "not stored yet" in await world.monitor.acknowledge(2, "ann")
+    assert "not stored yet" in await world.monitor.acknowledge(1, "ann")
 
 
 async def test_damaged_records_are_replaced_and_all_that_is_known_is_written_anew() -> None:

@@ -19,10 +19,13 @@ class HandClock:
     def monotonic(self) -> float:
         return self.at
 
+    def elapsed(self) -> float:
+        return self.at
+
 
 async def test_a_stall_is_known_before_the_watcher_itself_woke() -> None:
     clock = HandClock()
-    lag = LoopLag(clock, Counters())
+    lag = LoopLag(clock, Counters(), [].append)
     watching = asyncio.create_task(lag.serve())
     await asyncio.sleep(0)
     clock.at += 30.0  # stopped; what was waiting for an answer wakes before the watcher does
@@ -33,6 +36,17 @@ async def test_a_stall_is_known_before_the_watcher_itself_woke() -> None:
 
 async def test_small_lateness_is_no_stall() -> None:
     clock = HandClock()
-    lag = LoopLag(clock, Counters())
+    lag = LoopLag(clock, Counters(), [].append)
     clock.at += LOOK_EVERY + 0.1
     assert lag.stalled_since(1_000.0) == 0.0
+
+
+async def test_a_long_absence_is_passed_on_once() -> None:
+    clock, absences = HandClock(), list[float]()
+    lag = LoopLag(clock, Counters(), absences.append)
+    watching = asyncio.create_task(lag.serve())
+    await asyncio.sleep(0)
+    clock.at += 3_600.0
+    await asyncio.sleep(2.5 * LOOK_EVERY)
+    watching.cancel()
+    assert absences == [3_600.0]

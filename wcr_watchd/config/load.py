@@ -183,6 +183,7 @@ def _setup(watchd: Watchd, web: Web, people: People, checks: Checks) -> Setup:
         public_url=web.public_url or "",
         controls=tuple(name for name in watchd.control if name in complete),
         reopen_within=watchd.reopen_within,
+        tell_absence=watchd.tell_absence,
         checks=MappingProxyType(complete),
         policies=MappingProxyType(people.policies or {"default": Policy("default")}),
         contacts=MappingProxyType(people.contacts),

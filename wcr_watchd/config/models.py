@@ -176,6 +176,8 @@ class Watchd(Options):
     nothing is said of anything beyond it."""
     reopen_within: Duration = 300.0
     """How long after its end an incident that comes back goes on as the same one; 0s: never."""
+    tell_absence: Duration = 300.0
+    """After how long without anybody watching (a stop, a sleep of the machine) that is told; 0s: never."""
 
 
 class Retention(Options):

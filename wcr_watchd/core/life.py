@@ -117,6 +117,26 @@ def _whom(work: Work, check: Check, plan: Escalation, targets: tuple[Target, ...
     return others, nobody + (", so others are" if others else "")
 
 
+def pass_by(work: Work, check: Check, subject: str, finding: Finding, end: str) -> Incident:
+    """Record what is over when it becomes known, and tell of it in one message."""
+    plan = escalation_of(work.setup, check.policy, finding.severity)
+    to = recipients(work.setup, plan.tell, work.now)
+    happened = Incident(
+        id=work.take_number(),
+        check=check.name,
+        subject=subject,
+        severity=finding.severity,
+        peak=finding.severity,
+        state=IncidentState.RESOLVED,
+        opened_at=work.now,
+        changed_at=work.now,
+        resolved_at=work.now,
+        summary=finding.because,
+    )
+    known = work.record(happened, EventKind.OPENED, "told together with its end")
+    return work.record(replace(known, told=to, summary=end), EventKind.RESOLVED, finding.because, to=to)
+
+
 def everybody(setup: Setup, policy: str, now: float) -> tuple[Recipient, ...]:
     """All whom the policy names, for any severity and at any step."""
     found = setup.policies.get(policy)

@@ -67,6 +67,8 @@ def tag(message: Message) -> str:
         EventKind.ACKNOWLEDGED: "ACKNOWLEDGED",
         EventKind.RESOLVED: "RESOLVED",
         EventKind.NOTED: "NOTE",
+        EventKind.FLAPPING: f"{word}, FLAPPING",
+        EventKind.HANDOVER: "ON CALL",
     }.get(message.event, word)
 
 

@@ -113,6 +113,8 @@ class EventKind(StrEnum):
     MUTED = "muted"
     """From now on nobody is told, for the reason given; only in the timeline."""
     NOTED = "noted"
+    HANDOVER = "handover"
+    """Somebody else is on call from now on."""
     DIGEST = "digest"
     DRILL = "drill"
 

@@ -117,7 +117,8 @@ class Setup:
     ``channels`` maps each configured channel to the kind of address it needs (``phone``, ``email``; empty when
     it has its own destination). ``units`` maps check and measurement to the unit's word, for messages.
     ``controls`` are checks of targets that are only all gone when this machine's own network is. ``reopen_within`` is
-    for how many seconds after its end an incident that comes back goes on as the same one.
+    for how many seconds after its end an incident that comes back goes on as the same one, ``tell_absence`` after how
+    many seconds without anybody watching that is told (0: never).
     """
 
     name: str
@@ -133,3 +134,4 @@ class Setup:
     windows: tuple[Window, ...] = ()
     controls: tuple[str, ...] = ()
     reopen_within: float = 300.0
+    tell_absence: float = 300.0

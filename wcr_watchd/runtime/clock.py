@@ -11,22 +11,33 @@ STEP_BEYOND = 86_400.0
 """A difference beyond this is no step of a running clock but a clock that was never set: it is taken over at once."""
 
 
+def since_boot() -> float:
+    """Seconds since the machine started, those it slept included (clock_gettime(2), CLOCK_BOOTTIME)."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Clock:
     """Epoch seconds that a step of the wall clock does not step, so that no deadline jumps with it.
 
-    The time advances with the monotonic clock and drifts towards the wall clock, never backwards. A suspend stops the
-    monotonic clock, so it moves no deadline either.
+    The time advances with the time since boot and drifts towards the wall clock, never backwards. A suspend is time
+    that really passed, so it counts here; it stops the monotonic clock that the schedule of checks goes by.
     """
 
-    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        elapsed: Callable[[], float] = since_boot,
+    ) -> None:
         self._wall = wall
         self._monotonic = monotonic
+        self._elapsed = elapsed
         self._steady = wall()
-        self._read_at = monotonic()
+        self._read_at = elapsed()
 
     def now(self) -> float:
         """Epoch seconds."""
-        read_at = self._monotonic()
+        read_at = self._elapsed()
         passed, self._read_at = read_at - self._read_at, read_at
         self._steady += passed
         difference = self._wall() - self._steady
@@ -39,3 +50,7 @@ class Clock:
     def monotonic(self) -> float:
         """Seconds of a clock that never goes back."""
         return self._monotonic()
+
+    def elapsed(self) -> float:
+        """Seconds of a clock that never goes back and goes on while the machine sleeps."""
+        return self._elapsed()

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from wcr_watchd.core import commands, engine
+from wcr_watchd.core import commands, engine, notices
 from wcr_watchd.core.connectivity import as_seen
 from wcr_watchd.core.errors import StoreDamagedError, StoreError
 from wcr_watchd.core.message import clock_time
@@ -193,6 +193,19 @@ class Monitor:
         done = commands.expire(self.setup, self.state, identifier, self._clock.now())
         return await self._carry_out(done, f"silence {identifier} is over")
 
+    def absent(self, since: float, why: str) -> None:
+        """Nobody was watching since then (epoch seconds): nothing is confirmed by that, and a long time is told."""
+        now = self._clock.now()
+        if now - since > notices.CONFIRMS_NOTHING:
+            for known in notices.unconfirmed(self.state):
+                self.state.checks[known.check] = known
+                self._waiting.states[known.check] = known
+        self._take(notices.absence(self.setup, self.state, since, now, why))
+
+    def hand_over(self, schedule: str, people: tuple[str, ...], until: float | None) -> None:
+        """Somebody else, or nobody, is on call from now on; ``until`` is when that turn ends (epoch seconds)."""
+        self._take(notices.hand_over(self.setup, self.state, schedule, people, until, self._clock.now()))
+
     async def _carry_out(self, decision: engine.Decision, said: str) -> str:
         """Put what a person asked for into effect; says so if a crash would break the promise."""
         self._take(decision)
@@ -327,7 +340,7 @@ class Monitor:
         for event in decision.events:
             self._log(event)
             self._announce(Change(check=self._check_of(event, decision), incident=event.incident))
-        if decision.events or decision.silences:
+        if decision.events or decision.silences or decision.notifications:
             self._urgent.set()
         if decision.notifications:
             self._untold |= {one.id: one for one in decision.notifications}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 import structlog
@@ -18,6 +18,8 @@ LOOK_EVERY = 0.25
 STALL = 0.5
 """Seconds of lateness from which on the loop counts as stalled."""
 REMEMBERED_STALLS = 100
+ABSENCE = 30.0
+"""Seconds without a look after which nobody was watching: the process was stopped, or the machine slept."""
 
 
 class Monotonic(Protocol):
@@ -25,6 +27,10 @@ class Monotonic(Protocol):
 
     def monotonic(self) -> float:
         """Seconds."""
+        ...
+
+    def elapsed(self) -> float:
+        """Likewise, going on while the machine sleeps."""
         ...
 
 
@@ -41,10 +47,12 @@ async def guard(name: str, job: Coroutine[Any, Any, None]) -> None:
 class LoopLag:
     """Watches whether the event loop keeps time, and remembers when it did not.
 
-    A process that was stopped or starved sees timeouts that say nothing about any target.
+    A process that was stopped or starved sees timeouts that say nothing about any target. ``absent(seconds)`` is
+    called when nobody was watching for a while, be it that the process was stopped or that the machine slept.
     """
 
-    def __init__(self, clock: Monotonic, counters: Counters) -> None:
+    def __init__(self, clock: Monotonic, counters: Counters, absent: Callable[[float], None]) -> None:
+        self._absent = absent
         self._clock = clock
         self._counters = counters
         self._stalls: deque[tuple[float, float]] = deque(maxlen=REMEMBERED_STALLS)
@@ -54,6 +62,7 @@ class LoopLag:
         """Watch until cancelled."""
         while True:
             self._look_at = self._clock.monotonic() + LOOK_EVERY
+            looked_at = self._clock.elapsed()
             await asyncio.sleep(LOOK_EVERY)
             now = self._clock.monotonic()
             late = max(0.0, now - self._look_at)
@@ -63,6 +72,8 @@ class LoopLag:
             if late > STALL:
                 self._stalls.append((now, late))
                 log.warning("this process was held up; results of that time are void", seconds=round(late, 2))
+            if (away := self._clock.elapsed() - looked_at) > ABSENCE:
+                self._absent(away)
 
     def stalled_since(self, begun: float) -> float:
         """Seconds for which the loop was held up since then (monotonic seconds)."""

@@ -1,0 +1,150 @@
+"""What people are told about the watch itself: that nobody was watching, and that somebody else is on call now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from wcr_watchd.core import life
+from wcr_watchd.core.escalation import recipients
+from wcr_watchd.core.life import Finding
+from wcr_watchd.core.message import clock_time
+from wcr_watchd.core.model import (
+    EventKind,
+    Incident,
+    IncidentState,
+    Message,
+    Notification,
+    Recipient,
+    Severity,
+)
+from wcr_watchd.core.rules import RuleState, Verdict
+from wcr_watchd.core.setup import OWN, Setup, Target
+from wcr_watchd.core.state import CheckState, State
+from wcr_watchd.core.units import format_duration
+from wcr_watchd.core.work import Decision, Work
+
+ABSENCE_SUBJECT = "absence"
+NOBODY_SUBJECT = "nobody on call"
+CONFIRMS_NOTHING = 60.0
+"""Seconds without anybody watching after which what was being confirmed must be confirmed anew."""
+NAMED = 5
+"""Open incidents that a message names."""
+
+
+def absence(setup: Setup, state: State, since: float, now: float, why: str) -> Decision:
+    """Say for how long nobody was watching, and what is open; nothing when it was shorter than is worth telling.
+
+    ``since`` and ``now`` are epoch seconds, ``why`` goes on with "nobody was watching …: ".
+    """
+    if not setup.tell_absence or now - since < setup.tell_absence:
+        return Decision()
+    work = Work(setup, state, now, None)
+    span = f"{clock_time(since, setup.timezone, now)} to {clock_time(now, setup.timezone, now)}"
+    because = f"nobody was watching from {span} ({format_duration(now - since)}): {why}"
+    end = f"I am back; {because}; {_open_incidents(work)}"
+    life.pass_by(work, OWN, ABSENCE_SUBJECT, Finding(Severity.WARNING, because, ""), end)
+    return work.decision()
+
+
+def unconfirmed(state: State) -> tuple[CheckState, ...]:
+    """The check states without what was still being confirmed: a time in which nobody watched confirms nothing."""
+    found = []
+    for known in state.checks.values():
+        if any(_pending(rule) for _, rule in known.rules):
+            rules = tuple((text, _without_pending(rule)) for text, rule in known.rules)
+            found.append(replace(known, rules=rules))
+    return tuple(found)
+
+
+def _pending(rule: RuleState) -> bool:
+    return any(instance.verdict is Verdict.PENDING for _, instance in rule.instances)
+
+
+def _without_pending(rule: RuleState) -> RuleState:
+    return RuleState(tuple(one for one in rule.instances if one[1].verdict is not Verdict.PENDING))
+
+
+def hand_over(
+    setup: Setup, state: State, schedule: str, people: tuple[str, ...], until: float | None, now: float
+) -> Decision:
+    """Tell who is on call from now on what is open, and that nobody is when nobody is.
+
+    ``until`` is when the turn ends (epoch seconds; None: beyond what was looked at).
+    """
+    work = Work(setup, state, now, None)
+    incident = work.open_incident(OWN.name, f"{NOBODY_SUBJECT} {schedule}")
+    ends = f" until {clock_time(until, setup.timezone, now)}" if until is not None else ""
+    if not people:
+        if incident is None:
+            because = f"nobody is on call for {schedule}{ends}: incidents go to the fallback of their policy"
+            finding = Finding(Severity.WARNING, because, "")
+            life.begin(work, OWN, f"{NOBODY_SUBJECT} {schedule}", finding, "by the schedule")
+        return work.decision()
+    if incident is not None:
+        life.end(work, incident, f"{' and '.join(people)} on call for {schedule} again")
+    summary = f"you are on call for {schedule}{ends}; {_open_incidents(work)}"
+    for number, who in enumerate(_reached(setup, schedule, people)):
+        work.notifications.append(_notice(setup, schedule, who, summary, now, number))
+    return work.decision()
+
+
+def _reached(setup: Setup, schedule: str, people: tuple[str, ...]) -> tuple[Recipient, ...]:
+    """The people over the channels by which policies tell this schedule; by text message only if by nothing else."""
+    plans = (plan for policy in setup.policies.values() for plan in policy.by_severity.values())
+    channels = [target.channel for plan in plans for target in life.plan_targets(plan) if target.who == schedule]
+    quiet = [channel for channel in channels if setup.channels.get(channel) != "phone"]
+    targets = (Target(channel, who) for channel in dict.fromkeys(quiet or channels) for who in people)
+    return recipients(setup, targets, 0.0)
+
+
+def _notice(setup: Setup, schedule: str, who: Recipient, summary: str, now: float, number: int) -> Notification:
+    message = Message(
+        event=EventKind.HANDOVER,
+        at=now,
+        watchd=setup.name,
+        location=setup.location,
+        incident=0,
+        severity=Severity.INFO,
+        state=IncidentState.OPEN,
+        opened_at=now,
+        url=setup.public_url,
+        check="",
+        probe="",
+        target="",
+        subject="",
+        tags=(),
+        owner="",
+        runbook="",
+        summary=summary,
+        reason=f"the on-call schedule {schedule} hands over",
+        contacts=(who.contact,),
+        timezone=setup.timezone,
+    )
+    return Notification(
+        id=f"{setup.name}-handover-{schedule}-{int(now)}-{who.channel}-{who.contact}-{number}",
+        incident=0,
+        event=EventKind.HANDOVER,
+        severity=Severity.INFO,
+        recipient=who,
+        created_at=now,
+        not_before=now,
+        message=message,
+    )
+
+
+def _open_incidents(work: Work) -> str:
+    """``3 incidents are open: critical #42 api, …``."""
+    now = (work.state.incidents | work.incidents).values()
+    still = (one for one in now if one.state is not IncidentState.RESOLVED)
+    found = sorted(still, key=lambda one: (-one.severity, one.opened_at))
+    if not found:
+        return "no incident is open"
+    named = ", ".join(_short(found[:NAMED]))
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return f"{len(found)} incident{'s are' if len(found) > 1 else ' is'} open: {named}{more}"
+
+
+def _short(incidents: Iterable[Incident]) -> Iterable[str]:
+    for one in incidents:
+        yield " ".join(filter(None, (one.severity.word, f"#{one.id}", one.check, one.subject)))
