@@ -55,7 +55,7 @@ async def test_a_failure_appears_on_an_open_page_and_can_be_acknowledged(
         await look(browser, "dashboard")
         await browser.evaluate("document.querySelector('.incident button').click()")
         await browser.until("document.body.textContent.includes('acknowledged by dashboard')")
-        daemon.config.write_text(daemon.config.read_text() + '[check.more]\ntype = "host"\n')
+        daemon.config.write_text(daemon.config.read_text() + '[check.more]\ntype = "certfile"\npath = "/none"\n')
         daemon.reload()
         await browser.until("document.getElementById('check-more') !== null")
         assert browser.complaints == []

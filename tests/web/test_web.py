@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from wcr_watchd.core.model import Measurement, MeasurementSpec, Outcome, Severit
 from wcr_watchd.core.rules import InstanceState, RuleState, Verdict, parse_rule
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.view import Change
+from wcr_watchd.core.view import Change, View
+from wcr_watchd.web import pages
 from wcr_watchd.web.access import COOKIE, Access
 from wcr_watchd.web.app import build
 from wcr_watchd.web.live import STREAMS
@@ -140,6 +142,28 @@ async def test_a_failure_that_no_rule_minds_is_called_down_and_not_confirming(se
     assert "1 of 6 checks failed just now; trying again" in (await served.get("/"))[1]
     states = {row["name"]: row["state"] for row in json.loads((await served.get("/api/v1/checks"))[1])["checks"]}
     assert (states["api"], states["site"]) == ("confirming", "new")
+
+
+async def test_others_have_their_turn_while_a_long_page_is_made(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here it is a reload of the configuration that comes in between; then the page is asked for anew."""
+    before, real = served.control.setup, pages._row
+
+    def row(view: View, name: str) -> dict[str, object]:
+        asyncio.get_running_loop().call_soon(setattr, served.control, "setup", replace(before))
+        return real(view, name)
+
+    monkeypatch.setattr(pages, "ROWS_AT_A_TIME", len(before.checks))
+    monkeypatch.setattr(pages, "_row", row)
+    assert (await served.get("/"))[0] == 302
+
+
+async def test_pages_are_compressed_and_a_run_that_failed_is_a_full_bar(served: Served) -> None:
+    async with served.session.get(served.base + "/checks/api") as answer:
+        assert answer.headers["Content-Encoding"] in {"gzip", "deflate"}
+        page = await answer.text()
+    assert re.search(r'aria-label="last \d+ runs"><path d="M[^"]*"/><path class="bad" d="M\d+ 20v-20[^"]*"/>', page)
 
 
 async def test_the_dashboard_is_one_round_trip_without_foreign_hosts(served: Served) -> None:

@@ -51,6 +51,7 @@ async def follow(
             async for batch in request.app[CONTROL].changes():
                 for name, data in events(batch):
                     await stream.send(data, event=name)
+                    await asyncio.sleep(0)
                 await asyncio.sleep(PACE)
     except ConnectionResetError:  # the browser went away in the middle of something, which is nothing to report
         return web.Response()

@@ -35,8 +35,8 @@ from wcr_watchd.web.live import follow
 from wcr_watchd.web.rota import Rota, rota
 
 ACCESS = web.AppKey("access", Access)
-MAX_LIVE_ROWS = 200
-"""Rows sent in one batch of a live page; a browser that shows 10 000 checks gets the rest with the next."""
+ROWS_AT_A_TIME = 50
+"""Rows rendered before others have their turn: a page of 10 000 checks takes a second, the event loop must not."""
 
 HISTORY_BARS = 60
 """Runs that a history line has room for."""
@@ -91,9 +91,14 @@ async def dashboard(request: web.Request) -> web.Response:
     """Everything at a glance: open incidents, then all checks, the worst first."""
     view = request.app[CONTROL]
     names = sorted(view.setup.checks, key=lambda name: _urgency(view, name))
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for name in names:
-        groups.setdefault(view.setup.checks[name].group, []).append(_row(view, name))
+    setup, groups = view.setup, dict[str, list[tuple[str, str]]]()
+    for number, name in enumerate(names, start=1):
+        row = _row_id(name), _fragment(view, "_row.html", row=_row(view, name))
+        groups.setdefault(setup.checks[name].group, []).append(row)
+        if number % ROWS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
+            if view.setup is not setup:
+                raise web.HTTPFound("/")  # reloaded meanwhile: other checks, another page
     return _page(request, "dashboard.html", groups=groups, header=_header(view), incidents=_incidents(view))
 
 
@@ -237,21 +242,22 @@ def _page(request: web.Request, template: str, **values: Any) -> web.Response:
         duration=format_duration,
         **values,
     )
-    return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-store"})
+    response = web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-store"})
+    response.enable_compression()
+    return response
 
 
 def _fragment(view: View, template: str, **values: Any) -> str:
     return _environment.get_template(template).render(time=lambda at: _time(view, at), **values)
 
 
-def _fragments(view: View, batch: tuple[Change, ...]) -> list[dict[str, str]]:
+def _fragments(view: View, batch: tuple[Change, ...]) -> Iterator[dict[str, str]]:
     """What of the page changed, in pieces that render quickly."""
-    names = list(dict.fromkeys(change.check for change in batch if change.check in view.setup.checks))
-    pieces = [
-        {_row_id(name): _fragment(view, "_row.html", row=_row(view, name)) for name in names[at : at + MAX_LIVE_ROWS]}
-        for at in range(0, len(names), MAX_LIVE_ROWS)
-    ]
-    return [_overview(view), *pieces]
+    yield _overview(view)
+    names = list(dict.fromkeys(change.check for change in batch if change.check))
+    for at in range(0, len(names), ROWS_AT_A_TIME):
+        some = [name for name in names[at : at + ROWS_AT_A_TIME] if name in view.setup.checks]
+        yield {_row_id(name): _fragment(view, "_row.html", row=_row(view, name)) for name in some}
 
 
 def _overview(view: View) -> dict[str, str]:
@@ -335,22 +341,22 @@ def _row_id(name: str) -> str:
     return "check-" + name
 
 
-def _history_line(recent: tuple[tuple[float, float | None], ...]) -> list[dict[str, float | bool]]:
+def _history_line(recent: tuple[tuple[float, float | None], ...]) -> dict[str, Any]:
     """Bars of the last runs, high by duration against the slowest; a run that was not up is a full bar.
 
-    The newest is at the right edge, however many there are.
+    The newest is at the right edge, however many there are. ``fine`` and ``bad`` are SVG path data,
+    ``runs`` is their number.
     """
     recent = recent[-HISTORY_BARS:]
-    slowest = max((duration for _, duration in recent if duration is not None), default=0.0) or 1.0
     first = HISTORY_BARS - len(recent)
-    return [
-        {
-            "x": (first + at) * 2,
-            "height": 20.0 if duration is None else 2.0 + 14.0 * duration / slowest,
-            "bad": duration is None,
-        }
-        for at, (_, duration) in enumerate(recent)
-    ]
+    slowest = max((duration for _, duration in recent if duration is not None), default=0.0) or 1.0
+    fine, bad = [], []
+    for at, (_, duration) in enumerate(recent, start=first):
+        if duration is None:
+            bad.append(f"M{at * 2 + 1} 20v-20")
+        else:
+            fine.append(f"M{at * 2 + 1} 20v-{2.0 + 14.0 * duration / slowest:.1f}")
+    return {"fine": "".join(fine), "bad": "".join(bad), "runs": len(recent)}
 
 
 def _latest_values(view: View, name: str, latest: Observation | None) -> str:
