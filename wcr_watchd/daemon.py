@@ -196,9 +196,9 @@ class Daemon:
         """Say who works on an incident; returns a sentence."""
         return await self._parts.monitor.assign(incident, owner, by)
 
-    async def silence(self, wanted: Silence) -> str:
-        """Put a silence in force or change it; returns a sentence."""
-        return await self._parts.monitor.silence(wanted)
+    async def silence(self, wanted: Silence, changes: str = "") -> tuple[Silence, str]:
+        """Put a silence in force, or change the one named; returns the one that holds, and a sentence."""
+        return await self._parts.monitor.silence(wanted, changes)
 
     async def expire(self, silence: str) -> str:
         """End a silence now; returns a sentence."""

@@ -174,9 +174,9 @@ class Showcase:
         self.asked.append(("assign", incident, owner, by))
         return "assigned"
 
-    async def silence(self, wanted: Silence) -> str:
+    async def silence(self, wanted: Silence, changes: str = "") -> tuple[Silence, str]:
         self.state.silences[wanted.id] = wanted
-        return "in force"
+        return wanted, "in force"
 
     async def expire(self, silence: str) -> str:
         if silence not in self.state.silences:

@@ -43,11 +43,11 @@ def read_hours(value: object) -> WeekSpans:
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
     if match := _ACROSS_DAYS.fullmatch(text):
-        start = weekday(match[1]) * MINUTES_A_DAY + _minutes(match[2], match[3])
-        end = weekday(match[4]) * MINUTES_A_DAY + _minutes(match[5], match[6])
+        start = weekday(match[1]) * MINUTES_A_DAY + minutes_of_day(match[2], match[3])
+        end = weekday(match[4]) * MINUTES_A_DAY + minutes_of_day(match[5], match[6])
         yield start, end if end > start else end + MINUTES_A_WEEK
     elif match := _DAILY.fullmatch(text):
-        start, end = _minutes(match[2], match[3]), _minutes(match[4], match[5])
+        start, end = minutes_of_day(match[2], match[3]), minutes_of_day(match[4], match[5])
         if start == end:
             raise RefusedError(f'"{text}" begins when it ends', 'write "00:00-24:00" for whole days')
         for day in _days(match[1]) if match[1] else range(7):
@@ -69,7 +69,8 @@ def _days(text: str) -> Iterator[int]:
             yield (ends[0] + offset) % 7
 
 
-def _minutes(hours: str, minutes: str) -> int:
+def minutes_of_day(hours: str, minutes: str) -> int:
+    """Minutes since midnight; the day ends with 24:00. Raises :class:`RefusedError`."""
     total = int(hours) * 60 + int(minutes)
     if int(minutes) > 59 or total > MINUTES_A_DAY:
         raise RefusedError(f'"{hours}:{minutes}" is no time of day', "times go from 00:00 to 24:00")

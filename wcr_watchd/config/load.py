@@ -8,6 +8,7 @@ is read every 15 s, certificates every hour); else ``[defaults] every``. The tim
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from pydantic import BaseModel, SecretStr
 
 from wcr_watchd.config.checks import Checks, fingerprint, read_checks
 from wcr_watchd.config.faults import MASK, Faults, did_you_mean
+from wcr_watchd.config.maintenance import Known, read_windows
 from wcr_watchd.config.models import SHORTEST_TOKEN, Defaults, Retention, Store, Watchd, Web, is_loopback
 from wcr_watchd.config.people import People, read_people
 from wcr_watchd.config.secrets import Secrets, passwords_in
@@ -25,12 +27,12 @@ from wcr_watchd.config.sources import Source, Sources
 from wcr_watchd.core.errors import ConfigError, Problem
 from wcr_watchd.core.protocols import Channel, Probe
 from wcr_watchd.core.setup import Policy, Setup
+from wcr_watchd.core.silence import Window
 
 M = TypeVar("M", bound=BaseModel)
 
-SECTIONS = ("watchd", "store", "web", "defaults", "channel", "contact", "on_call", "policy", "check")
+SECTIONS = ("watchd", "store", "web", "defaults", "channel", "contact", "on_call", "policy", "check", "maintenance")
 LATER_SECTIONS = {
-    "maintenance": "maintenance windows",
     "task": "tasks",
     "report": "reports",
     "change": "changes",
@@ -109,12 +111,14 @@ def _loaded(sources: Sources) -> Loaded:
     people = read_people(faults, data, watchd.timezone)
     checks = read_checks(faults, data, defaults, watchd.location, people.policies)
     _check_controls(faults, watchd, checks)
+    now = time.time()
+    windows = read_windows(faults, data, watchd.timezone, _known(data, defaults), now)
     if faults.found or sources.problems:
         raise ConfigError(_problems(sources, faults, secrets.values))
     options = (*people.channels.values(), *checks.probes.values(), web)
     hidden = secrets.values.union(*map(_literal_secrets, options))
     return Loaded(
-        setup=_setup(watchd, web, people, checks),
+        setup=_setup(watchd, web, people, checks, windows),
         probes=MappingProxyType({name: one for name, one in checks.probes.items() if name not in checks.resting}),
         channels=MappingProxyType(people.channels),
         channel_caps=MappingProxyType(people.caps),
@@ -169,7 +173,18 @@ def _check_controls(faults: Faults, watchd: Watchd, checks: Checks) -> None:
             faults.add_reference(("watchd", "control", index), f'there is no check "{name}"', hint)
 
 
-def _setup(watchd: Watchd, web: Web, people: People, checks: Checks) -> Setup:
+def _known(data: Mapping[str, Any], defaults: Defaults) -> Known:
+    """What windows can refer to: also what has other faults is there."""
+    tables = data.get("check")
+    checks = tables if isinstance(tables, Mapping) else {}
+    tags = {*defaults.tags}
+    for table in checks.values():
+        given = table.get("tags") if isinstance(table, Mapping) else None
+        tags.update(tag for tag in (given if isinstance(given, list) else [given]) if isinstance(tag, str))
+    return Known(tuple(checks), tuple(tags))
+
+
+def _setup(watchd: Watchd, web: Web, people: People, checks: Checks, windows: tuple[Window, ...]) -> Setup:
     running = {name: check for name, check in checks.checks.items() if name not in checks.resting}
     complete = {}
     for name, check in running.items():
@@ -181,6 +196,7 @@ def _setup(watchd: Watchd, web: Web, people: People, checks: Checks) -> Setup:
         location=watchd.location,
         timezone=watchd.timezone,
         public_url=web.public_url or "",
+        windows=windows,
         controls=tuple(name for name in watchd.control if name in complete),
         reopen_within=watchd.reopen_within,
         tell_absence=watchd.tell_absence,

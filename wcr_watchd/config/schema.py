@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from wcr_watchd.config.maintenance import MaintenanceTable
 from wcr_watchd.config.models import (
     ChannelTable,
     CheckTable,
@@ -41,6 +42,9 @@ def json_schema() -> dict[str, Any]:
         "on_call": _by_name(_of(OnCallTable, "on_call", definitions), "Who is on call now."),
         "policy": _policies(definitions),
         "check": _by_name(_typed(PROBES, CheckTable, "check", definitions), "What is watched."),
+        "maintenance": _by_name(
+            _of(MaintenanceTable, "maintenance", definitions), "Planned times in which nobody is told."
+        ),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -1,4 +1,4 @@
-"""What somebody should know of a configuration although it can be used: when nobody is on call, who cannot be told."""
+"""What somebody should know of a configuration although it can be used: nobody on call, nobody to tell, all over."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ def warnings(loaded: Loaded, now: float) -> tuple[Problem, ...]:
         if reason := _gaps(schedule, now):
             place = ("on_call", schedule.name)
             found.append(loaded.sources.problem(place, reason, "add a layer or an override that covers it"))
+    for window in loaded.setup.windows:
+        if window.spans.around(now) is None and next(iter(window.spans.after(now)), None) is None:
+            place = ("maintenance", window.name)
+            found.append(loaded.sources.problem(place, "is over and does not come again", "remove it"))
     return loaded.sources.in_order(found)
 
 

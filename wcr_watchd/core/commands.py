@@ -13,7 +13,7 @@ from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import EventKind, Incident, IncidentState, Observation
 from wcr_watchd.core.setup import Setup
-from wcr_watchd.core.silence import Silence
+from wcr_watchd.core.silence import Silence, Standing, covers, revised
 from wcr_watchd.core.state import State
 from wcr_watchd.core.work import Decision, Work
 
@@ -89,27 +89,56 @@ def assign(setup: Setup, state: State, number: int, owner: str, by: str, now: fl
 
 
 def silence(setup: Setup, state: State, wanted: Silence, now: float) -> Decision:
-    """Put a silence in force, or change it: what it covers is muted, what it no longer covers is told."""
-    if not wanted.matchers:
-        raise CommandError('a silence needs at least one matcher, such as check="api"')
-    if wanted.ends_at < wanted.starts_at:
-        raise CommandError("a silence must end after it starts")
-    view = replace(state, silences={**state.silences, wanted.id: wanted})
-    work = Work(setup, view, now, None)
-    work.silences.append(wanted)
-    for incident in list(state.incidents.values()):
-        life.attend(work, work.check_of(incident), incident)
-    return work.decision()
+    """Put a new silence in force: what it covers is muted."""
+    _check_silence(wanted, now)
+    return _put(setup, state, (wanted,), now)
+
+
+def change_silence(setup: Setup, state: State, identifier: str, wanted: Silence, now: float) -> Decision:
+    """Change a silence: what it no longer covers is told.
+
+    Where the old one cannot go on truthfully, it ends and ``wanted`` follows under its own id; the last of the
+    decision's silences is the one that holds.
+    """
+    before = _silence(state, identifier)
+    _check_silence(wanted, now)
+    return _put(setup, state, revised(before, wanted, now), now)
 
 
 def expire(setup: Setup, state: State, identifier: str, now: float) -> Decision:
     """End a silence now; what is still broken under it is told."""
+    found = _silence(state, identifier)
+    return Decision() if found.standing(now) is Standing.EXPIRED else _put(setup, state, (found.ended(now),), now)
+
+
+def _check_silence(wanted: Silence, now: float) -> None:
+    if not wanted.matchers:
+        raise CommandError('a silence needs at least one matcher, such as check="api"')
+    if not wanted.maintenance and covers(wanted.matchers, {}):
+        raise CommandError(
+            "this would silence everything: each of its matchers also holds where the label is not there; "
+            "if the whole platform is worked on, start maintenance"
+        )
+    if wanted.ends_at < wanted.starts_at:
+        raise CommandError("a silence must end after it starts")
+    if wanted.ends_at < now:
+        raise CommandError("a silence must end in the future")
+
+
+def _silence(state: State, identifier: str) -> Silence:
     found = state.silences.get(identifier)
     if found is None:
-        raise CommandError(f"there is no silence {identifier}; `wcr-watchd silence list` shows all")
-    if found.ends_at <= now:
-        return Decision()
-    return silence(setup, state, replace(found, starts_at=min(found.starts_at, now), ends_at=now, updated_at=now), now)
+        raise CommandError(f"there is no silence {identifier}; `wcr-watchd silence list --all` shows all")
+    return found
+
+
+def _put(setup: Setup, state: State, silences: tuple[Silence, ...], now: float) -> Decision:
+    view = replace(state, silences={**state.silences, **{one.id: one for one in silences}})
+    work = Work(setup, view, now, None)
+    work.silences.extend(silences)
+    for incident in list(state.incidents.values()):
+        life.attend(work, work.check_of(incident), incident)
+    return work.decision()
 
 
 def _open(state: State, number: int) -> Incident:

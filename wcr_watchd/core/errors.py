@@ -4,6 +4,7 @@ WatchdError
 ├── ConfigError            a configuration that cannot be used; carries every problem found
 ├── RuleError              a rule text that cannot be used; carries the column and a suggestion
 ├── UnitError              a quantity such as ``5 parsecs`` that cannot be read
+├── MatcherError           a label matcher that cannot be used; carries the column
 ├── CommandError           an operator's command that cannot be carried out (unknown incident, …)
 ├── ChannelError           a notification was not accepted; says whether trying again can help
 └── StoreError             the store did not take or give what it was asked for
@@ -60,6 +61,15 @@ class RuleError(WatchdError):
         self.reason = reason
         self.column = column
         self.suggestion = suggestion
+
+
+class MatcherError(WatchdError):
+    """A label matcher that cannot be used, or a text of matchers; ``column`` is 0-based into the text."""
+
+    def __init__(self, reason: str, column: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.column = column
 
 
 class CommandError(WatchdError):

@@ -1,6 +1,7 @@
 """Wall-clock times of a place and the instants they mean, right across daylight-saving changes.
 
-A local time that a clock change skips means the instant after the gap; one that comes twice means the first.
+A local time that a clock change skips means the instant after the gap; one that comes twice means the first, where
+nothing else is said.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ def local_time(at: float, zone: ZoneInfo) -> datetime:
     return datetime.fromtimestamp(at, zone).replace(tzinfo=None, fold=0)
 
 
-def instant(local: datetime, zone: ZoneInfo) -> float:
-    """Epoch seconds of a local time without zone."""
+def instant(local: datetime, zone: ZoneInfo, *, last: bool = False) -> float:
+    """Epoch seconds of a local time without zone; with ``last`` one that comes twice means the second."""
     first = local.replace(tzinfo=zone, fold=0)
     before, after = first.utcoffset(), first.replace(fold=1).utcoffset()
     if before is None or after is None:  # no zone of the IANA data base is without an offset
         raise ValueError(f"{zone} has no offset at {local}")
     if before < after:
         return _end_of_gap((local - _EPOCH - after).total_seconds(), (local - _EPOCH - before).total_seconds(), zone)
-    return (local - _EPOCH - before).total_seconds()
+    return (local - _EPOCH - (after if last else before)).total_seconds()
 
 
 def _end_of_gap(earliest: float, latest: float, zone: ZoneInfo) -> float:

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Protocol
+
+SAME_SECOND = 1.0
+"""Times of a silence closer than this many seconds are the same: programs send them back rounded."""
+
+KEPT = 5 * 86_400.0
+"""Seconds that a silence is remembered after its end, so that it can be seen who muted what."""
 
 Facts = Mapping[str, tuple[str, ...]]
 """What can be matched of an incident: label names and their values (a check has several tags)."""
@@ -35,8 +41,8 @@ class Matcher:
     value: str
 
     def __str__(self) -> str:
-        escaped = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'{self.name}{self.operator.value}"{escaped}"'
+        name = self.name if _PLAIN_NAME.fullmatch(self.name) else _quoted(self.name)
+        return f"{name}{self.operator.value}{_quoted(self.value)}"
 
     def holds(self, facts: Facts) -> bool:
         """Whether the facts meet it; of several values one is enough (for a negation: none may)."""
@@ -48,6 +54,14 @@ class Matcher:
         return found is (self.operator in (Operator.EQUAL, Operator.MATCHES))
 
 
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
 @lru_cache(maxsize=1024)
 def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text)
@@ -56,6 +70,14 @@ def _pattern(text: str) -> re.Pattern[str]:
 def covers(matchers: tuple[Matcher, ...], facts: Facts) -> bool:
     """Whether all matchers hold; none at all cover nothing."""
     return bool(matchers) and all(matcher.holds(facts) for matcher in matchers)
+
+
+class Standing(StrEnum):
+    """Where a silence is in time; the words of Alertmanager."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +100,42 @@ class Silence:
         """Whether it holds at this time."""
         return self.starts_at <= now < self.ends_at
 
+    def standing(self, now: float) -> Standing:
+        """Whether it is still to come, holds, or is over."""
+        if now >= self.ends_at:
+            return Standing.EXPIRED
+        return Standing.PENDING if now < self.starts_at else Standing.ACTIVE
+
+    def ended(self, now: float) -> Silence:
+        """The silence, over from now on; one that is over already stays as it is."""
+        if self.standing(now) is Standing.EXPIRED:
+            return self
+        return replace(self, starts_at=min(self.starts_at, now), ends_at=now, updated_at=now)
+
+
+def revised(before: Silence, wanted: Silence, now: float) -> tuple[Silence, ...]:
+    """What to keep when a silence is changed, as Alertmanager does: it under its own id, or an end and a new one.
+
+    What it covered, and since when, must stay true afterwards: where that changes, the old one ends now and ``wanted``
+    follows under its own id, now at the earliest. The last of the silences returned is the one that holds.
+    """
+    if _goes_on(before, wanted, now):
+        return (replace(wanted, id=before.id, updated_at=now),)
+    follows = replace(wanted, starts_at=max(wanted.starts_at, now), updated_at=now)
+    return (before.ended(now), follows) if before.standing(now) is not Standing.EXPIRED else (follows,)
+
+
+def _goes_on(before: Silence, wanted: Silence, now: float) -> bool:
+    if set(before.matchers) != set(wanted.matchers):
+        return False
+    match before.standing(now):
+        case Standing.ACTIVE:
+            return abs(before.starts_at - wanted.starts_at) < SAME_SECOND and wanted.ends_at >= now
+        case Standing.PENDING:
+            return wanted.starts_at >= now
+        case Standing.EXPIRED:
+            return False
+
 
 class Spans(Protocol):
     """When something recurs."""
@@ -95,7 +153,8 @@ class Spans(Protocol):
 class Window:
     """A planned maintenance window: while it is open, nobody is told of what its matchers cover.
 
-    ``notice`` is how many seconds before its start it is announced, each time.
+    ``notice`` is how many seconds before its start it is announced, each time. ``when`` says for people when it is, on
+    the clocks of ``timezone``.
     """
 
     name: str
@@ -103,3 +162,5 @@ class Window:
     matchers: tuple[Matcher, ...]
     notice: tuple[float, ...] = ()
     comment: str = ""
+    when: str = ""
+    timezone: str = "UTC"

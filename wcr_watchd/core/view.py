@@ -183,8 +183,12 @@ class Control(View, Protocol):
         """Say who works on an incident. Raises ``CommandError`` when there is no such open one."""
         ...
 
-    async def silence(self, wanted: Silence) -> str:
-        """Put a silence in force or change it; returns a sentence. Raises ``CommandError`` when it makes no sense."""
+    async def silence(self, wanted: Silence, changes: str = "") -> tuple[Silence, str]:
+        """Put a silence in force, or change the one with the id ``changes``.
+
+        Returns the one that holds, which has its own id when the old one could not go on, and a sentence. Raises
+        ``CommandError`` when it makes no sense.
+        """
         ...
 
     async def expire(self, silence: str) -> str:

@@ -183,15 +183,23 @@ class Monitor:
         done = commands.assign(self.setup, self.state, incident, owner, by, self._clock.now())
         return await self._carry_out(done, f"incident #{incident} is now with {owner or 'nobody'}")
 
-    async def silence(self, wanted: Silence) -> str:
-        """Put a silence in force or change it; returns a sentence. Raises ``CommandError`` when it makes no sense."""
-        done = commands.silence(self.setup, self.state, wanted, self._clock.now())
-        return await self._carry_out(done, f"silence {wanted.id} is in force")
+    async def silence(self, wanted: Silence, changes: str = "") -> tuple[Silence, str]:
+        """Put a silence in force, or change the one named; returns the one that holds, and a sentence."""
+        now = self._clock.now()
+        if changes:
+            done = commands.change_silence(self.setup, self.state, changes, wanted, now)
+        else:
+            done = commands.silence(self.setup, self.state, wanted, now)
+        holds = done.silences[-1]
+        kind = "maintenance" if holds.maintenance else "silence"
+        begins = f"from {clock_time(holds.starts_at, self.setup.timezone, now)} " if holds.starts_at > now else ""
+        ends = clock_time(holds.ends_at, self.setup.timezone, now)
+        return holds, await self._carry_out(done, f"{kind} {holds.id} is in force {begins}until {ends}")
 
     async def expire(self, identifier: str) -> str:
         """End a silence now; returns a sentence. Raises ``CommandError`` when there is no such one."""
         done = commands.expire(self.setup, self.state, identifier, self._clock.now())
-        return await self._carry_out(done, f"silence {identifier} is over")
+        return await self._carry_out(done, f"{identifier} is over; what is still broken is told")
 
     def absent(self, since: float, why: str) -> None:
         """Nobody was watching since then (epoch seconds): nothing is confirmed by that, and a long time is told."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from wcr_watchd.core.silence import KEPT
 from wcr_watchd.store.database import Database, Row
 from wcr_watchd.store.pack import PackedRow, newest_per_run, pack, unpack, unpack_numbers
 from wcr_watchd.store.rollup import (
@@ -63,10 +64,6 @@ class Retention:
             )
 
 
-SILENCES_KEPT = 5 * 86_400.0
-"""Seconds for which a silence that is over can still be seen; Alertmanager's retention."""
-
-
 class Upkeep:
     """Bounded pieces of upkeep work; times are epoch milliseconds."""
 
@@ -87,7 +84,7 @@ class Upkeep:
             await self._delete_history(now)
             await self._delete_incidents(now)
             async with self._database.transaction(durable=False) as transaction:
-                await transaction.run("delete_old_silences", now - int(SILENCES_KEPT * 1000))
+                await transaction.run("delete_old_silences", now - int(KEPT * 1000))
 
     async def archive(self, now: int | None) -> bool:
         """File recent observations whose slot is over (None: all there are); returns whether there was anything."""
