@@ -175,7 +175,8 @@ def test_probing_by_name_and_tag(nginx: Start, tmp_path: Path) -> None:
     config = tmp_path / "w.toml"
     config.write_text(checks)
     assert len(json.loads(watchd("probe", "--tag", "deploy", "-c", str(config), "--json").stdout)) == 6
-    assert watchd("probe", "all", "-c", str(config)).returncode == 0
+    everything = watchd("probe", "all", "-c", str(config))
+    assert (everything.returncode, everything.stderr) == (0, "")
     unknown = watchd("probe", "c9", "-c", str(config))
     assert (unknown.returncode, "c9" in unknown.stderr) == (2, True)
 

@@ -41,6 +41,8 @@ from wcr_watchd.web import shapes
 
 FINE, FAILING, WRONG, NO_DAEMON = 0, 1, 2, 3
 FAILURES = frozenset({"warning", "critical"})
+FEW = 5
+"""Checks that are carried out by hand without a display of how far they are."""
 MOST_NAMED = 20
 """Checks that are all named to somebody who named one that does not exist."""
 
@@ -370,7 +372,8 @@ def probe(names: tuple[str, ...], type_: str | None, tag: str | None, config: Pa
     """
     loaded = _ad_hoc(type_, names) if type_ else read_configuration(_file(config))
     wanted = ("probe",) if type_ else _wanted(loaded, names, tag)
-    with Progress(console=render.errors, transient=True, disable=len(wanted) < 5 or json_) as progress:
+    quiet = len(wanted) < FEW or json_ or not render.errors.is_terminal
+    with Progress(console=render.errors, transient=True, disable=quiet) as progress:
         task = progress.add_task("running checks", total=len(wanted))
         redactor = Redactor(loaded.secrets)
         found = asyncio.run(run_checks_once(loaded, wanted, redactor, lambda: progress.advance(task)))
