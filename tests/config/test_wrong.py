@@ -304,6 +304,13 @@ CASES = [
         ],
     ),
     case(
+        "a path into the answer that is none",
+        WEB + 'values.users = "a["\n',
+        [
+            'w.toml:4: check.api.values.users: not a JMESPath expression: Invalid jmespath expression: Incomplete expression; got "a["',
+        ],
+    ),
+    case(
         "retry misspelt",
         WEB + "retry = { time = 1 }\n",
         [

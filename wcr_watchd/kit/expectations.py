@@ -75,7 +75,8 @@ def _checked_path(path: str) -> str:
     try:
         jmespath.compile(path)
     except JMESPathError as error:
-        raise ValueError(f"not a JMESPath expression: {error}") from error
+        why = str(error).splitlines()[0].rstrip(": ")  # the next lines draw an arrow below the expression
+        raise ValueError(f"not a JMESPath expression: {why}") from error
     return path
 
 
