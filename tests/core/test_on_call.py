@@ -17,6 +17,8 @@ from wcr_watchd.core.on_call import (
     Layer,
     OnCallSchedule,
     Override,
+    Turn,
+    by_people,
     first_handover,
     gaps,
     on_call_at,
@@ -167,6 +169,11 @@ def test_turns_of_an_hour_when_clocks_move() -> None:
     assert [start[11:] for start, _ in forward] == ["01:00-05:00", "03:00-04:00"]
     back = said(schedule, "2026-11-01T00:00:00-04:00", "2026-11-01T03:00:00-05:00")
     assert [start[11:] for start, _ in back] == ["00:00-04:00", "01:00-04:00", "02:00-05:00"]
+
+
+def test_turns_of_the_same_people_can_be_joined() -> None:
+    found = [Turn(0, 1, ("a",), "x"), Turn(1, 2, ("a",), "y"), Turn(2, 3, (), "z"), Turn(3, 4, ("a",), "x")]
+    assert by_people(found) == [Turn(0, 2, ("a",), "x"), Turn(2, 3, (), "z"), Turn(3, 4, ("a",), "x")]
 
 
 def test_nothing_in_no_time() -> None:

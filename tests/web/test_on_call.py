@@ -12,7 +12,7 @@ import pytest
 
 from tests.web.showcase import NOW
 from tests.web.test_web import TOKEN, Served, serve
-from wcr_watchd.core.on_call import OnCallSchedule, Override, turns
+from wcr_watchd.core.on_call import Layer, OnCallSchedule, Override, turns
 from wcr_watchd.web.access import Access
 from wcr_watchd.web.rota import calendar, names
 
@@ -90,6 +90,20 @@ async def test_the_dashboard_shows_what_is_warned_of(served: Served) -> None:
     served.control.warnings = ("w.toml:3: on_call.ops: nobody is on call from now <b>",)
     assert "nobody is on call from now &lt;b&gt;" in (await served.get("/"))[1]
     assert json.loads((await served.get("/api/v1/status"))[1])["warnings"] == list(served.control.warnings)
+
+
+async def test_a_change_of_layers_is_none_where_the_people_stay(served: Served) -> None:
+    base = served.control.setup.on_call["shop"].layers[0]
+    layers = (Layer("base", (("ann",),)), replace(base, rotation=(("ann",), ("ben",))))
+    served.control.setup = replace(
+        served.control.setup, on_call={"ops": OnCallSchedule("ops", "Europe/Berlin", layers)}
+    )
+    page = (await served.get("/on-call"))[1]
+    assert "until Tue 24 Nov 09:00, then ben" in page
+    assert page.count("all day</span> ann") == 5  # not on Tuesday and Thursday, when Ben has the office
+    (row,) = json.loads((await served.get("/api/v1/on-call"))[1])["schedules"]
+    assert (row["now"]["until"], row["now"]["next"]) == ("2026-11-24T08:00:00.000+00:00", ["ben"])
+    assert {turn["why"] for turn in row["turns"]} == {"base", "layer <office>"}
 
 
 def test_names_of_groups() -> None:

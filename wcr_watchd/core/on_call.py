@@ -7,8 +7,8 @@ storing anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -121,6 +121,17 @@ def turns(schedule: OnCallSchedule, start: float, end: float) -> list[Turn]:
             begins = found.pop().start
         found.append(Turn(begins, ends, duty.contacts, duty.why))
     return found
+
+
+def by_people(found: Iterable[Turn]) -> list[Turn]:
+    """The same turns with neighbours of the same people made one, whatever the reasons (the first one's is kept)."""
+    joined: list[Turn] = []
+    for turn in found:
+        if joined and joined[-1].contacts == turn.contacts:
+            joined[-1] = replace(joined[-1], end=turn.end)
+        else:
+            joined.append(turn)
+    return joined
 
 
 def gaps(schedule: OnCallSchedule, start: float, end: float) -> list[Turn]:

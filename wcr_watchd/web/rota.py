@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.core.local_time import instant, local_time
-from wcr_watchd.core.on_call import OnCallSchedule, Turn, turns
+from wcr_watchd.core.on_call import OnCallSchedule, Turn, by_people, turns
 
 DAYS = 7
 SHOWN_GAPS = 3
@@ -54,7 +54,7 @@ class Rota:
 def rota(schedule: OnCallSchedule, now: float) -> Rota:
     """Now, the next seven days and the gaps of the next months, in the schedule's own time zone."""
     zone = ZoneInfo(schedule.timezone)
-    ahead = turns(schedule, now, now + LOOK_AHEAD)
+    ahead = by_people(turns(schedule, now, now + LOOK_AHEAD))
     gaps = [f"{_when(turn.start, zone)} to {_when(turn.end, zone)}" for turn in ahead if not turn.contacts]
     return Rota(
         name=schedule.name,
@@ -79,7 +79,7 @@ def _days(schedule: OnCallSchedule, now: float, zone: ZoneInfo) -> Iterator[Day]
     for number in range(DAYS):
         day = today + timedelta(days=number)
         start, end = instant(day, zone), instant(day + timedelta(days=1), zone)
-        found = turns(schedule, start, end)
+        found = by_people(turns(schedule, start, end))
         yield Day(f"{day:%a} {day.day} {day:%b}", tuple(_shift(turn, start, end, zone) for turn in found))
 
 

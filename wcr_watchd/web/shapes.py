@@ -7,7 +7,7 @@ from typing import Any
 
 from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.core.model import Delivery, Event, Incident, Labels, Measurement, Observation, Outcome, Severity
-from wcr_watchd.core.on_call import OnCallSchedule, Turn, gaps, turns
+from wcr_watchd.core.on_call import OnCallSchedule, Turn, by_people, gaps, turns
 from wcr_watchd.core.rules import Verdict
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.state import CheckState
@@ -163,7 +163,7 @@ def turn(one: Turn) -> Json:
 
 def on_call(schedule: OnCallSchedule, now: float, start: float, until: float) -> Json:
     """Who is on call now, and from ``start`` to ``until``; ``now.until`` is null when nothing changes for months."""
-    first, *following = turns(schedule, now, now + LOOK_AHEAD)
+    first, *following = by_people(turns(schedule, now, now + LOOK_AHEAD))
     return {
         "name": schedule.name,
         "timezone": schedule.timezone,
