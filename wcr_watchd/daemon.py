@@ -29,6 +29,7 @@ from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
 from wcr_watchd.core.view import Change, Counters
+from wcr_watchd.kit import descriptors
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.systemd import notify, watchdog_interval
@@ -111,6 +112,7 @@ class Daemon:
         Raises :class:`StoreError` when the records cannot be opened, :class:`SocketUnusableError` when the socket
         for commands cannot be, and ``OSError`` when an address is taken.
         """
+        descriptors.allow_enough()
         async with contextlib.AsyncExitStack() as stack:
             self._parts = parts = await self._build(stack)
             self._handle_signals(stack)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import resource
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -13,6 +15,7 @@ from wcr_watchd.core.run import Run
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.units import Unit
 from wcr_watchd.core.view import Counters
+from wcr_watchd.kit.descriptors import ENOUGH, allow_enough, ran_out
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.runtime.runner import Runner
@@ -109,6 +112,40 @@ async def test_a_result_from_while_the_process_was_held_up_is_void_three_times_t
     seen = await held.run("check")
     assert seen is not None
     assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "watcher")
+
+
+async def test_what_fails_for_want_of_file_descriptors_is_unknown_not_down() -> None:
+    opened: list[int] = []
+
+    async def use_all(run: Run) -> Observation:
+        try:
+            while True:
+                opened.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            return run.down("connect", str(error))
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1_000, limits[1]), limits[1]))
+    try:
+        seen = await runner(use_all).run("check")
+    finally:
+        for number in opened:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert seen is not None
+    assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "watcher")
+
+
+def test_a_low_limit_on_open_files_is_raised() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1_000, limits[1]))
+    try:
+        allow_enough()
+        raised = resource.getrlimit(resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert raised == (min(ENOUGH, limits[1]), limits[1])
+    assert not ran_out()
 
 
 async def test_a_check_that_is_gone_gives_nothing() -> None:

@@ -115,6 +115,24 @@ async def test_hanging_checks_do_not_delay_healthy_ones(build: Build) -> None:
             assert max(gaps) < 11.5, name
 
 
+async def test_checks_that_begin_to_hang_all_at_once_do_not_delay_healthy_ones(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FRESH_RUNS", 10)
+    begun = asyncio.get_running_loop().time()
+
+    def lasting(name: str) -> float:
+        broken = name.startswith("hanging") and asyncio.get_running_loop().time() > begun + 60
+        return 9.0 if broken else 0.01
+
+    world = await build({f"healthy-{i}": 10.0 for i in range(50)} | {f"hanging-{i}": 10.0 for i in range(250)}, lasting)
+    await asyncio.sleep(120)
+    for i in range(50):
+        gaps = [b - a for a, b in pairwise(world.began[f"healthy-{i}"][1:])]
+        assert max(gaps) < 11
+    assert world.counters.scheduler_missed == 0
+
+
 async def test_more_hanging_checks_than_there_is_room_for_leave_out_their_own_slots(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,11 +10,12 @@ from typing import Protocol
 
 import structlog
 
-from wcr_watchd.core.model import Measurement, MeasurementSpec, Observation
+from wcr_watchd.core.model import Measurement, MeasurementSpec, Observation, Outcome
 from wcr_watchd.core.protocols import Probe
 from wcr_watchd.core.run import Run, Shared
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.view import Counters
+from wcr_watchd.kit import descriptors
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +86,8 @@ class Runner:
             return None
         run = Run(name, self._setup.location, self._clock.now(), check.timeout, self._clock.monotonic, self._shared)
         observation = await self._carry_out(check, probe, run)
+        if observation.outcome is Outcome.DOWN and descriptors.ran_out():
+            observation = run.unknown("watcher", "this watcher may not open more files (raise LimitNOFILE=)")
         if self._is_void(check, run):
             return self._void_run(run)
         self._void.pop(name, None)

@@ -18,10 +18,12 @@ log = structlog.get_logger(__name__)
 
 FRESH_RUNS = 100
 """Runs younger than :data:`FRESH_FOR` at a time; more wait their turn."""
-FRESH_FOR = 1.0
-"""Seconds after which a run counts as slow and makes room for the next."""
-SLOW_RUNS = 500
-"""Slow runs at a time. Beyond that a check that was slow last time leaves its slot out; healthy ones keep theirs."""
+FRESH_FOR = 0.25
+"""Seconds after which a run makes room for the next: however many hang, 400 can begin in every second."""
+SLOW_RUNS = 2_000
+"""Older runs at a time. Beyond that a check that was slow last time leaves its slot out; healthy ones keep theirs."""
+SLOW_FROM = 1.0
+"""Seconds from which on a check was slow."""
 HEARTBEAT = 5.0
 """Seconds after which the scheduler looks up even when nothing is due, so that it can be seen to live."""
 RESOLUTION = 0.01
@@ -167,19 +169,20 @@ class Scheduler:
     def _start(self, entry: _Entry, due: float) -> None:
         self._counters.scheduler_lag.observe(max(0.0, self._clock.monotonic() - due))
         entry.queued = False
-        entry.slow = False
         self._fresh.add(entry)
         self._counters.runs_in_flight += 1
         entry.task = asyncio.create_task(self._carry_out(entry), name=f"run {entry.name}")
 
     async def _carry_out(self, entry: _Entry) -> None:
         ageing = asyncio.get_running_loop().call_later(FRESH_FOR, self._age, entry)
+        begun = self._clock.monotonic()
         try:
             await self._run(entry.name)
         except Exception:
             log.exception("a run could not be handled; the check goes on with its next slot", check=entry.name)
         finally:
             ageing.cancel()
+            entry.slow = self._clock.monotonic() - begun >= SLOW_FROM
             self._fresh.discard(entry)
             self._slow.discard(entry)
             self._counters.runs_in_flight -= 1
@@ -191,7 +194,6 @@ class Scheduler:
 
     def _age(self, entry: _Entry) -> None:
         """The run takes long: it makes room among the fresh ones, as long as there is room among the slow."""
-        entry.slow = True
         if len(self._slow) < SLOW_RUNS:
             self._fresh.discard(entry)
             self._slow.add(entry)
