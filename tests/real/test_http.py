@@ -479,7 +479,7 @@ async def test_a_silent_server_is_cut_off_with_what_was_waited_for(odd: StartOdd
     server = await odd(silence)
     seen = await observe("http", url=server.url(), timeout=0.5)
     assert (seen.outcome, seen.reason) == (Outcome.DOWN, "timeout")
-    assert f"waiting for the first byte of the answer of {server.url()}" in seen.summary
+    assert f"waiting for status and headers of {server.url()}" in seen.summary
     assert measured(seen, "response_phase", phase="first_byte") > 0.1
 
 

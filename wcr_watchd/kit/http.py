@@ -9,6 +9,7 @@ own, and nothing is tried twice: a browser would, a watcher must see it.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import time
@@ -79,7 +80,7 @@ class Answer:
         content["Content-Type"] = self.headers.get("content-type", ("",))[0]
         try:
             return self.body.decode(content.get_content_charset("utf-8"), "replace")
-        except LookupError:
+        except (LookupError, ValueError):  # no such character set, or one that is not for text, such as "idna"
             return self.body.decode("utf-8", "replace")
 
 
@@ -184,7 +185,7 @@ class HttpClient:
                 max_field_size=LONGEST_LINE,
                 max_headers=MOST_HEADERS,
             )
-            exchange.enter("first_byte", f"waiting for the first byte of the answer of {exchange.url}")
+            exchange.enter("first_byte", f"waiting for status and headers of {exchange.url}")
             return await _answered(exchange, protocol, sent)
         finally:
             protocol.abort()
@@ -219,16 +220,14 @@ async def _set_up(
         await loop.create_connection(lambda: protocol, sock=connected)
         return
     handshake, request = exchange.handshake, exchange.request
-    handshake.began = lambda: exchange.enter("tls", f"in the TLS handshake with {handshake.asked}")
+    handshake.began = lambda: exchange.enter("tls", f"in the TLS handshake with {url.authority} as {handshake.asked}")
     host = (url.raw_host or "").rstrip(".")
     renamed = request.server_name and url.raw_host == URL(request.url).raw_host
     name = request.server_name if renamed else host
     try:
         with watching(handshake):
             await loop.create_connection(lambda: protocol, sock=connected, ssl=context, server_hostname=name)
-    except ssl.SSLError:
-        raise
-    except (OSError, ValueError) as error:  # it broke off in the handshake, or no certificate can be for that name
+    except ValueError as error:  # no certificate can be for that name
         raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, str(error)) from error
 
 
@@ -350,4 +349,11 @@ def _broken(error: OSError) -> Exception:
 
 
 def _plain(error: Exception) -> str:
-    return " ".join((getattr(error, "message", "") or str(error) or type(error).__name__).split())[:300]
+    """What aiohttp says, without the names of Python's things in it, which it quotes from inside."""
+    text = " ".join((getattr(error, "message", "") or str(error) or type(error).__name__).split())
+    if cut_off := re.search(r"received (\d+) of (\d+) bytes", text):
+        return f"it ended after {cut_off[1]} of the {cut_off[2]} bytes that Content-Length says"
+    if "TransferEncodingError" in text:
+        return "it ended before its last chunk"
+    text = re.sub(r"\b(?:bytearray\()?b(?=['\"])", "", text)
+    return text.removesuffix(" ^")[:200]

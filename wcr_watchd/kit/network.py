@@ -62,7 +62,10 @@ class NameResolver:
 
 
 def _look_up(host: str, port: int, family: int, flags: int) -> Sequence[AddressInfo]:
-    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, socket.IPPROTO_TCP, flags)
+    try:
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, socket.IPPROTO_TCP, flags)
+    except UnicodeError as error:  # a redirect may lead to any name
+        raise socket.gaierror(socket.EAI_NONAME, "DNS can hold no such name") from error
     return [entry for entry in found if entry[0] in (socket.AF_INET, socket.AF_INET6)]  # type: ignore[misc]
 
 

@@ -75,7 +75,8 @@ async def _postgres(reader: Reader, writer: Writer) -> None:
     if answer == b"N":
         raise StartTlsError("PostgreSQL answered that it has TLS switched off; set ssl = on there")
     if answer != b"S":
-        raise StartTlsError(f"the answer to the TLS request was {answer!r}, expected b'S'; is it PostgreSQL?")
+        said = repr(answer.decode("latin-1")) if answer else "the end of the connection"
+        raise StartTlsError(f"the answer to the TLS request was {said}, expected 'S'; is it PostgreSQL?")
 
 
 _BEGINNINGS: dict[Protocol, Callable[[Reader, Writer], Awaitable[None]]] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -70,6 +71,11 @@ class Handshake:
     began: Callable[[], None] = lambda: None
     session: ssl.SSLObject | None = None
     asked: str = ""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a handshake began and has not come to its end, because it goes on or because it failed."""
+        return self.session is not None and self.session.version() is None
 
 
 _watched: ContextVar[Handshake | None] = ContextVar("watched_handshake", default=None)
@@ -304,11 +310,23 @@ def explain(
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         return _explain_certificate(error, chain, asked, now, trusted)
-    if isinstance(error, ssl.SSLEOFError):
+    closed = isinstance(error, ConnectionResetError) and error.errno is None  # asyncio's word for an end in between
+    if isinstance(error, ssl.SSLEOFError) or closed:
         return "the server closed the connection during the handshake"
     if isinstance(error, ssl.SSLError):
-        return _PROBLEMS.get(error.reason or "", f"TLS failed: {error.reason or error}")
+        return _PROBLEMS.get(_reason(error), f"TLS failed: {tls_problem(error)}")
     return f"the connection broke during the handshake: {error.strerror or error}"
+
+
+def _reason(error: ssl.SSLError) -> str:
+    """OpenSSL's word for it; an error that was not raised by OpenSSL has none."""
+    return getattr(error, "reason", None) or ""
+
+
+def tls_problem(error: ssl.SSLError) -> str:
+    """What OpenSSL says went wrong, in its words but without its punctuation."""
+    said = _reason(error) or re.sub(r"^\[[^]]*\]|\(_ssl\.c:\d+\)", "", error.strerror or str(error))
+    return said.replace("_", " ").strip().lower()
 
 
 def _explain_certificate(

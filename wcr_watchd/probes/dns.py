@@ -23,6 +23,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.resolver
 import dns.reversename
+import dns.rrset
 from pydantic import AfterValidator, Field
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
@@ -195,7 +196,11 @@ class Dns(Options):
             meaning = "the name does not exist" if rcode == "NXDOMAIN" else f"the server answered {rcode}"
             return run.down("dns", f"{self.target}: {meaning}; expected {self.expect.rcode}")
         wanted = dns.rdatatype.from_text(self.record)
-        records = [(rrset.ttl, rdata) for rrset in answer.answer if rrset.rdtype == wanted for rdata in rrset]
+        try:
+            found = _belonging(answer)
+        except dns.exception.DNSException as error:
+            return run.down("content", f"{self.target}: the names it leads over come to no end: {error}")
+        records = [] if found is None else [(found.ttl, rdata) for rdata in found]
         run.measure("answers", len(records))
         if records:
             run.measure("ttl", min(ttl for ttl, _ in records))
@@ -245,6 +250,15 @@ async def _by_udp(query: dns.message.Message, address: str, port: int, patience:
             query, address, timeout=patience, port=port, udp_sock=connected, backend=backend
         )
     return answer
+
+
+def _belonging(answer: dns.message.Message) -> dns.rrset.RRset | None:
+    """The records of the name that was asked for, or of the one its CNAMEs lead to; not those of somebody else.
+
+    Raises :class:`dns.exception.DNSException` when the CNAMEs lead in a circle or on and on (more than 16).
+    """
+    assert isinstance(answer, dns.message.QueryMessage)
+    return answer.resolve_chaining().answer
 
 
 def _listed(values: list[str]) -> str:

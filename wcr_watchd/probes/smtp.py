@@ -6,6 +6,7 @@ nothing is ever delivered.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -27,7 +28,9 @@ T = TypeVar("T")
 
 _PORTS = {"smtp": 25, "smtps": 465}
 _GOODBYE = 1.0
-"""Seconds for RSET and QUIT; the verdict stands by then."""
+"""Seconds for RSET and QUIT, at most."""
+_WRONG_SIGN_IN = (530, 534, 535, 538)
+"""What a server answers to a sign-in that is not right (RFC 4954, 6); anything else is its own trouble."""
 
 
 def _smtp_url(url: str) -> str:
@@ -153,16 +156,18 @@ class Smtp(Options):
         run.measure("response_time", run.elapsed)
         steps.measure()
         run.evidence["offers"] = _offers(client)
-        await self._say_goodbye(client)
+        await self._say_goodbye(run, client)
         took = format_duration(run.elapsed)
         accepted = f", takes mail for {self.rcpt_to}" if self.rcpt_to else ""
         return run.up(f"{self.url} answers in {took}{', signed in' if self.password else ''}{accepted}")
 
-    async def _say_goodbye(self, client: aiosmtplib.SMTP) -> None:
+    async def _say_goodbye(self, run: Run, client: aiosmtplib.SMTP) -> None:
+        """The verdict stands: a server that does not answer any more changes nothing about it, nor has it the time."""
         with suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
-            if self.rcpt_to:
-                await client.rset(timeout=_GOODBYE)
-            await client.quit(timeout=_GOODBYE)
+            async with asyncio.timeout(min(_GOODBYE, run.remaining / 2)):
+                if self.rcpt_to:
+                    await client.rset()
+                await client.quit()
 
     def _has_tls(self, client: aiosmtplib.SMTP) -> bool:
         return client.transport is not None and client.transport.get_extra_info("ssl_object") is not None
@@ -186,6 +191,10 @@ class _Steps:
             self._fail(doing, error)
         except OSError as error:
             self._fail_connection(doing, error)
+        except asyncio.CancelledError:
+            if self._handshake.unfinished:
+                self._run.step = f"in the TLS handshake with {self._probe.url}"
+            raise
         finally:
             self._seconds[phase] = self._seconds.get(phase, 0.0) + self._run.clock() - begun
 
@@ -198,27 +207,43 @@ class _Steps:
                 measure_served(self._run, read_chain(served_chain(session)))
 
     def _fail(self, doing: str, error: aiosmtplib.SMTPException) -> NoReturn:
-        if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        if isinstance(error, aiosmtplib.SMTPAuthenticationError) and error.code in _WRONG_SIGN_IN:
             raise _Failed("auth", f"{doing} failed: {_answer(error)}; check username and password")
         if isinstance(error, aiosmtplib.SMTPResponseException):
             raise _Failed("protocol", f"{doing} failed: {_answer(error)}")
         cause = error.__cause__
+        if self._handshake.unfinished:
+            self._fail_connection(doing, cause if isinstance(cause, OSError) else ConnectionResetError())
         if isinstance(cause, OSError) and not isinstance(error, aiosmtplib.SMTPServerDisconnected):
             self._fail_connection(doing, cause)
         if isinstance(error, aiosmtplib.SMTPTimeoutError):
             raise TimeoutError from error
-        raise _Failed("protocol", f"{doing} failed: {str(error) or type(error).__name__}")
+        raise _Failed("protocol", f"{doing} failed: {_plain(error)}")
 
     def _fail_connection(self, doing: str, error: OSError) -> NoReturn:
-        if isinstance(error, ssl.SSLError):
+        if isinstance(error, ssl.SSLError) or self._handshake.unfinished:
             session = self._handshake.session
-            with suppress(ValueError):
+            try:
                 chain = read_chain(served_chain(session)) if session is not None else ()
-                trusted = self._run.shared.get(TlsContexts).authorities(TlsSettings(ca_file=self._probe.ca_file))
-                raise _Failed("tls", explain(error, chain, self._handshake.asked, self._run.started, trusted))
-            raise _Failed("tls", f"TLS failed: {error.reason or error}")
+            except ValueError:
+                chain = ()
+            trusted = self._run.shared.get(TlsContexts).authorities(TlsSettings(ca_file=self._probe.ca_file))
+            raise _Failed("tls", explain(error, chain, self._handshake.asked, self._run.started, trusted))
         reason = "connect" if doing.startswith("connecting") else "protocol"
-        raise _Failed(reason, f"{doing} failed: {connect_problem(error)}")
+        words = _plain(error) if isinstance(error, aiosmtplib.SMTPException) else connect_problem(error)
+        raise _Failed(reason, f"{doing} failed: {words}")
+
+
+_ENDS = {
+    "Unexpected EOF received": "the server closed the connection",
+    "Connection lost": "the connection broke off",
+    "Invalid response received from server": "what answers there is no mail server",
+}
+"""The library's words, and plainer ones."""
+
+
+def _plain(error: Exception) -> str:
+    return _ENDS.get(str(error), str(error)) or "the connection broke off"
 
 
 def _answer(error: aiosmtplib.SMTPResponseException) -> str:

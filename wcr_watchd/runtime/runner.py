@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
@@ -25,6 +26,8 @@ HELD_UP = 1.0
 """Seconds for which this process may be held up during a run before what it saw is void."""
 VOID_IN_A_ROW = 3
 """Void runs after which it is said that nothing is known; a watcher that cannot see must not be silent about it."""
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Codes for a terminal, changes of the direction of writing, and halves of characters, which cannot be stored."""
 
 
 class Clock(Protocol):
@@ -124,7 +127,7 @@ class Runner:
         return run.unknown("watcher", f"this watcher was held up in {count} runs in a row; nothing is known")
 
     def _finished(self, observation: Observation, specs: Mapping[str, MeasurementSpec]) -> Observation:
-        summary = " ".join(self._redactor.text(observation.summary).split())
+        summary = _NO_TEXT.sub("�", " ".join(self._redactor.text(observation.summary).split()))
         if len(summary) > SUMMARY_LENGTH:
             summary = summary[: SUMMARY_LENGTH - 1] + "…"
         return replace(
@@ -139,7 +142,8 @@ class Runner:
         left, kept = EVIDENCE_BYTES, dict[str, str]()
         for name, text in evidence.items():
             # Redact before cutting: half a secret is one that nothing recognises any more.
-            cut = self._redactor.text(text).encode()[:left].decode(errors="ignore")
+            clean = _NO_TEXT.sub("�", self._redactor.text(text)[:left])
+            cut = clean.encode()[:left].decode(errors="ignore")
             left -= len(cut.encode())
             if cut:
                 kept[name] = cut
