@@ -227,6 +227,8 @@ async def _set_up(
     try:
         with watching(handshake):
             await loop.create_connection(lambda: protocol, sock=connected, ssl=context, server_hostname=name)
+    except ssl.SSLError:  # some are ValueErrors, too
+        raise
     except ValueError as error:  # no certificate can be for that name
         raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, str(error)) from error
 

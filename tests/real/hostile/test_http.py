@@ -98,10 +98,11 @@ FLOODS = [
     Case("deflate bomb", packed(bomb("deflate"), b"deflate"), "too_large", "more than 100000 bytes", TOO_LARGE),
     Case("raw deflate bomb", packed(bomb("raw"), b"deflate"), "too_large", "more than 100000 bytes", TOO_LARGE),
     Case(
-        "bomb in a redirect",
-        redirect(b"/x", b"Content-Encoding: gzip", b"Content-Length: 999999999"),
+        "redirects with endless bodies",
+        talk(head, b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n", babble(b"x")),
         "redirect",
         "more than 10 redirects",
+        {"max_body": 100_000},
     ),
 ]
 LENGTHS = [
@@ -226,9 +227,9 @@ REDIRECTS = [
             (b"gopher://127.0.0.1:70/_x", "no http or https URL"),
             (b"mailto:root@example.org", "no http or https URL"),
             (b"unix:/run/docker.sock", "no http or https URL"),
-            (b"http://[bad/", "no http or https URL"),
-            (b"http://127.0.0.1:99999/", "no http or https URL"),
-            (b"http:///x", "no http or https URL"),
+            (b"http://[bad/", "to what is no URL: http://[bad/"),
+            (b"http://127.0.0.1:99999/", "to what is no URL"),
+            (b"http:///x", "more than 10 redirects"),
             (b"//", "more than 10 redirects"),
         )
     ),
