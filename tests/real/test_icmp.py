@@ -74,14 +74,19 @@ async def test_what_the_system_does_not_send_is_lost_and_said_why(observe: Obser
     assert "broadcast" in seen.summary
 
 
-async def test_a_router_that_says_no_is_named(observe: Observe, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("source", "said"), [("192.0.2.254", ": 192.0.2.254 answered destination"), (None, ": destination")]
+)
+async def test_a_router_that_says_no_is_named(
+    observe: Observe, monkeypatch: pytest.MonkeyPatch, source: str | None, said: str
+) -> None:
     async def unreachable(self: object, request: Any, timeout: float) -> icmplib.ICMPReply:
-        return icmplib.ICMPReply("192.0.2.254", 4, request.id, request.sequence, 3, 1, 64, 0.0)
+        return icmplib.ICMPReply(source, 4, request.id, request.sequence, 3, 1, 64, 0.0)
 
     monkeypatch.setattr(icmplib.AsyncSocket, "receive", unreachable)
     seen = await observe("icmp", host="127.0.0.1", count=1)
     assert seen.outcome is Outcome.DOWN
-    assert "192.0.2.254 answered" in seen.summary
+    assert said in seen.summary
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, *, privileged: bool, unprivileged: bool) -> list[bool]:

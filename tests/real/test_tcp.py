@@ -56,6 +56,16 @@ async def test_an_open_port_is_up(odd: Start, observe: Observe) -> None:
     seen = await observe("tcp", address=server.address)
     assert seen.outcome is Outcome.UP, seen.summary
     assert 0 < measured(seen, "connect_time") <= measured(seen, "response_time")
+    assert 0 < measured(seen, "response_phase", phase="connect") <= measured(seen, "connect_time")
+
+
+async def test_the_phase_it_was_cut_off_in_is_measured(odd: Start, observe: Observe) -> None:
+    server = await odd(silence)
+    seen = await observe("tcp", address=server.address, expect="welcome", timeout=0.3)
+    assert seen.reason == "timeout"
+    phases = {dict(one.labels)["phase"]: one.value for one in seen.measurements if one.name == "response_phase"}
+    assert phases.keys() == {"dns", "connect", "dialogue"}
+    assert max(phases, key=phases.__getitem__) == "dialogue"
 
 
 async def test_a_closed_port_is_down(observe: Observe) -> None:

@@ -46,7 +46,8 @@ async def test_a_good_chain(nginx: StartNginx, authority: Authority, observe: Ob
     assert 0 < measured(seen, "certificate_lifetime_left", certificate="intermediate-1") < 1
     assert measured(seen, "weaknesses") == 0
     assert measured(seen, "protocol") in (1.2, 1.3)
-    assert measured(seen, "response_time") > 0
+    took = sum(measured(seen, "response_phase", phase=phase) for phase in ("dns", "connect", "tls"))
+    assert 0 < took <= measured(seen, "response_time")
     assert seen.evidence["names"] == "localhost, *.example.org"
     assert (server.folder / "access.log").read_text() == ""
 
@@ -179,6 +180,7 @@ async def test_starttls_smtp(smtp: int, authority: Authority, observe: Observe) 
     seen = await observe("tls", address=f"127.0.0.1:{smtp}", starttls="smtp", ca_file=authority.ca_file)
     assert seen.outcome is Outcome.UP, seen.summary
     assert "expires_in" in names(seen)
+    assert measured(seen, "response_phase", phase="starttls") > 0
 
 
 async def test_starttls_imap(imap: int, authority: Authority, observe: Observe) -> None:

@@ -115,7 +115,8 @@ class Icmp(Options):
             except icmplib.TimeoutExceeded:
                 continue
             except icmplib.ICMPError as error:
-                problem = f"{error.reply.source} answered {str(error).rstrip('.').lower()}"
+                who = f"{error.reply.source} answered " if error.reply.source else ""  # this machine has no way there
+                problem = who + str(error).rstrip(".").lower()
             except icmplib.ICMPSocketError as error:
                 problem = str(error).rpartition("] ")[2].rstrip(".").lower()
             else:

@@ -18,6 +18,7 @@ from wcr_watchd.kit.certificates import Certificate, read_chain
 from wcr_watchd.kit.network import IpVersion, NameResolver, abort, connect_problem, connect_socket, split_address
 from wcr_watchd.kit.options import Options
 from wcr_watchd.kit.patterns import PatternsTooSlowError, check_pattern, found
+from wcr_watchd.kit.phases import phase, phases
 from wcr_watchd.kit.tls import Handshake, TlsContexts, TlsSettings, UnusableFileError, explain, served_chain, watching
 
 READ_LIMIT = 64 * 1024
@@ -79,6 +80,7 @@ class Tcp(Options):
     measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
         MeasurementSpec("connect_time", Unit.SECONDS, "Time to look up, connect and, with tls, shake hands"),
         MeasurementSpec("response_time", Unit.SECONDS, "Time from the start to the end of the dialogue"),
+        phases("dns", "connect", "tls", "dialogue"),
     )
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = ((Severity.CRITICAL, "down"),)
     example: ClassVar[str] = 'address = "localhost:22"\nexpect = "SSH-2.0"\n'
@@ -125,7 +127,8 @@ class Tcp(Options):
             reader, writer = await self._connect(run)
             try:
                 run.measure("connect_time", run.elapsed)
-                said = await self._talk(run, _Incoming(reader), writer)
+                with phase(run, "dialogue"):
+                    said = await self._talk(run, _Incoming(reader), writer)
             finally:
                 abort(writer)
         except UnusableFileError as error:
@@ -146,16 +149,19 @@ class Tcp(Options):
 
     async def _connect(self, run: Run) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self.address.startswith("unix:"):
-            return await self._connect_unix(run, self.address.removeprefix("unix:"))
+            with phase(run, "connect"):
+                return await self._connect_unix(run, self.address.removeprefix("unix:"))
         host, port = split_address(self.address)
         run.step = f"looking up {host}"
         try:
-            addresses = await run.shared.get(NameResolver).addresses(host, port, self.ip)
+            with phase(run, "dns"):
+                addresses = await run.shared.get(NameResolver).addresses(host, port, self.ip)
         except OSError as error:
             raise _Failed("dns", f"{host} cannot be looked up: {connect_problem(error)}") from error
         run.step = f"connecting to {self.address}"
         try:
-            connected = await connect_socket(addresses)
+            with phase(run, "connect"):
+                connected = await connect_socket(addresses)
         except OSError as error:
             raise _Failed("connect", f"no connection: {connect_problem(error)}") from error
         try:
@@ -199,7 +205,7 @@ class Tcp(Options):
         run.step = f"in the TLS handshake with {self.address} as {name}"
         handshake = Handshake()
         try:
-            with watching(handshake):
+            with phase(run, "tls"), watching(handshake):
                 return await asyncio.open_connection(
                     sock=connected, ssl=context, server_hostname=name, ssl_handshake_timeout=run.remaining + 60
                 )

@@ -35,6 +35,7 @@ from wcr_watchd.kit.network import (
     split_address,
 )
 from wcr_watchd.kit.options import Options
+from wcr_watchd.kit.phases import phase, phases
 from wcr_watchd.kit.starttls import Protocol, StartTlsError, begin
 from wcr_watchd.kit.tls import TlsContexts, TlsSettings, UnusableFileError, Version, explain, served_chain, shake_hands
 
@@ -49,6 +50,7 @@ class Tls(Options):
     example: ClassVar[str] = 'address = "www.example.org:443"\n'
     measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
         MeasurementSpec("response_time", Unit.SECONDS, "Time from the start until the handshake was done"),
+        phases("dns", "connect", "starttls", "tls"),
         *CERTIFICATE_MEASUREMENTS,
         MeasurementSpec("protocol", Unit.COUNT, "TLS version that was agreed on, 1.2 or 1.3", topic="strength"),
     )
@@ -97,12 +99,14 @@ class Tls(Options):
             return run.unknown(error.reason, f"{self.address}: {error.summary}")
         run.step = f"looking up {host}"
         try:
-            addresses = await run.shared.get(NameResolver).addresses(host, port, self.ip)
+            with phase(run, "dns"):
+                addresses = await run.shared.get(NameResolver).addresses(host, port, self.ip)
         except OSError as error:
             return run.down("dns", f"{self.address}: {host} cannot be looked up: {connect_problem(error)}")
         run.step = f"connecting to {self.address}"
         try:
-            reader, writer = await connect(addresses)
+            with phase(run, "connect"):
+                reader, writer = await connect(addresses)
         except OSError as error:
             return run.down("connect", f"{self.address}: no connection: {connect_problem(error)}")
         try:
@@ -116,14 +120,16 @@ class Tls(Options):
         if self.starttls is not None:
             run.step = f"asking {self.address} to begin TLS ({self.starttls})"
             try:
-                await begin(self.starttls, reader, writer)
+                with phase(run, "starttls"):
+                    await begin(self.starttls, reader, writer)
             except StartTlsError as error:
                 return run.down("protocol", f"{self.address}: no STARTTLS ({self.starttls}): {error}")
             except OSError as error:
                 return run.down("protocol", f"{self.address}: broke off before TLS began: {connect_problem(error)}")
         asked = self.server_name or split_address(self.address)[0]
         run.step = f"in the TLS handshake with {self.address} as {asked}"
-        session, problem = await shake_hands(reader, writer, context, asked)
+        with phase(run, "tls"):
+            session, problem = await shake_hands(reader, writer, context, asked)
         chain, unreadable = _read(session)
         measure_chain(run, chain)
         if problem is not None:
