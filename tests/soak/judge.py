@@ -70,16 +70,19 @@ def _timelines_are_whole(records: Records) -> None:
         assert [event.sequence for event in timeline] == list(range(1, incident.sequence + 1)), timeline
         kinds = [event.kind for event in timeline]
         assert (kinds[0], kinds[-1]) == (EventKind.OPENED, EventKind.RESOLVED), timeline
-        assert kinds.count(EventKind.OPENED) == kinds.count(EventKind.RESOLVED) == 1, timeline
+        ends = [kind for kind in kinds if kind in (EventKind.OPENED, EventKind.RESOLVED)]
+        assert ends == [EventKind.OPENED, EventKind.RESOLVED] * (len(ends) // 2), timeline  # it may have come back
 
 
 def _everything_was_owed(records: Records, receivers: Iterable[str]) -> None:
     rows = [row.notification for row in records.outbox]
     owed = Counter((one.incident, one.event, one.recipient.channel) for one in rows)
     for incident in records.incidents:
+        timeline = records.events[incident.id]
         for kind in (EventKind.OPENED, EventKind.RESOLVED):
+            times = sum(event.kind is kind for event in timeline)
             for channel in receivers:
-                assert owed[incident.id, kind, channel] == 1, (incident, kind, channel, records.events[incident.id])
+                assert owed[incident.id, kind, channel] == times, (incident, kind, channel, timeline)
 
 
 def _everything_owed_was_taken(records: Records, receivers: Mapping[str, MoodyReceiver]) -> None:
