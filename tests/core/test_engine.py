@@ -83,6 +83,14 @@ def test_since_when_a_check_is_how_it_is() -> None:
     assert since() == failed
 
 
+def test_reasons_say_times_as_people_do() -> None:
+    quick = Policy("default", {Severity.CRITICAL: Escalation(tell=(Target("slack"),), repeat=5.0)})
+    world = World(setup(check("api", times=0), policy=quick))
+    world.see("api", "down")
+    world.pass_time(5.0)
+    assert world.events[-1].reason == "not acknowledged; repeats every 5 s"
+
+
 def test_one_run_is_enough_without_retries() -> None:
     world = World(setup(check("api", times=0)))
     assert world.see("api", "down") == ["opened"]

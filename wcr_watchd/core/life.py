@@ -307,7 +307,7 @@ def escalate(work: Work, check: Check, incident: Incident) -> Incident:
     step = plan.steps[incident.step]
     following = incident.step + 1
     pause = plan.steps[following].after - step.after if following < len(plan.steps) else _last_pause(plan)
-    reason = f"nobody acknowledged within {step.after / 60:g} min"
+    reason = f"nobody acknowledged within {format_duration(step.after)}"
     to, remark = _whom(work, check, plan, step.tell)
     stepped = replace(
         incident,
@@ -355,7 +355,7 @@ def remind(work: Work, check: Check, incident: Incident) -> Incident:
     taken = tuple(target for step in plan.steps[: incident.step] for target in step.tell)
     to, remark = _whom(work, check, plan, (*plan.tell, *taken))
     again = replace(incident, told=_union(incident.told, to), next_reminder_at=work.now + plan.repeat)
-    reason = f"not acknowledged; repeats every {plan.repeat / 60:g} min"
+    reason = f"not acknowledged; repeats every {format_duration(plan.repeat)}"
     return work.record(again, EventKind.REMINDED, reason + remark, to=to)
 
 
