@@ -15,6 +15,7 @@ asyncio.set_event_loop(None)
 pytest_plugins = [
     "tests.daemon.harness",
     "tests.real.running",
+    "tests.real.servers.alertmanager",
     "tests.real.servers.certificates",
     "tests.real.servers.dns",
     "tests.real.servers.imap",
@@ -23,6 +24,9 @@ pytest_plugins = [
     "tests.real.servers.odd",
     "tests.real.servers.postgres",
     "tests.real.servers.prometheus",
-    "tests.real.servers.providers",
     "tests.real.servers.redis",
+    # each builds on the one before, and pytest wants to import it itself
+    "tests.real.servers.providers",
+    "tests.real.servers.pagers",
+    "tests.real.servers.chats",
 ]

@@ -40,6 +40,7 @@ from wcr_watchd.runtime.duty import DutyWatch
 from wcr_watchd.runtime.monitor import Monitor
 from wcr_watchd.runtime.runner import Runner
 from wcr_watchd.runtime.scheduler import Scheduler
+from wcr_watchd.runtime.standing import Standing
 from wcr_watchd.runtime.tasks import LoopLag, guard
 from wcr_watchd.store.open import from_url
 from wcr_watchd.store.upkeep import Retention
@@ -74,6 +75,7 @@ class Parts:
     runner: Runner
     scheduler: Scheduler
     dispatcher: Dispatcher
+    standing: Standing
     monitor: Monitor
     duty: DutyWatch
 
@@ -265,7 +267,14 @@ class Daemon:
         shared = SharedHelpers()
         stack.push_async_callback(shared.close)
         dispatcher = Dispatcher(
-            loaded.channels, store, clock, shared, counters, loaded.channel_caps, self._redactor.text
+            loaded.channels,
+            store,
+            clock,
+            shared,
+            counters,
+            loaded.channel_caps,
+            self._redactor.text,
+            loaded.wordings,
         )
         dispatcher.resume(restored)
         loop_lag = LoopLag(clock, counters, self._absent)
@@ -282,7 +291,10 @@ class Daemon:
             log.info("nobody was watching", seconds=round(max(0.0, clock.now() - since)))
             monitor.absent(since, "the daemon was not running")
         duty = DutyWatch(monitor, clock, since)
-        return Parts(clock, counters, loop_lag, store, runner, scheduler, dispatcher, monitor, duty)
+        standing = Standing(
+            lambda: self._loaded.channels, lambda: self._loaded.wordings, lambda: monitor.state.incidents, store, shared
+        )
+        return Parts(clock, counters, loop_lag, store, runner, scheduler, dispatcher, standing, monitor, duty)
 
     def _absent(self, seconds: float) -> None:
         """The process was stopped, or the machine slept."""
@@ -295,6 +307,7 @@ class Daemon:
             "loop lag": parts.loop_lag.serve(),
             "store": parts.monitor.serve_store(),
             "dispatcher": parts.dispatcher.run(),
+            "standing alerts": parts.standing.serve(),
             "deadlines": parts.monitor.serve_deadlines(),
             "scheduler": parts.scheduler.serve(),
             "hand-overs": parts.duty.serve(),
@@ -412,7 +425,7 @@ class Daemon:
         parts.scheduler.set_checks({name: after[name].every for name in same})
         await parts.monitor.reload(loaded.setup)
         parts.runner.replace(self._probes, loaded.setup)
-        parts.dispatcher.reconfigure(loaded.channels, loaded.channel_caps)
+        parts.dispatcher.reconfigure(loaded.channels, loaded.channel_caps, loaded.wordings)
         parts.scheduler.set_checks({name: check.every for name, check in after.items()})
         try:
             await parts.monitor.refill_histories()

@@ -22,7 +22,7 @@ from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.runtime.dispatcher import hand_over
 
 PACKAGE = "wcr_watchd.channels"
-COMMON_KEYS = ("type", "limit")
+COMMON_KEYS = ("type", "limit", "template")
 """Keys of every channel's table, which the configuration reads itself."""
 SECRET = "a-value-that-must-never-be-seen"
 ADDRESSES = {"phone": "+15550101", "email": "lead@example.org", "": ""}
@@ -34,15 +34,25 @@ def kind(request: pytest.FixtureRequest) -> Any:
     return plugins.load(PACKAGE, request.param)
 
 
+FORMS = {
+    "apprise": f"json://127.0.0.1:9/{SECRET}",
+    "pagerduty": f"{SECRET:-<32}",
+    "telegram": f"12345:{SECRET}",
+}
+"""How the secret looks where it has to have a certain form."""
+
+
 def table(kind: Any) -> dict[str, Any]:
     """The settings of its example."""
     (settings,) = tomllib.loads(kind.example)["channel"].values()
-    return {key: _with_secrets(value) for key, value in settings.items() if key not in COMMON_KEYS}
+    return {key: _with_secrets(kind, value) for key, value in settings.items() if key not in COMMON_KEYS}
 
 
-def _with_secrets(value: Any) -> Any:
+def _with_secrets(kind: Any, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_secrets(kind, one) for one in value]
     if isinstance(value, str) and value.startswith("${"):
-        return f"https://127.0.0.1:9/{SECRET}" if "webhook" in value else SECRET
+        return FORMS.get(kind.type) or (f"https://127.0.0.1:9/{SECRET}" if "webhook" in value else SECRET)
     return value
 
 
@@ -52,10 +62,24 @@ def make(kind: Any, **changes: Any) -> Any:
 
 def towards(kind: Any, port: int) -> Any:
     """A channel of the type that talks to a local port."""
-    keys = {"email": "servers", "slack": "webhook", "webhook": "url", "sms": "api_url"}
-    assert kind.type in keys, f"tell this test which option of {kind.type} names its provider"
     address = f"http://127.0.0.1:{port}/{SECRET}"
-    return make(kind, **{keys[kind.type]: [f"smtp://127.0.0.1:{port}"] if kind.type == "email" else address})
+    options = {
+        "alertmanager": {"urls": [address]},
+        "apprise": {"urls": [f"json://127.0.0.1:{port}/{SECRET}?retry=0"]},
+        "discord": {"webhook": address},
+        "email": {"servers": [f"smtp://127.0.0.1:{port}"]},
+        "jira": {"url": address},
+        "ntfy": {"url": address},
+        "opsgenie": {"url": address},
+        "pagerduty": {"url": address},
+        "slack": {"webhook": address},
+        "sms": {"api_url": address},
+        "teams": {"webhook": address},
+        "telegram": {"url": address},
+        "webhook": {"url": address},
+    }
+    assert kind.type in options, f"tell this test which option of {kind.type} names its provider"
+    return make(kind, **options[kind.type])
 
 
 @pytest.fixture

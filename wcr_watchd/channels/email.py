@@ -28,8 +28,8 @@ from jinja2 import Environment
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from wcr_watchd.core.errors import ChannelError
-from wcr_watchd.core.message import facts, headline, long_text, one_line, tag, what
-from wcr_watchd.core.model import EventKind, Message, Notification, Severity
+from wcr_watchd.core.message import account, colour, facts, headline, long_text, one_line, tag, what
+from wcr_watchd.core.model import Message, Notification
 from wcr_watchd.core.protocols import Limits, Receipt
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.options import Options, Secret
@@ -38,12 +38,6 @@ GOODBYE = 1.0
 """Seconds for the relay's answer to QUIT; it has the mail by then."""
 SUBJECT_LENGTH = 200
 _DEFAULT_PORTS = {"smtp": 587, "smtps": 465}
-_COLOURS = {
-    Severity.CRITICAL: "#b91c1c",
-    Severity.WARNING: "#b45309",
-    Severity.INFO: "#1d4ed8",
-    Severity.OK: "#15803d",
-}
 _HTML = Environment(autoescape=True, trim_blocks=True).from_string(
     files("wcr_watchd.channels").joinpath("email.html.j2").read_text("utf-8")
 )
@@ -148,14 +142,14 @@ password = "${credential:smtp_password}"
     def render(self, message: Message) -> Mapping[str, str]:
         """Subject, plain text and HTML."""
         subject = headline(message, SUBJECT_LENGTH)
-        over = message.event in (EventKind.RESOLVED, EventKind.ACKNOWLEDGED)
         html = _HTML.render(
             subject=subject,
             tag=tag(message),
             about=what(message),
             message=message,
             facts=facts(message),
-            colour=_COLOURS[Severity.OK if over else message.severity],
+            account=account(message),
+            colour=colour(message),
         )
         return {"subject": subject, "text": long_text(message), "html": html}
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from wcr_watchd.core.errors import ChannelError
-from wcr_watchd.core.message import Fact, facts, headline, long_text, shorten, tag, what
-from wcr_watchd.core.model import EventKind, Message, Notification, Severity
+from wcr_watchd.core.message import Fact, account, facts, headline, long_text, mark, shorten, tag, what
+from wcr_watchd.core.model import Message, Notification
 from wcr_watchd.core.protocols import Limits, Receipt
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.options import Options
@@ -71,7 +71,7 @@ def blocks(message: Message) -> list[dict[str, Any]]:
     """The message as Block Kit: header, what happened, facts in two columns, small print, a button to the incident."""
     found: list[dict[str, Any]] = [
         {"type": "header", "text": _plain(_title(message), HEADER_LENGTH)},
-        {"type": "section", "text": _markdown(message.summary or headline(message), SECTION_LENGTH)},
+        {"type": "section", "text": _markdown(account(message), SECTION_LENGTH)},
     ]
     known = facts(message)
     if message.items:
@@ -93,13 +93,10 @@ def blocks(message: Message) -> list[dict[str, Any]]:
 def _title(message: Message) -> str:
     number = f" #{message.incident}" if message.incident else ""
     about = what(message) or message.watchd
-    mark = _MARKS.get(message.event) or _SEVERITY_MARKS[message.severity]
-    fixed = f"{mark} [{tag(message)}] "
+    if message.own_subject:
+        return f"{mark(message)} {headline(message, HEADER_LENGTH - 2)}"
+    fixed = f"{mark(message)} [{tag(message)}] "
     return fixed + shorten(about, HEADER_LENGTH - len(fixed) - len(number)) + number
-
-
-_MARKS = {EventKind.RESOLVED: "✅", EventKind.ACKNOWLEDGED: "👀", EventKind.DRILL: "🧪"}
-_SEVERITY_MARKS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "🔵", Severity.OK: "✅"}
 
 
 def _list(known: tuple[Fact, ...]) -> str:

@@ -103,7 +103,7 @@ limit = "10/1h"
         reply = await http.send(url, form, content_type="application/x-www-form-urlencoded", auth=(account, token))
         if not reply.accepted:
             raise _twilio_error(url, reply)
-        return Receipt(str(_json(reply).get("sid", f"HTTP {reply.status}")))
+        return Receipt(str(reply.document().get("sid", f"HTTP {reply.status}")))
 
     async def _send_by_gateway(self, http: OutboundHttp, to: str, text: str, identity: str) -> Receipt:
         url = self.url.get_secret_value() if self.url else ""
@@ -134,17 +134,9 @@ def fill(template: Any, values: Mapping[str, str]) -> Any:
 
 def _twilio_error(url: str, reply: Reply) -> ChannelError:
     """The error that Twilio's answer means; its own code and words are worth more than the HTTP status."""
-    answer = _json(reply)
+    answer = reply.document()
     code = answer.get("code")
     error = refused(url, reply, f"Twilio error {code}: {answer.get('message', '')}" if code else reply.text)
     if code in TWILIO_TOO_MANY:
         return ChannelError(error.summary, reason="rate_limited", permanent=False, retry_after=error.retry_after)
     return error
-
-
-def _json(reply: Reply) -> Mapping[str, Any]:
-    try:
-        answer = json.loads(reply.text)
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}

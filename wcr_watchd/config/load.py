@@ -28,6 +28,7 @@ from wcr_watchd.core.errors import ConfigError, Problem
 from wcr_watchd.core.protocols import Channel, Probe
 from wcr_watchd.core.setup import Policy, Setup
 from wcr_watchd.core.silence import Window
+from wcr_watchd.kit.templates import Wording
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -66,14 +67,16 @@ class WebSettings:
 class Loaded:
     """A valid configuration.
 
-    ``channel_caps`` are messages and seconds of each channel's ``limit``. ``resting`` says by name which configured
-    checks do not run here, and why; they are not in ``setup``. ``secrets`` must never be shown. ``files`` were read.
+    ``channel_caps`` are messages and seconds of each channel's ``limit``, ``wordings`` the own words of those that have
+    some. ``resting`` says by name which configured checks do not run here, and why; they are not in ``setup``.
+    ``secrets`` must never be shown. ``files`` were read.
     """
 
     setup: Setup
     probes: Mapping[str, Probe]
     channels: Mapping[str, Channel]
     channel_caps: Mapping[str, tuple[int, float]]
+    wordings: Mapping[str, Wording]
     store: StoreSettings
     web: WebSettings
     secrets: frozenset[str]
@@ -122,6 +125,7 @@ def _loaded(sources: Sources) -> Loaded:
         probes=MappingProxyType({name: one for name, one in checks.probes.items() if name not in checks.resting}),
         channels=MappingProxyType(people.channels),
         channel_caps=MappingProxyType(people.caps),
+        wordings=MappingProxyType(people.wordings),
         store=StoreSettings(store.url, store.retention),
         web=WebSettings(
             web.listen,

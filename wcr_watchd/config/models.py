@@ -22,6 +22,7 @@ from wcr_watchd.core.units import parse_duration
 from wcr_watchd.kit.network import split_address
 from wcr_watchd.kit.options import Duration, Options, Secret
 from wcr_watchd.kit.outbound import Url
+from wcr_watchd.kit.templates import TemplateText
 
 SHORTEST_INTERVAL = 0.1
 SHORTEST_TOKEN = 16
@@ -289,6 +290,15 @@ class CheckTable(Options):
     """Whether it runs at all."""
 
 
+class TemplateTable(Options):
+    """A channel's own words, as Jinja2 templates; see docs/channels.md for what stands in them."""
+
+    subject: TemplateText = ""
+    """The headline; empty: the built-in one."""
+    text: TemplateText = ""
+    """The text in place of summary and facts; empty: the built-in one."""
+
+
 class ChannelTable(Options):
     """What channels of all types have in common."""
 
@@ -296,6 +306,8 @@ class ChannelTable(Options):
     """How it tells: the channel type."""
     limit: Limit | None = None
     """Most messages in so long ("10/1h"); the rest arrives as one summary."""
+    template: TemplateTable = TemplateTable()
+    """Own words for headline and text."""
 
 
 class ContactTable(Options):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wcr_watchd.config.faults import Faults, did_you_mean
-from wcr_watchd.config.models import ChannelTable, ContactTable, PlanTable, StepTable
+from wcr_watchd.config.models import ChannelTable, ContactTable, PlanTable, StepTable, TemplateTable
 from wcr_watchd.config.positions import Place
 from wcr_watchd.config.schedules import read_schedule
 from wcr_watchd.config.typed import CHANNELS, load_type, named_tables, split
@@ -16,6 +16,7 @@ from wcr_watchd.core.model import Severity
 from wcr_watchd.core.on_call import OnCallSchedule
 from wcr_watchd.core.protocols import Channel
 from wcr_watchd.core.setup import Contact, Escalation, Policy, Step, Target
+from wcr_watchd.kit.templates import Wording
 
 _SEVERITIES = ("critical", "warning", "info")
 
@@ -26,6 +27,8 @@ class People:
 
     channels: dict[str, Channel] = field(default_factory=dict)
     caps: dict[str, tuple[int, float]] = field(default_factory=dict)
+    wordings: dict[str, Wording] = field(default_factory=dict)
+    """Own words of those channels that have some."""
     kinds: dict[str, str | None] = field(default_factory=dict)
     """By channel: the kind of address it needs; None when its type is not known."""
     contacts: dict[str, Contact] = field(default_factory=dict)
@@ -66,6 +69,8 @@ def _channel(faults: Faults, people: People, name: str, table: Mapping[str, Any]
     people.channels[name] = channel
     if common.limit is not None:
         people.caps[name] = common.limit
+    if common.template != TemplateTable():
+        people.wordings[name] = Wording(common.template.subject, common.template.text)
 
 
 def _contact(faults: Faults, people: People, name: str, table: Mapping[str, Any], timezone: str) -> None:

@@ -6,11 +6,13 @@ Everything here is a pure function of a :class:`~wcr_watchd.core.model.Message`.
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from wcr_watchd.core.model import EventKind, IncidentState, Message, Severity
@@ -22,6 +24,8 @@ UCS2_LENGTH = 70
 """UTF-16 code units of one SMS in UCS-2."""
 DIGEST_ITEMS = 100
 """Messages a digest carries in full; the counts in its summary are of all."""
+LONGEST_NAME_IN_KEY = 80
+"""Characters of the daemon's name in an incident's key; a longer one is replaced by its hash."""
 NAMED = 12
 """Incidents that a digest's summary names."""
 
@@ -52,6 +56,27 @@ _PLAIN = str.maketrans(
 
 
 # --- words -------------------------------------------------------------------------------------------------------
+
+
+_COLOURS = {
+    Severity.CRITICAL: "#b91c1c",
+    Severity.WARNING: "#b45309",
+    Severity.INFO: "#1d4ed8",
+    Severity.OK: "#15803d",
+}
+_MARKS = {EventKind.RESOLVED: "✅", EventKind.ACKNOWLEDGED: "👀", EventKind.DRILL: "🧪"}
+_SEVERITY_MARKS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "🔵", Severity.OK: "✅"}
+
+
+def colour(message: Message) -> str:
+    """The colour of the news, as ``#rrggbb``: green when it is over or taken, else that of the severity."""
+    calm = message.event in (EventKind.RESOLVED, EventKind.ACKNOWLEDGED)
+    return _COLOURS[Severity.OK if calm else message.severity]
+
+
+def mark(message: Message) -> str:
+    """The news as one picture, to be seen before it is read."""
+    return _MARKS.get(message.event) or _SEVERITY_MARKS[message.severity]
 
 
 def tag(message: Message) -> str:
@@ -110,8 +135,15 @@ def headline(message: Message, length: int = 500) -> str:
 
     In at most ``length`` characters; the end of the summary gives way, the number does not.
     """
+    if message.own_subject:
+        return shorten(one_line(message.own_subject), length)
     number = _number(message)
     return shorten(one_line(f"[{tag(message)}] {message.watchd}: {_story(message)}"), length - len(number)) + number
+
+
+def account(message: Message) -> str:
+    """What is wrong in the message's main sentence or paragraph: the user's own text, else the summary."""
+    return message.own_text or message.summary or headline(message)
 
 
 def _story(message: Message) -> str:
@@ -137,8 +169,13 @@ class Fact:
 
 
 def facts(message: Message) -> tuple[Fact, ...]:
-    """What a person wants to know, most urgent first; empty values are left out."""
+    """What a person wants to know, most urgent first; empty values are left out.
+
+    A message with a text of the user's own has none, but for the note about the message itself.
+    """
     note = (Fact("Note", one_line(message.note)),) if message.note else ()
+    if message.own_text:
+        return note
     if message.items:
         items = (Fact(clock_time(item.at, item.timezone, message.at), headline(item)) for item in message.items)
         return (*note, *items)
@@ -159,6 +196,12 @@ def facts(message: Message) -> tuple[Fact, ...]:
         Fact("Incident", message.url),
     )
     return note + tuple(Fact(fact.label, one_line(fact.value)) for fact in found if fact.value)
+
+
+def links(message: Message) -> tuple[Fact, ...]:
+    """Where to go from here, as far as it can be followed: the incident's page, the runbook."""
+    known = (Fact("Incident", message.url), Fact("Runbook", message.runbook))
+    return tuple(link for link in known if link.value.startswith(("https://", "http://")))
 
 
 def _severity(message: Message) -> str:
@@ -186,9 +229,10 @@ def measured(value: float, unit: str) -> str:
 
 
 def long_text(message: Message) -> str:
-    """The whole message as plain text: the headline, then the facts."""
+    """The whole message as plain text: the headline, then the user's own text or the facts."""
+    own = (message.own_text.strip(),) if message.own_text else ()
     lines = (f"{fact.label}: {fact.value}" for fact in facts(message))
-    return "\n".join((headline(message), "", *lines)) + "\n"
+    return "\n".join((headline(message), "", *own, *lines)) + "\n"
 
 
 # --- one SMS -----------------------------------------------------------------------------------------------------
@@ -199,8 +243,10 @@ def sms_text(message: Message) -> str:
 
     At most 160 septets of the GSM 7-bit alphabet; a text in another script has 70 UTF-16 code units (UCS-2).
     What is too long loses the end of its summary first, then of the daemon's name, then of the check's name;
-    severity and number are always whole.
+    severity and number are always whole. A text of the user's own is shortened at its end.
     """
+    if message.own_text:
+        return _fitting(plain(one_line(message.own_text)))
     before = f"[{_short_tag(message)}] "
     after = _short_end(message)
     pieces = [plain(one_line(text))[:GSM7_LENGTH] for text in (message.watchd, what(message), _short_story(message))]
@@ -210,6 +256,14 @@ def sms_text(message: Message) -> str:
         if fits_sms(text):
             return text
     return before.strip() + after.removeprefix(".")
+
+
+def _fitting(text: str) -> str:
+    """As much of the text as goes into one SMS."""
+    width = min(len(text), GSM7_LENGTH)
+    while not fits_sms(shorten(text, width)):
+        width -= 1
+    return shorten(text, width)
 
 
 def _short_tag(message: Message) -> str:
@@ -338,6 +392,28 @@ def _counts(items: Sequence[Message]) -> str:
     about = list(dict.fromkeys(f"{what(item)}{_number(item)}" for item in items))
     more = f" and {len(about) - NAMED} more" if len(about) > NAMED else ""
     return f"{len(items)} messages: {counts}: {', '.join(about[:NAMED])}{more}"
+
+
+def apart(message: Message) -> tuple[Message, ...]:
+    """The single messages that a message stands for, for providers that keep incidents of their own.
+
+    A digest that carries fewer messages than it stands for comes last itself, so that what it counts is not lost.
+    """
+    items = tuple(replace(item, note=item.note or message.note) for item in message.items)
+    return items + ((message,) if len(items) in (0, DIGEST_ITEMS) else ())
+
+
+def incident_key(message: Message) -> str:
+    """A name that all messages about one incident share and no others have, for a provider to put them together.
+
+    At most 128 printable ASCII characters without blanks. What is about no incident has a name of its own.
+    """
+    name = quote(message.watchd, safe="")
+    if len(name) > LONGEST_NAME_IN_KEY:
+        name = hashlib.sha256(name.encode()).hexdigest()[:32]
+    if not message.incident:
+        return f"{name}-{message.event.value}-{message.at:.3f}"
+    return f"{name}-{message.incident}-{message.opened_at:.0f}"
 
 
 def redirected(message: Message, channel: str, why: str = "could not deliver") -> Message:

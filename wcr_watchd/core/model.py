@@ -241,6 +241,10 @@ class Message:
     """The messages a digest or a cost-cap summary stands for; empty otherwise."""
     note: str = ""
     """Something about the message itself: that it comes by a fallback, or why several come as one."""
+    own_subject: str = ""
+    """The headline in the words of the channel's own template; empty: the built-in one."""
+    own_text: str = ""
+    """The text in the words of the channel's own template; empty: the built-in one."""
 
 
 @dataclass(frozen=True, slots=True)

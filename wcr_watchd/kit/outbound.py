@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -39,6 +40,14 @@ class Reply:
     def accepted(self) -> bool:
         """Whether the status is 2xx."""
         return 200 <= self.status < 300
+
+    def document(self) -> Mapping[str, Any]:
+        """The body as a JSON object; empty when it is none."""
+        try:
+            found = json.loads(self.text)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 class OutboundHttp:
@@ -95,6 +104,21 @@ class OutboundHttp:
                 f"no answer from {where(url)}: {_cause(error, url)}", reason="connect", permanent=False
             ) from error
 
+    async def send_json(
+        self,
+        url: str,
+        document: object,
+        *,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+    ) -> Reply:
+        """Send ``document`` as JSON; otherwise as :meth:`send`."""
+        body = json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+        return await self.send(
+            url, body, content_type="application/json; charset=utf-8", method=method, headers=headers, auth=auth
+        )
+
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
@@ -122,8 +146,11 @@ async def _read(response: aiohttp.ClientResponse) -> tuple[str, bool]:
     return bytes(read[:MAX_ANSWER]).decode("utf-8", "replace").strip(), complete
 
 
-def refused(url: str, reply: Reply, said: str) -> ChannelError:
-    """The error that a reply which is not an acceptance means; ``said`` is what the provider gave as its reason."""
+def refused(url: str, reply: Reply, said: str, wait: float | None = None) -> ChannelError:
+    """The error that a reply which is not an acceptance means; ``said`` is what the provider gave as its reason.
+
+    ``wait`` are the seconds that it asks for in its own way, where that is not the header Retry-After.
+    """
     permanent = reply.status < 500 and reply.status not in TRANSIENT_STATUSES
     reason = {401: "auth", 403: "auth", 408: "timeout", 429: "rate_limited"}.get(
         reply.status, "rejected" if permanent else "server"
@@ -133,7 +160,7 @@ def refused(url: str, reply: Reply, said: str) -> ChannelError:
         f"{where(url)} answered HTTP {reply.status}{detail}",
         reason=reason,
         permanent=permanent,
-        retry_after=retry_after(reply.headers, datetime.now(UTC)),
+        retry_after=retry_after(reply.headers, datetime.now(UTC)) if wait is None else wait,
     )
 
 

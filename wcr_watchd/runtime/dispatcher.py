@@ -25,6 +25,7 @@ from wcr_watchd.core.model import (
 from wcr_watchd.core.protocols import Channel, Receipt, Restored, Store
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.view import ChannelCounters, Counters
+from wcr_watchd.kit.templates import Wording
 from wcr_watchd.runtime.lane import SUMMARY, Cap, Clock, Lane, Owed
 from wcr_watchd.runtime.ledger import Ledger
 
@@ -62,9 +63,9 @@ _random = SystemRandom()
 class Dispatcher:
     """The durable outbox's other half: takes notifications that are stored and sees that they are delivered.
 
-    ``channels`` by configured name; ``caps`` the most messages in so many seconds for those that cost money;
-    ``redact`` removes secrets from a text. One :class:`~wcr_watchd.runtime.lane.Lane` per channel keeps the order, so
-    that a provider that hangs delays no other. Call :meth:`resume` once before :meth:`run`.
+    ``channels`` by configured name, ``wordings`` the own words of some; ``caps`` the most messages in so many seconds
+    for those that cost money; ``redact`` removes secrets from a text. One :class:`~wcr_watchd.runtime.lane.Lane` per
+    channel keeps the order, so that a provider that hangs delays no other. Call :meth:`resume` once before :meth:`run`.
     """
 
     def __init__(
@@ -76,12 +77,14 @@ class Dispatcher:
         counters: Counters,
         caps: Mapping[str, Cap] | None = None,
         redact: Callable[[str], str] = str,
+        wordings: Mapping[str, Wording] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._shared = shared
         self._counters = counters
         self._redact = redact
+        self._wordings = wordings or {}
         self._ledger = Ledger(store, redact)
         self._lanes: dict[str, Lane] = {}
         self._owed: dict[str, Owed] = {}
@@ -121,8 +124,11 @@ class Dispatcher:
             else:
                 self._take(delivery)
 
-    def reconfigure(self, channels: Mapping[str, Channel], caps: Mapping[str, Cap]) -> None:
+    def reconfigure(
+        self, channels: Mapping[str, Channel], caps: Mapping[str, Cap], wordings: Mapping[str, Wording] | None = None
+    ) -> None:
         """Go on with other channels. What is owed to a channel that is gone goes to its fallback."""
+        self._wordings = wordings or {}
         for name in [name for name in self._lanes if name not in channels]:
             self._lanes.pop(name).retired = True
             self._counters.channels.pop(name, None)
@@ -146,7 +152,8 @@ class Dispatcher:
             not_before=message.at,
             message=message,
         )
-        receipt = await hand_over(self._lanes[recipient.channel].channel, notification, self._shared)
+        channel = self._lanes[recipient.channel].channel
+        receipt = await hand_over(channel, notification, self._shared, self._wordings.get(recipient.channel))
         return Receipt(self._redact(receipt.text))
 
     async def run(self) -> None:
@@ -208,7 +215,7 @@ class Dispatcher:
             await self._ledger.written(RECORD_PATIENCE)
             owed.unwritten = False
         try:
-            receipt = await hand_over(lane.channel, owed.notification, self._shared)
+            receipt = await hand_over(lane.channel, owed.notification, self._shared, self._wordings.get(lane.name))
         except ChannelError as error:
             self._failed(lane, owed, error)
         else:
@@ -426,10 +433,13 @@ class Dispatcher:
                 lane.note_sent(row.delivered_at)
 
 
-async def hand_over(channel: Channel, notification: Notification, shared: Shared) -> Receipt:
+async def hand_over(
+    channel: Channel, notification: Notification, shared: Shared, wording: Wording | None = None
+) -> Receipt:
     """Render and send one notification within the channel's deadline; raises nothing but :class:`ChannelError`."""
     try:
-        parts = channel.render(notification.message)
+        message = notification.message
+        parts = channel.render(wording.of(message) if wording else message)
     except Exception as error:  # a channel may be anybody's; its defect must not stop the others
         raise _defect("rendering", channel, error, permanent=True) from error
     try:
