@@ -42,6 +42,7 @@ from wcr_watchd.runtime.runner import Runner
 from wcr_watchd.runtime.scheduler import Scheduler
 from wcr_watchd.runtime.standing import Standing
 from wcr_watchd.runtime.tasks import LoopLag, guard
+from wcr_watchd.runtime.windows import WindowWatch
 from wcr_watchd.store.open import from_url
 from wcr_watchd.store.upkeep import Retention
 from wcr_watchd.web.access import Access
@@ -78,6 +79,7 @@ class Parts:
     standing: Standing
     monitor: Monitor
     duty: DutyWatch
+    windows: WindowWatch
 
 
 def read_configuration(path: Path | None) -> Loaded:
@@ -208,6 +210,10 @@ class Daemon:
         """End a silence now; returns a sentence."""
         return await self._parts.monitor.expire(silence)
 
+    async def stop_window(self, name: str, by: str) -> str:
+        """End a planned maintenance window for this time; returns a sentence."""
+        return await self._parts.monitor.stop_window(name, by)
+
     async def run_now(self, check: str) -> Observation:
         """Run a check out of turn, but never beside itself, and return what it found."""
         if check not in self.setup.checks:
@@ -294,7 +300,8 @@ class Daemon:
         standing = Standing(
             lambda: self._loaded.channels, lambda: self._loaded.wordings, lambda: monitor.state.incidents, store, shared
         )
-        return Parts(clock, counters, loop_lag, store, runner, scheduler, dispatcher, standing, monitor, duty)
+        windows = WindowWatch(monitor, clock, since)
+        return Parts(clock, counters, loop_lag, store, runner, scheduler, dispatcher, standing, monitor, duty, windows)
 
     def _absent(self, seconds: float) -> None:
         """The process was stopped, or the machine slept."""
@@ -311,6 +318,7 @@ class Daemon:
             "deadlines": parts.monitor.serve_deadlines(),
             "scheduler": parts.scheduler.serve(),
             "hand-overs": parts.duty.serve(),
+            "maintenance windows": parts.windows.serve(),
             "upkeep": self._serve_upkeep(parts),
             "watchdog": self._serve_watchdog(),
         }
@@ -425,6 +433,7 @@ class Daemon:
         parts.scheduler.set_checks({name: after[name].every for name in same})
         await parts.monitor.reload(loaded.setup)
         parts.runner.replace(self._probes, loaded.setup)
+        parts.windows.reloaded()
         parts.dispatcher.reconfigure(loaded.channels, loaded.channel_caps, loaded.wordings)
         parts.scheduler.set_checks({name: check.every for name, check in after.items()})
         try:

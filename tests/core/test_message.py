@@ -68,7 +68,11 @@ TEXTS = st.text(max_size=400)
     note=st.sampled_from(["", "sent here because mail could not deliver"]),
     severity=st.sampled_from([Severity.CRITICAL, Severity.WARNING, Severity.INFO]),
     event=st.sampled_from(
-        [kind for kind in EventKind if kind not in (EventKind.DIGEST, EventKind.DRILL, EventKind.HANDOVER)]
+        [
+            kind
+            for kind in EventKind
+            if kind not in (EventKind.DIGEST, EventKind.DRILL, EventKind.HANDOVER, EventKind.PLANNED)
+        ]
     ),
     number=st.integers(1, 10_000_000),
     age=st.floats(0, 10 * 86400),

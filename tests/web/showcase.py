@@ -184,6 +184,10 @@ class Showcase:
         del self.state.silences[silence]
         return "over"
 
+    async def stop_window(self, name: str, by: str) -> str:
+        self.asked.append(("stop_window", name, by))
+        return "over for this time"
+
     async def run_now(self, check: str) -> Observation:
         return self.latest[check]
 

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
-from collections.abc import Callable, Collection
-from functools import wraps
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
@@ -22,8 +20,18 @@ from rich.progress import Progress
 
 from wcr_watchd import __version__
 from wcr_watchd.cli import complete, render
-from wcr_watchd.cli.client import NoDaemonError, RefusedError, call, default_socket, runtime_directory
+from wcr_watchd.cli.client import call, runtime_directory
 from wcr_watchd.cli.complete import DEFAULT_CONFIG
+from wcr_watchd.cli.options import (
+    FAILING,
+    FINE,
+    by_option,
+    done,
+    exits,
+    json_option,
+    socket_option,
+)
+from wcr_watchd.cli.quiet import maintenance, silence
 from wcr_watchd.config import discover as discovery
 from wcr_watchd.config import load as loading
 from wcr_watchd.config import schema as schemas
@@ -32,46 +40,18 @@ from wcr_watchd.config.faults import did_you_mean
 from wcr_watchd.config.load import Loaded
 from wcr_watchd.config.models import local_timezone
 from wcr_watchd.config.warnings import warnings
-from wcr_watchd.core.errors import ConfigError, UnitError, WatchdError
+from wcr_watchd.core.errors import UnitError
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.daemon import Daemon, read_configuration, run_checks_once
 from wcr_watchd.kit.log import configure as configure_logging
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.web import shapes
 
-FINE, FAILING, WRONG, NO_DAEMON = 0, 1, 2, 3
 FAILURES = frozenset({"warning", "critical"})
 FEW = 5
 """Checks that are carried out by hand without a display of how far they are."""
 MOST_NAMED = 20
 """Checks that are all named to somebody who named one that does not exist."""
-
-P = ParamSpec("P")
-
-
-def exits(command: Callable[P, int | None]) -> Callable[P, None]:
-    """Turn what a command returns or raises into an exit status, and errors into one clear text."""
-
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            status = command(*args, **kwargs)
-        except ConfigError as error:
-            render.problems(error.problems, bool(kwargs.get("json_")))
-            status = WRONG
-        except NoDaemonError as error:
-            render.complain(str(error))
-            status = NO_DAEMON
-        except RefusedError as error:
-            render.complain("\n".join(error.problems) or str(error))
-            status = WRONG
-        except WatchdError as error:
-            render.complain(str(error))
-            status = WRONG
-        sys.exit(status or FINE)
-
-    return wrapped
-
 
 config_option = click.option(
     "--config",
@@ -80,21 +60,16 @@ config_option = click.option(
     envvar="WATCHD_CONFIG",
     help=f"Configuration file (default: {DEFAULT_CONFIG}).",
 )
-socket_option = click.option(
-    "--socket",
-    type=click.Path(path_type=Path),
-    default=default_socket,
-    show_default="the running daemon's",
-    help="Unix socket of the daemon.",
-)
-by_option = click.option("--by", help="Who says so (default: you).")
-json_option = click.option("--json", "json_", is_flag=True, help="Print JSON for programs.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="wcr-watchd", message="%(prog)s %(version)s")
 def cli() -> None:
     """Watch a platform, tell the right person, and say when it cannot know."""
+
+
+cli.add_command(silence)
+cli.add_command(maintenance)
 
 
 def main() -> None:
@@ -295,7 +270,7 @@ def ack(number: int, by: str | None, for_: str | None, sticky: bool, socket: Pat
     incident's, without the #.
     """
     body = {"by": by, "for": for_, "sticky": sticky}
-    _done(call(socket, "POST", f"/incidents/{number}/acknowledge", body), json_)
+    done(call(socket, "POST", f"/incidents/{number}/acknowledge", body), json_)
 
 
 @cli.command()
@@ -306,7 +281,7 @@ def ack(number: int, by: str | None, for_: str | None, sticky: bool, socket: Pat
 @exits
 def resolve(number: int, by: str | None, socket: Path, json_: bool) -> None:
     """End incident NUMBER by hand; it goes on if its check still fails."""
-    _done(call(socket, "POST", f"/incidents/{number}/resolve", {"by": by}), json_)
+    done(call(socket, "POST", f"/incidents/{number}/resolve", {"by": by}), json_)
 
 
 @cli.command()
@@ -318,7 +293,7 @@ def resolve(number: int, by: str | None, socket: Path, json_: bool) -> None:
 @exits
 def note(number: int, text: tuple[str, ...], by: str | None, socket: Path, json_: bool) -> None:
     """Add TEXT to the timeline of incident NUMBER."""
-    _done(call(socket, "POST", f"/incidents/{number}/notes", {"by": by, "text": " ".join(text)}), json_)
+    done(call(socket, "POST", f"/incidents/{number}/notes", {"by": by, "text": " ".join(text)}), json_)
 
 
 @cli.command()
@@ -330,7 +305,7 @@ def note(number: int, text: tuple[str, ...], by: str | None, socket: Path, json_
 @exits
 def assign(number: int, owner: str, by: str | None, socket: Path, json_: bool) -> None:
     """Say that OWNER works on incident NUMBER (without OWNER: nobody)."""
-    _done(call(socket, "POST", f"/incidents/{number}/owner", {"by": by, "owner": owner}), json_)
+    done(call(socket, "POST", f"/incidents/{number}/owner", {"by": by, "owner": owner}), json_)
 
 
 @cli.command("notify-test")
@@ -344,7 +319,7 @@ def notify_test(channel: str, who: str, socket: Path, json_: bool) -> None:
 
     WHO is a contact or an on-call schedule, where the channel needs one.
     """
-    _done(call(socket, "POST", f"/channels/{quote(channel, safe='')}/test", {"who": who}), json_)
+    done(call(socket, "POST", f"/channels/{quote(channel, safe='')}/test", {"who": who}), json_)
 
 
 @cli.command(
@@ -428,13 +403,6 @@ def _fails(row: dict[str, Any]) -> bool:
 def _found_wrong(seen: dict[str, Any]) -> bool:
     fires = any(said["fires"] and said["severity"] in FAILURES for said in seen["verdict"])
     return fires or seen["outcome"] != "up"
-
-
-def _done(answer: dict[str, Any], json_: bool) -> None:
-    if json_:
-        render.as_json(answer)
-    else:
-        click.echo(answer["done"])
 
 
 def _wanted(loaded: Loaded, names: tuple[str, ...], tag: str | None) -> tuple[str, ...]:

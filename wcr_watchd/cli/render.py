@@ -164,6 +164,47 @@ def _day_time(text: str, zone: ZoneInfo) -> str:
     return datetime.fromisoformat(text).astimezone(zone).strftime("%a %Y-%m-%d %H:%M")
 
 
+def silences(rows: list[dict[str, Any]], none: str) -> None:
+    """A table of silences or of started maintenance; ``none`` is said when there are none."""
+    if not rows:
+        console.print(none)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("ID", "STATE", "COVERS", "FROM", "UNTIL", "BY", "WHY"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(
+            row["id"],
+            row["state"],
+            escape(", ".join(row["matchers"])),
+            local_time(row["starts_at"]),
+            local_time(row["ends_at"]),
+            escape(row["author"]),
+            escape(row["comment"]),
+        )
+    console.print(table)
+
+
+def windows(rows: list[dict[str, Any]]) -> None:
+    """A table of planned maintenance windows with their next times."""
+    if not rows:
+        console.print("no maintenance windows are planned")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("WINDOW", "WHEN", "COVERS", "OPEN UNTIL", "NEXT", "WHY"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(
+            escape(row["name"]),
+            escape(f"{row['when']} ({row['timezone']})"),
+            escape(", ".join(row["matchers"])),
+            local_time(row["current"]["end"]) if row["current"] else "",
+            "\n".join(f"{local_time(span['start'])} to {local_time(span['end'])}" for span in row["next"]),
+            escape(row["comment"]),
+        )
+    console.print(table)
+
+
 def observation(seen: dict[str, Any]) -> None:
     """What one run found: the verdict of the rules, every measurement, and the evidence."""
     style = {"up": STYLES["ok"], "down": STYLES["critical"]}.get(seen["outcome"], OTHER_STYLE)

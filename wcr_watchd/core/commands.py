@@ -12,6 +12,7 @@ from wcr_watchd.core import life
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import EventKind, Incident, IncidentState, Observation
+from wcr_watchd.core.mute import open_span, stopped_id
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence, Standing, covers, revised
 from wcr_watchd.core.state import State
@@ -111,6 +112,18 @@ def expire(setup: Setup, state: State, identifier: str, now: float) -> Decision:
     return Decision() if found.standing(now) is Standing.EXPIRED else _put(setup, state, (found.ended(now),), now)
 
 
+def stop_window(setup: Setup, state: State, name: str, by: str, now: float) -> Decision:
+    """End a planned maintenance window for this time; what is still broken under it is told."""
+    window = next((one for one in setup.windows if one.name == name), None)
+    if window is None:
+        raise CommandError(f"there is no maintenance {name}; `wcr-watchd maintenance list` shows all")
+    span = open_span(state, window, now)
+    if span is None:
+        raise CommandError(f"the maintenance window {name} is not open now")
+    ended = Silence(stopped_id(name), window.matchers, span[0], now, by, "ended early", now, maintenance=True)
+    return _put(setup, state, (ended,), now)
+
+
 def _check_silence(wanted: Silence, now: float) -> None:
     if not wanted.matchers:
         raise CommandError('a silence needs at least one matcher, such as check="api"')
@@ -130,6 +143,11 @@ def _silence(state: State, identifier: str) -> Silence:
     if found is None:
         raise CommandError(f"there is no silence {identifier}; `wcr-watchd silence list --all` shows all")
     return found
+
+
+def look_again(setup: Setup, state: State, now: float) -> Decision:
+    """Mute what a window covers that has begun, and tell what is still broken of one that is over."""
+    return _put(setup, state, (), now)
 
 
 def _put(setup: Setup, state: State, silences: tuple[Silence, ...], now: float) -> Decision:

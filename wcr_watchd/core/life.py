@@ -283,6 +283,8 @@ def attend(work: Work, check: Check, incident: Incident) -> Incident:
 def _unmute(work: Work, check: Check, incident: Incident) -> Incident:
     free = _free(incident)
     reason = f"no longer muted: was {incident.muted_by}"
+    if incident.state is IncidentState.MAINTENANCE:
+        reason = f"still broken at the end: {incident.muted_by}"
     if not incident.told:
         return tell(work, check, free, EventKind.FLAPPING if incident.flapping else EventKind.OPENED, reason)
     if incident.severity > incident.told_severity:

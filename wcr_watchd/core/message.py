@@ -94,6 +94,7 @@ def tag(message: Message) -> str:
         EventKind.NOTED: "NOTE",
         EventKind.FLAPPING: f"{word}, FLAPPING",
         EventKind.HANDOVER: "ON CALL",
+        EventKind.PLANNED: "PLANNED",
     }.get(message.event, word)
 
 

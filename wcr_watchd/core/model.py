@@ -115,6 +115,8 @@ class EventKind(StrEnum):
     NOTED = "noted"
     HANDOVER = "handover"
     """Somebody else is on call from now on."""
+    PLANNED = "planned"
+    """A maintenance window is announced."""
     DIGEST = "digest"
     DRILL = "drill"
 

@@ -8,7 +8,7 @@ from wcr_watchd.core.connectivity import is_offline, waiting_for_controls
 from wcr_watchd.core.dependencies import cause, patience_ends
 from wcr_watchd.core.model import Incident, IncidentState
 from wcr_watchd.core.setup import OWN, Check, Setup
-from wcr_watchd.core.silence import Facts, Silence, covers
+from wcr_watchd.core.silence import Facts, Silence, Window, covers
 from wcr_watchd.core.state import State
 
 UNKNOWN_SUBJECT = "no result"
@@ -27,14 +27,22 @@ class Mute:
 def facts_of(setup: Setup, check: Check, incident: Incident) -> Facts:
     """What silences and windows can match of an incident."""
     return {
+        **facts_of_check(setup, check),
+        "owner": (incident.owner or check.owner,),
+        "subject": (incident.subject,),
+        "severity": (incident.severity.word,),
+    }
+
+
+def facts_of_check(setup: Setup, check: Check) -> dict[str, tuple[str, ...]]:
+    """What can be matched of a check with which nothing is wrong."""
+    return {
         "check": (check.name,),
         "type": (check.probe,),
         "target": (check.target,),
         "group": (check.group,),
-        "owner": (incident.owner or check.owner,),
+        "owner": (check.owner,),
         "tag": check.tags,
-        "subject": (incident.subject,),
-        "severity": (incident.severity.word,),
         "location": (setup.location,),
     }
 
@@ -46,17 +54,31 @@ def mute_of(setup: Setup, state: State, check: Check, incident: Incident, since:
     """
     facts = facts_of(setup, check, incident)
     return (
-        _maintenance(setup, facts, now)
+        _maintenance(setup, state, facts, now)
         or _silenced(state, facts, now)
         or _explained(setup, state, check, incident, since, now)
     )
 
 
-def _maintenance(setup: Setup, facts: Facts, now: float) -> Mute | None:
+def _maintenance(setup: Setup, state: State, facts: Facts, now: float) -> Mute | None:
     for window in setup.windows:
-        if covers(window.matchers, facts) and (span := window.spans.around(now)):
+        if covers(window.matchers, facts) and (span := open_span(state, window, now)):
             return Mute(IncidentState.MAINTENANCE, f"maintenance {window.name}", span[1])
     return None
+
+
+def open_span(state: State, window: Window, now: float) -> tuple[float, float] | None:
+    """The span of the window that holds at this time, unless somebody has ended it early."""
+    span = window.spans.around(now)
+    stopped = state.silences.get(stopped_id(window.name))
+    if span is None or (stopped is not None and stopped.starts_at <= span[0] < stopped.ends_at):
+        return None
+    return span
+
+
+def stopped_id(window: str) -> str:
+    """Under which id a silence that is over notes that a window was ended early."""
+    return f"window-{window}"
 
 
 def _silenced(state: State, facts: Facts, now: float) -> Mute | None:

@@ -84,8 +84,10 @@ def hand_over(
     if incident is not None:
         life.end(work, incident, f"{' and '.join(people)} on call for {schedule} again")
     summary = f"you are on call for {schedule}{ends}; {_open_incidents(work)}"
+    reason = f"the on-call schedule {schedule} hands over"
     for number, who in enumerate(_reached(setup, schedule, people)):
-        work.notifications.append(_notice(setup, schedule, who, summary, now, number))
+        identifier = f"{setup.name}-handover-{schedule}-{int(now)}-{number}"
+        work.notifications.append(notice(setup, EventKind.HANDOVER, who, summary, reason, identifier, now))
     return work.decision()
 
 
@@ -98,9 +100,19 @@ def _reached(setup: Setup, schedule: str, people: tuple[str, ...]) -> tuple[Reci
     return recipients(setup, targets, 0.0)
 
 
-def _notice(setup: Setup, schedule: str, who: Recipient, summary: str, now: float, number: int) -> Notification:
+def notice(
+    setup: Setup,
+    kind: EventKind,
+    who: Recipient,
+    summary: str,
+    reason: str,
+    identifier: str,
+    now: float,
+    not_before: float = 0.0,
+) -> Notification:
+    """A message about no incident, for one recipient; ``identifier`` is what makes it a different one from others."""
     message = Message(
-        event=EventKind.HANDOVER,
+        event=kind,
         at=now,
         watchd=setup.name,
         location=setup.location,
@@ -117,18 +129,18 @@ def _notice(setup: Setup, schedule: str, who: Recipient, summary: str, now: floa
         owner="",
         runbook="",
         summary=summary,
-        reason=f"the on-call schedule {schedule} hands over",
-        contacts=(who.contact,),
+        reason=reason,
+        contacts=(who.contact,) if who.contact else (),
         timezone=setup.timezone,
     )
     return Notification(
-        id=f"{setup.name}-handover-{schedule}-{int(now)}-{who.channel}-{who.contact}-{number}",
+        id=f"{identifier}-{who.channel}" + (f"-{who.contact}" if who.contact else ""),
         incident=0,
-        event=EventKind.HANDOVER,
+        event=kind,
         severity=Severity.INFO,
         recipient=who,
         created_at=now,
-        not_before=now,
+        not_before=max(now, not_before),
         message=message,
     )
 

@@ -195,6 +195,10 @@ class Control(View, Protocol):
         """End a silence now; returns a sentence. Raises ``CommandError`` when there is no such one."""
         ...
 
+    async def stop_window(self, name: str, by: str) -> str:
+        """End a planned maintenance window for this time; raises ``CommandError`` when it is not open."""
+        ...
+
     async def run_now(self, check: str) -> Observation:
         """Run a check out of turn and return what it found. Raises ``CommandError`` when there is no such check."""
         ...

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from wcr_watchd.core import commands, engine, notices
+from wcr_watchd.core import announcements, commands, engine, notices
 from wcr_watchd.core.connectivity import as_seen
 from wcr_watchd.core.errors import StoreDamagedError, StoreError
 from wcr_watchd.core.message import clock_time
@@ -200,6 +200,24 @@ class Monitor:
         """End a silence now; returns a sentence. Raises ``CommandError`` when there is no such one."""
         done = commands.expire(self.setup, self.state, identifier, self._clock.now())
         return await self._carry_out(done, f"{identifier} is over; what is still broken is told")
+
+    async def stop_window(self, name: str, by: str) -> str:
+        """End a planned window for this time; returns a sentence. Raises ``CommandError`` when it is not open."""
+        done = commands.stop_window(self.setup, self.state, name, by, self._clock.now())
+        return await self._carry_out(done, f"maintenance {name} is over for this time; what is still broken is told")
+
+    def pass_edges(self, since: float) -> None:
+        """Announce the windows that are due since then (epoch seconds), and take note of those that began or ended."""
+        now = self._clock.now()
+        passed = announcements.edges(self.setup, since, now)
+        for edge in passed:
+            what = "maintenance begins" if edge.begins else "maintenance ends"
+            log.info(what, window=edge.window.name, comment=edge.window.comment)
+        decision = commands.look_again(self.setup, self.state, now) if passed else engine.Decision()
+        planned = announcements.announcements(self.setup, since, now)
+        self._take(replace(decision, notifications=(*decision.notifications, *planned)))
+        if passed:
+            self._announce(Change())
 
     def absent(self, since: float, why: str) -> None:
         """Nobody was watching since then (epoch seconds): nothing is confirmed by that, and a long time is told."""

@@ -14,7 +14,7 @@ from wcr_watchd.core.errors import ChannelError, CommandError, StoreError, UnitE
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.view import Change, View
-from wcr_watchd.web import rota, shapes
+from wcr_watchd.web import quiet, rota, shapes
 from wcr_watchd.web.access import VISITOR
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import follow
@@ -47,6 +47,12 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get(f"{prefix}/on-call/{{name}}.ics", calendar)
     app.router.add_post(f"{prefix}/reload", reload)
     app.router.add_get(f"{prefix}/events", events)
+    app.router.add_get(f"{prefix}/silences", silences)
+    app.router.add_post(f"{prefix}/silences", silence)
+    app.router.add_delete(f"{prefix}/silences/{{id}}", expire)
+    app.router.add_get(f"{prefix}/maintenance", maintenance)
+    app.router.add_post(f"{prefix}/maintenance", start_maintenance)
+    app.router.add_delete(f"{prefix}/maintenance/{{id}}", stop_maintenance)
 
 
 @web.middleware
@@ -211,6 +217,56 @@ def _duration(text: object) -> float:
         return parse_duration(str(text))
     except UnitError as error:
         raise web.HTTPBadRequest(text=f"{error}; write for example 2h") from error
+
+
+async def silences(request: web.Request) -> web.Response:
+    """Silences that hold or are to come; ``?all=1`` also those that are over, for five days."""
+    found = quiet.silences(request.app[CONTROL], all_=bool(request.query.get("all")), maintenance=False)
+    return web.json_response({"silences": found})
+
+
+async def silence(request: web.Request) -> web.Response:
+    """Silence what matchers cover.
+
+    JSON body: ``{"matchers": 'group="web"', "check": "api", "tag": "eu", "for": "2h", "comment": …, "by": name}``;
+    ``starts_at`` and ``ends_at`` (RFC 3339) take the place of now and ``for``; ``id`` changes the silence of this id.
+    """
+    return await _silence(request, maintenance=False)
+
+
+async def start_maintenance(request: web.Request) -> web.Response:
+    """Start maintenance: as a silence, but announced work; the body is the same."""
+    return await _silence(request, maintenance=True)
+
+
+async def _silence(request: web.Request, *, maintenance: bool) -> web.Response:
+    body = await _json_body(request)
+    control = request.app[CONTROL]
+    wanted = quiet.wanted(control, body, _by(request, body), maintenance=maintenance)
+    changes = quiet.known_id(control, str(body["id"])) if body.get("id") else ""
+    holds, sentence = await control.silence(wanted, changes)
+    return web.json_response({"done": sentence, "silence": shapes.silence(holds, control.now())})
+
+
+async def expire(request: web.Request) -> web.Response:
+    """End a silence now; the first characters of its id will do."""
+    control = request.app[CONTROL]
+    return web.json_response({"done": await control.expire(quiet.known_id(control, request.match_info["id"]))})
+
+
+async def maintenance(request: web.Request) -> web.Response:
+    """Planned windows with the next times, and maintenance that was started by hand (``?all=1``: also what is over)."""
+    view = request.app[CONTROL]
+    started = quiet.silences(view, all_=bool(request.query.get("all")), maintenance=True)
+    return web.json_response({"windows": [shapes.window(view, one) for one in view.setup.windows], "started": started})
+
+
+async def stop_maintenance(request: web.Request) -> web.Response:
+    """End started maintenance (by its id) or a planned window for this time (by its name)."""
+    control, name = request.app[CONTROL], request.match_info["id"]
+    if any(window.name == name for window in control.setup.windows):
+        return web.json_response({"done": await control.stop_window(name, _by(request, await _json_body(request)))})
+    return web.json_response({"done": await control.expire(quiet.known_id(control, name))})
 
 
 async def deliveries(request: web.Request) -> web.Response:

@@ -26,6 +26,7 @@ from wcr_watchd.core import health
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.core.model import Observation, Outcome, Severity
+from wcr_watchd.core.mute import open_span
 from wcr_watchd.core.units import Unit, format_duration, format_value
 from wcr_watchd.core.view import Change, View
 from wcr_watchd.web import shapes
@@ -99,7 +100,7 @@ async def dashboard(request: web.Request) -> web.Response:
             await asyncio.sleep(0)
             if view.setup is not setup:
                 raise web.HTTPFound("/")  # reloaded meanwhile: other checks, another page
-    return _page(request, "dashboard.html", groups=groups, header=_header(view), incidents=_incidents(view))
+    return page(request, "dashboard.html", groups=groups, header=_header(view), incidents=_incidents(view))
 
 
 async def live(request: web.Request) -> web.StreamResponse:
@@ -125,7 +126,7 @@ async def check_page(request: web.Request) -> web.Response:
     if name not in view.setup.checks:
         raise web.HTTPNotFound(text=f"there is no check named {name!r}\n")
     latest = view.latest.get(name)
-    return _page(
+    return page(
         request,
         "check.html",
         row=_row(view, name),
@@ -143,7 +144,7 @@ async def incident_page(request: web.Request) -> web.Response:
     found = view.state.incidents.get(number) or await view.store.incident(number)
     if found is None:
         raise web.HTTPNotFound(text=f"there is no incident #{number}\n")
-    return _page(
+    return page(
         request,
         "incident.html",
         incident=found,
@@ -169,7 +170,7 @@ async def on_call_page(request: web.Request) -> web.Response:
     rotas = await asyncio.to_thread(lambda: [rota(schedule, now) for schedule in schedules])
     feeds = [_feed(request, schedule.name) for schedule in schedules]
     nobody = [one.name for one in rotas if not one.who]
-    return _page(
+    return page(
         request,
         "on_call.html",
         rotas=list(zip(rotas, feeds, strict=True)),
@@ -196,7 +197,7 @@ def _feed(request: web.Request, name: str) -> str:
 
 async def sign_in_page(request: web.Request) -> web.Response:
     """The form that asks for the token."""
-    return _page(request, "sign_in.html", failed=False)
+    return page(request, "sign_in.html", failed=False)
 
 
 async def sign_in(request: web.Request) -> web.Response:
@@ -204,7 +205,7 @@ async def sign_in(request: web.Request) -> web.Response:
     form = await request.post()
     cookie = request.app[ACCESS].sign_in(str(form.get("token", "")))
     if cookie is None:
-        response = _page(request, "sign_in.html", failed=True)
+        response = page(request, "sign_in.html", failed=True)
         response.set_status(403)
         return response
     answer = web.Response(status=303, headers={"Location": "/"})
@@ -226,7 +227,8 @@ async def favicon(request: web.Request) -> web.Response:
     return web.Response(text=FAVICON, content_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
 
 
-def _page(request: web.Request, template: str, **values: Any) -> web.Response:
+def page(request: web.Request, template: str, **values: Any) -> web.Response:
+    """A rendered page."""
     view = request.app[CONTROL]
     text = _environment.get_template(template).render(
         style=STYLE,
@@ -235,6 +237,7 @@ def _page(request: web.Request, template: str, **values: Any) -> web.Response:
         location=view.setup.location,
         timezone=view.setup.timezone,
         version=view.version,
+        inside=VISITOR in request,
         shows_on_call=bool(view.setup.on_call) and VISITOR in request,
         signed_in=bool(request.app[ACCESS].token) and VISITOR in request,
         time=lambda at: _time(view, at),
@@ -276,10 +279,31 @@ def _header(view: View) -> dict[str, Any]:
         "counts": [f"{words[word]} {word}" for word in (*_WORST_FIRST, "new", "ok") if words[word]],
         "sentence": _sentence(words, len(health.waiting_for_first_result(view))),
         "reload_problems": view.reload_problems,
+        "quiet": _quiet(view),
         "warnings": view.warnings,
         "ailing": [part for part in health.parts(view) if not part.ok],
         "store_mended": view.counters.store_mended,
     }
+
+
+def _quiet(view: View) -> list[str]:
+    """What is silenced or worked on now, each in a sentence."""
+    now = view.now()
+    spans = [(one, open_span(view.state, one, now)) for one in view.setup.windows]
+    planned = [
+        f"Maintenance {one.name} until {_time(view, span[1])}" + (f": {one.comment}" if one.comment else "")
+        for one, span in spans
+        if span is not None
+    ]
+    held = [one for one in view.state.silences.values() if one.active(now)]
+    started = [
+        f"Maintenance by {one.author} until {_time(view, one.ends_at)}" + (f": {one.comment}" if one.comment else "")
+        for one in held
+        if one.maintenance
+    ]
+    silences = sum(not one.maintenance for one in held)
+    counted = [f"{silences} silence{'s' if silences > 1 else ''}"] if silences else []
+    return [*planned, *started, *counted]
 
 
 _NEED_ATTENTION = ("critical", "warning", "info")

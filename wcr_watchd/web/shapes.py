@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
+from itertools import islice
 from typing import Any
 
+from wcr_watchd.core.announcements import covered
 from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.core.model import Delivery, Event, Incident, Labels, Measurement, Observation, Outcome, Severity
+from wcr_watchd.core.mute import open_span
 from wcr_watchd.core.on_call import OnCallSchedule, Turn, by_people, gaps, turns
 from wcr_watchd.core.rules import Verdict
 from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.silence import Silence, Window
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.verdict import judge
 from wcr_watchd.core.view import View
@@ -176,6 +180,49 @@ def on_call(schedule: OnCallSchedule, now: float, start: float, until: float) ->
         "turns": [turn(one) for one in turns(schedule, start, until)],
         "gaps": [{"start": time_text(one.start), "end": time_text(one.end)} for one in gaps(schedule, start, until)],
     }
+
+
+def silence(found: Silence, now: float) -> Json:
+    """A silence or started maintenance."""
+    return {
+        "id": found.id,
+        "state": found.standing(now).value,
+        "matchers": [str(matcher) for matcher in found.matchers],
+        "starts_at": time_text(found.starts_at),
+        "ends_at": time_text(found.ends_at),
+        "author": found.author,
+        "comment": found.comment,
+        "maintenance": found.maintenance,
+    }
+
+
+NEXT_SPANS = 3
+"""Spans to come that are shown of a maintenance window."""
+
+
+def next_spans(found: Window, now: float) -> list[tuple[float, float]]:
+    """The next times of a maintenance window: start and end, epoch seconds."""
+    return list(islice((span for span in found.spans.after(now) if span[0] > now), NEXT_SPANS))
+
+
+def window(view: View, found: Window) -> Json:
+    """A planned maintenance window with the span that holds now and the next ones."""
+    current = open_span(view.state, found, view.now())
+    return {
+        "name": found.name,
+        "when": found.when,
+        "timezone": found.timezone,
+        "comment": found.comment,
+        "matchers": [str(matcher) for matcher in found.matchers],
+        "checks": covered(view.setup, found),
+        "notice": list(found.notice),
+        "current": _span(current) if current else None,
+        "next": [_span(span) for span in next_spans(found, view.now())],
+    }
+
+
+def _span(span: tuple[float, float]) -> Json:
+    return {"start": time_text(span[0]), "end": time_text(span[1])}
 
 
 def event(happened: Event) -> Json:
