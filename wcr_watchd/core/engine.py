@@ -75,7 +75,9 @@ def observe(setup: Setup, state: State, observation: Observation, now: float) ->
     history = remember(state.histories.get(check.name) or History(), rules, observation)
     states = _evaluate(check, rules, before, history, observation)
     after = _next_state(before, observation, states)
-    after = replace(after, flaps=_flaps(check, rules, before, after))
+    flaps = _flaps(check, rules, before, after)
+    if flaps != after.flaps:
+        after = replace(after, flaps=flaps)
     work = Work(setup, _with(state, after), now, observation)
     findings = _findings(rules, states)
     flapping = dict(after.flaps)
@@ -86,7 +88,8 @@ def observe(setup: Setup, state: State, observation: Observation, now: float) ->
         _judge_connectivity(work)
     severity = work.severity_of(check.name)
     changed = after.outcome is Outcome.UP and severity is not before.severity
-    after = replace(after, severity=severity, since=observation.at if changed else after.since)
+    if severity is not after.severity or changed:
+        after = replace(after, severity=severity, since=observation.at if changed else after.since)
     if before.outcome is Outcome.DOWN and after.outcome is Outcome.UP:
         work.recheck_suppressed(check.name)
     return work.decision(after, history, _rechecks(setup, state, check, before, after, rules))

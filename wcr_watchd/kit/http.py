@@ -48,7 +48,7 @@ class Request:
     """
 
     method: str
-    url: str
+    url: URL
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     ip: str = "any"
@@ -152,14 +152,12 @@ class HttpClient:
         :class:`~wcr_watchd.kit.tls.UnusableFileError` for a file of ours that cannot be used.
         """
         request = exchange.request
-        context = await self.contexts.get(request.tls)
-        start = URL(request.url)
-        hop = _Hop(request.method, start, request.headers, request.body)
+        hop = _Hop(request.method, request.url, request.headers, request.body)
         cookies: aiohttp.CookieJar | None = None
         try:
             while True:
                 exchange.url = str(hop.url)
-                answer = await self._ask(exchange, hop, context, _cookie_header(cookies, hop.url))
+                answer = await self._ask(exchange, hop, _cookie_header(cookies, hop.url))
                 location = answer.headers.get("location", ("",))[0]
                 if request.redirects == 0 or answer.status not in _REDIRECTS or not location:
                     exchange.answer = answer
@@ -171,7 +169,8 @@ class HttpClient:
         finally:
             exchange.enter("")
 
-    async def _ask(self, exchange: Exchange, hop: _Hop, context: ssl.SSLContext, cookies: str) -> Answer:
+    async def _ask(self, exchange: Exchange, hop: _Hop, cookies: str) -> Answer:
+        context = await self.contexts.get(exchange.request.tls) if hop.url.scheme == "https" else None
         sent = _serialised(hop, cookies)
         connected = await self._connect(exchange, hop.url)
         protocol = ResponseHandler(asyncio.get_running_loop())
@@ -195,7 +194,7 @@ class HttpClient:
         """A TCP connection to the URL's host, by the exchange's wishes: IP version, address given."""
         request = exchange.request
         host, port = url.raw_host or "", url.port or 0
-        wanted = request.resolve if request.resolve and host == URL(request.url).raw_host else host
+        wanted = request.resolve if request.resolve and host == request.url.raw_host else host
         try:
             addresses = self._names.given(wanted, port, request.ip)
             if addresses is None:
@@ -212,17 +211,17 @@ class HttpClient:
 
 
 async def _set_up(
-    exchange: Exchange, url: URL, connected: socket.socket, protocol: ResponseHandler, context: ssl.SSLContext
+    exchange: Exchange, url: URL, connected: socket.socket, protocol: ResponseHandler, context: ssl.SSLContext | None
 ) -> None:
     """Put the protocol on the connection, through TLS for https."""
     loop = asyncio.get_running_loop()
-    if url.scheme != "https":
+    if context is None:
         await loop.create_connection(lambda: protocol, sock=connected)
         return
     handshake, request = exchange.handshake, exchange.request
     handshake.began = lambda: exchange.enter("tls", f"in the TLS handshake with {url.authority} as {handshake.asked}")
     host = (url.raw_host or "").rstrip(".")
-    renamed = request.server_name and url.raw_host == URL(request.url).raw_host
+    renamed = request.server_name and url.raw_host == request.url.raw_host
     name = request.server_name if renamed else host
     try:
         with watching(handshake):
@@ -282,7 +281,7 @@ def _redirected(exchange: Exchange, hop: _Hop, status: int, location: str) -> _H
             "redirect",
             f"{exchange.url} redirects to {location[:200]}, from https down to http; if that is meant, allow_downgrade",
         )
-    headers = request.headers if url.origin() == URL(request.url).origin() else {}
+    headers = request.headers if url.origin() == request.url.origin() else {}
     if (status == 303 and hop.method != "HEAD") or (status in (301, 302) and hop.method == "POST"):
         return _Hop(
             "GET", url, {name: value for name, value in headers.items() if name.lower() != "content-type"}, None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlencode
 
@@ -187,7 +188,7 @@ values.users = "userCount"
         def tell(step: str) -> None:
             run.step = step
 
-        exchange = Exchange(self._request(), told=tell)
+        exchange = Exchange(self._request, told=tell)
         try:
             answer = await _carried_out(run, client, exchange)
         except ExchangeError as error:
@@ -203,6 +204,7 @@ values.users = "userCount"
     def _asked(self) -> str:
         return f"{self.method} {self.url}"
 
+    @cached_property
     def _request(self) -> Request:
         headers = {name: value.get_secret_value() for name, value in self.headers.items()}
         body, kind = self._body()
@@ -212,20 +214,17 @@ values.users = "userCount"
             headers["Authorization"] = self.auth.header()
         return Request(
             method=self.method,
-            url=self.url,
+            url=URL(self.url),
             headers=headers,
             body=body,
             ip=self.ip,
             resolve=self.resolve or "",
             server_name=self.server_name or "",
-            tls=self._tls(),
+            tls=TlsSettings(self.verify, self.ca_file, self.certificate, self.key, self.min_version),
             redirects=self.max_redirects if self.follow_redirects else 0,
             downgrade=self.allow_downgrade,
             max_body=self.max_body,
         )
-
-    def _tls(self) -> TlsSettings:
-        return TlsSettings(self.verify, self.ca_file, self.certificate, self.key, self.min_version)
 
     def _body(self) -> tuple[bytes | None, str]:
         if self.json_ is not None:
@@ -236,7 +235,7 @@ values.users = "userCount"
         return (self.body.encode(), "") if self.body else (None, "")
 
     def _handshake_failed(self, run: Run, client: HttpClient, exchange: Exchange, error: OSError) -> Observation:
-        trusted = client.contexts.authorities(self._tls())
+        trusted = client.contexts.authorities(exchange.request.tls)
         chain = _chain(exchange)
         asked = exchange.handshake.asked
         return run.down("tls", f"{self._asked}: {explain(error, chain, asked, run.started, trusted)}")
@@ -244,7 +243,7 @@ values.users = "userCount"
     async def _judge(self, run: Run, exchange: Exchange, answer: Answer) -> Observation:
         seconds = sum(exchange.phases.values())
         said = f"{self._asked} answered {answer.status} {answer.phrase}".rstrip() + f" in {seconds:.3f} s"
-        if answer.url != str(URL(self.url)):
+        if answer.url != str(exchange.request.url):
             run.evidence["final_url"] = answer.url
         run.evidence["http_version"] = answer.version
         document = Document(answer)

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Protocol
 
 import structlog
@@ -80,7 +81,7 @@ class Runner:
         """Go on with other checks."""
         self._probes = probes
         self._setup = setup
-        self._specs = {name: {spec.name: spec for spec in probe.specs()} for name, probe in probes.items()}
+        self._series = {name: _series(probe.specs()) for name, probe in probes.items()}
 
     async def run(self, name: str) -> Observation | None:
         """Run a check once; None when the run is void because this process was held up, or the check is gone."""
@@ -94,7 +95,7 @@ class Runner:
         if self._is_void(check, run):
             return self._void_run(run)
         self._void.pop(name, None)
-        return self._finished(observation, self._specs[name])
+        return self._finished(observation, self._series[name])
 
     async def _carry_out(self, check: Check, probe: Probe, run: Run) -> Observation:
         try:
@@ -126,14 +127,14 @@ class Runner:
         run.measurements.clear()
         return run.unknown("watcher", f"this watcher was held up in {count} runs in a row; nothing is known")
 
-    def _finished(self, observation: Observation, specs: Mapping[str, MeasurementSpec]) -> Observation:
+    def _finished(self, observation: Observation, series: _Series) -> Observation:
         summary = _NO_TEXT.sub("�", " ".join(self._redactor.text(observation.summary).split()))
         if len(summary) > SUMMARY_LENGTH:
             summary = summary[: SUMMARY_LENGTH - 1] + "…"
         return replace(
             observation,
             summary=summary,
-            measurements=tuple(one for one in observation.measurements if _is_sound(one, specs)),
+            measurements=tuple(one for one in observation.measurements if _is_sound(one, series)),
             evidence=self._bounded(observation.evidence),
         )
 
@@ -150,8 +151,17 @@ class Runner:
         return kept
 
 
-def _is_sound(measured: Measurement, specs: Mapping[str, MeasurementSpec]) -> bool:
+_Series = Mapping[str, tuple[str, ...]]
+"""The label names, sorted, of every measurement that a check may have."""
+
+
+@lru_cache(maxsize=1_000)
+def _series(specs: tuple[MeasurementSpec, ...]) -> _Series:
+    """Kept, as most checks of one type have the same ones."""
+    return {spec.name: tuple(sorted(spec.labels)) for spec in specs}
+
+
+def _is_sound(measured: Measurement, series: _Series) -> bool:
     """Whether a measurement is declared, with these labels, and a number."""
-    spec = specs.get(measured.name)
-    labels = tuple(name for name, _ in measured.labels)
-    return spec is not None and labels == tuple(sorted(spec.labels)) and math.isfinite(measured.value)
+    labels = tuple([name for name, _ in measured.labels])
+    return series.get(measured.name) == labels and math.isfinite(measured.value)
