@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from wcr_watchd.config.positions import Place
 from wcr_watchd.config.typed import PROBES, load_type, named_tables, split
 from wcr_watchd.config.write import duration_text
 from wcr_watchd.core.errors import RuleError
-from wcr_watchd.core.model import Retry, Severity
+from wcr_watchd.core.model import MeasurementSpec, Retry, Severity
 from wcr_watchd.core.protocols import Probe
 from wcr_watchd.core.rules import Rule, parse_rule
 from wcr_watchd.core.setup import OWN, Check, FlapLimits, Policy
@@ -176,11 +177,17 @@ class _Reading:
             texts = [text for level, text in probe.default_rules if level is severity] if given is None else given
             for index, text in enumerate(texts):
                 try:
-                    yield parse_rule(text, severity, specs)
+                    yield _read_rule(text, severity, specs)
                 except RuleError as error:
                     where = "" if given is not None else "the type's own rule "
                     reason = f"{where}{json.dumps(text, ensure_ascii=False)}, column {error.column + 1}: {error.reason}"
                     self._faults.add((*place, severity.word, index), reason, error.suggestion)
+
+
+@lru_cache(maxsize=1_000)
+def _read_rule(text: str, severity: Severity, specs: tuple[MeasurementSpec, ...]) -> Rule:
+    """Kept, as most checks have the rules of their type and so share them."""
+    return parse_rule(text, severity, specs)
 
 
 def _looks_beyond(probe: Probe) -> bool:

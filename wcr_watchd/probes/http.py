@@ -39,6 +39,10 @@ EXCERPT = 512
 """Bytes of the body that are kept as evidence of a failure."""
 
 
+_ANY_2XX = Expect()
+"""What is expected when nothing is said; one for all checks."""
+
+
 def _checked_url(url: str) -> str:
     try:
         parsed = URL(url)
@@ -148,7 +152,7 @@ values.users = "userCount"
     """Whether a redirect may lead from https to http."""
     max_body: Annotated[Size, Field(ge=1, le=64 * 1024 * 1024)] = 1024 * 1024
     """How much of the body is read, after decompression; the rest is left unread."""
-    expect: Expect = Expect()
+    expect: Expect = Field(default_factory=lambda: _ANY_2XX)
     """What the answer must be."""
     values: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Path] = Field(default_factory=dict)
     """Measurements of one's own: name = JMESPath to a number, true or false in the JSON of the body."""
