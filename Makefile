@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check soak servers docs lock wheel clean
+.PHONY: help run test check soak bench servers docs lock wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -28,6 +28,10 @@ check: $(VENV)/dev ## format, lint, types, floors of the house, generated pages
 
 soak: $(VENV)/dev servers ## kills, isolation, reloads and an hour of faults: make soak ARGS="--minutes 20 --kills 100"
 	$(BIN)/python -m tests.soak $(ARGS)
+
+bench: $(VENV)/dev ## beside the Prometheus stack and Monit, table into docs/performance.md (half an hour): make bench ARGS="--quick"
+	scripts/install-servers bench
+	$(BIN)/python -m tests.bench --page docs/performance.md $(ARGS)
 
 servers: ## the real servers and tools of the tests, as Debian packages
 	scripts/install-servers

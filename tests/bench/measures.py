@@ -54,6 +54,7 @@ class Plan:
     many: int = 10_000
     minute: int = 60
     """Interval of the many, in seconds."""
+    kinds: tuple[Kind, ...] = (Ours, Stack, Monit)
 
 
 QUICK = Plan(loads=((200, 1),), windows=2, repeats=2, faults=5, crowd=50, many=500, minute=5)
@@ -75,7 +76,7 @@ class Bench:
         for scheme in self._plan.schemes:
             for count, every in self._plan.loads:
                 case = f"{count} {scheme} checks every {every} s"
-                for kind in (Ours, Stack, Monit):
+                for kind in self._plan.kinds:
                     with self._target() as target, self._running(kind, Job(target, count, every, scheme)) as tool:
                         time.sleep(every)
                         yield from self._windows(case, tool, target, float(max(every, 3)))
@@ -103,7 +104,7 @@ class Bench:
         """From fault to accepted notification, and from repair to its end; one target after another, at random."""
         confirm, every = 2, 5
         case = f"checks every {every} s, confirmed for {confirm} s"
-        for kind in (Ours, Stack, Monit):
+        for kind in self._plan.kinds:
             with self._target() as target, self._receiver() as receiver:
                 job = Job(target, self._plan.faults, every, "http", confirm, receiver.url, receiver.smtp_port)
                 with self._running(kind, job) as tool:

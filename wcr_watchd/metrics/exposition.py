@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,10 +22,15 @@ from prometheus_client.registry import Collector
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.view import View
 from wcr_watchd.metrics.families import Snapshot, families, take_snapshot
+from wcr_watchd.metrics.series import Family, check_families
 
 KEEP = 1.0
 """Seconds for which a rendered page is given to further scrapes."""
 _GZIP_LEVEL = 4
+_PAUSE = 0.001
+"""Seconds."""
+_END = b"# EOF\n"
+"""The last line of OpenMetrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +88,39 @@ class Exposition:
         generate: Callable[[CollectorRegistry], bytes] = (
             generate_openmetrics if content_type == CONTENT_TYPE_OPENMETRICS else generate_latest
         )
-        body = generate(self._registry)
+        parts: list[bytes | bytearray] = [generate(self._registry).removesuffix(_END)]
+        for family in check_families(snapshot, _breathe):
+            parts += (generate(_head(family)).removesuffix(_END), family.lines)
+        if content_type == CONTENT_TYPE_OPENMETRICS:
+            parts.append(_END)
+        body = b"".join(parts)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if compressed:
             body = gzip.compress(body, compresslevel=_GZIP_LEVEL)
             headers["Content-Encoding"] = "gzip"
         return Page(body, headers)
+
+
+def _breathe() -> None:
+    """Let the event loop have the interpreter: it would have to wait for it five milliseconds each time."""
+    time.sleep(_PAUSE)
+
+
+def _head(family: Family) -> CollectorRegistry:
+    """A registry with a family's name, help and type only."""
+    registry = CollectorRegistry()
+    registry.register(_Head(Metric(family.name, family.help, family.kind, family.unit)))
+    return registry
+
+
+class _Head(Collector):
+    """A metric without series."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        return (self._metric,)
 
 
 class _DaemonCollector(Collector):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -16,14 +15,10 @@ from prometheus_client.core import (
     InfoMetricFamily,
 )
 
-from wcr_watchd.core.model import Incident, MeasurementSpec, Observation, Outcome, Severity
-from wcr_watchd.core.setup import Check, Setup
+from wcr_watchd.core.model import Incident, MeasurementSpec, Observation, Severity
+from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.view import CheckCounters, Counters, Histogram, View
-from wcr_watchd.metrics.names import OWN_LABELS, family_name, label_name, unit_metadata
-
-_UP = {Outcome.UP: 1.0, Outcome.DOWN: 0.0, Outcome.UNKNOWN: math.nan}
-_MISSED_RUNS_UNTIL_STALE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +54,10 @@ def take_snapshot(view: View) -> Snapshot:
 
 
 def families(snapshot: Snapshot) -> Iterator[Metric]:
-    """Every metric family, each once."""
+    """Every metric family about the daemon itself, each once."""
     yield from _daemon(snapshot)
     yield from _notifications(snapshot)
     yield from _moving_parts(snapshot.counters)
-    yield from _checks(snapshot)
-    yield from _measurements(snapshot)
 
 
 def _daemon(snapshot: Snapshot) -> Iterator[Metric]:
@@ -151,102 +144,6 @@ def _moving_parts(counters: Counters) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "watchd_store_failures", "Batches that the store did not take at once.", counters.store_failures
     )
-
-
-def _checks(snapshot: Snapshot) -> Iterator[Metric]:
-    labels = OWN_LABELS
-    up = GaugeMetricFamily("watchd_check_up", "1 up, 0 down, NaN when the last run could not tell.", labels=labels)
-    severity = GaugeMetricFamily(
-        "watchd_check_severity", "Worst open incident: 0 ok, 1 info, 2 warning, 3 critical.", labels=labels
-    )
-    stale = GaugeMetricFamily(
-        "watchd_check_stale",
-        "1 when the check has not run for two of its intervals, so the rest is old.",
-        labels=labels,
-    )
-    duration = GaugeMetricFamily(
-        "watchd_check_duration_seconds", "How long the last run took.", labels=labels, unit="seconds"
-    )
-    last_run = GaugeMetricFamily(
-        "watchd_check_last_run_timestamp_seconds", "When the last run began.", labels=labels, unit="seconds"
-    )
-    runs = CounterMetricFamily("watchd_check_runs", "Runs of the check.", labels=labels)
-    failures = CounterMetricFamily(
-        "watchd_check_failures", "Runs that were not up, and rules that fired, by reason.", labels=(*labels, "reason")
-    )
-    for check in snapshot.setup.checks.values():
-        state, observation = snapshot.states.get(check.name), snapshot.latest.get(check.name)
-        values = _own_labels(snapshot, check)
-        severity.add_metric(values, state.severity if state else Severity.OK)
-        stale.add_metric(values, _is_stale(snapshot, check))
-        outcome = observation.outcome if observation else state.outcome if state else None
-        if outcome is not None:
-            up.add_metric(values, _UP[outcome])
-        if observation:
-            duration.add_metric(values, observation.duration)
-            last_run.add_metric(values, observation.at)
-        counters = snapshot.check_counters.get(check.name) or CheckCounters()
-        runs.add_metric(values, counters.runs)
-        for reason, number in dict(counters.failures).items():
-            failures.add_metric((*values, reason), number)
-    yield from (up, severity, stale, duration, last_run, runs, failures)
-
-
-def _is_stale(snapshot: Snapshot, check: Check) -> bool:
-    """Counted from the start of the daemon, so that a restart alone makes nothing stale."""
-    observation = snapshot.latest.get(check.name)
-    known_at = max(observation.at if observation else 0.0, snapshot.started_at)
-    return snapshot.now - known_at > _MISSED_RUNS_UNTIL_STALE * check.every + check.timeout
-
-
-def _measurements(snapshot: Snapshot) -> Iterable[Metric]:
-    """The measurements of the last run of every check; what was not measured is absent."""
-    found: dict[str, Metric] = {}
-    for check in snapshot.setup.checks.values():
-        observation = snapshot.latest.get(check.name)
-        if observation:
-            targets = _families_of(check, snapshot.specs.get(check.name, ()), found)
-            _add_measurements(snapshot, check, observation, targets)
-    return (family for family in found.values() if family.samples)
-
-
-def _families_of(check: Check, specs: Iterable[MeasurementSpec], found: dict[str, Metric]) -> dict[str, Metric]:
-    """The family of each measurement of a check, made on first use.
-
-    Checks of one probe type share families. Where the options of one add a measurement of the same name but
-    another kind (counter or gauge) than the other's, the first one keeps the name: a family has one type.
-    """
-    families_of: dict[str, Metric] = {}
-    for spec in specs:
-        name = family_name(check.probe, spec)
-        kind = "counter" if spec.counter else "gauge"
-        family = found.get(name)
-        if family is None:
-            family = found[name] = Metric(name, spec.help or spec.name, kind, unit_metadata(spec))
-        if family.type == kind:
-            families_of[spec.name] = family
-    return families_of
-
-
-def _add_measurements(
-    snapshot: Snapshot, check: Check, observation: Observation, families_of: Mapping[str, Metric]
-) -> None:
-    own = dict(zip(OWN_LABELS, _own_labels(snapshot, check), strict=True))
-    seen = set()
-    for measurement in observation.measurements:
-        family = families_of.get(measurement.name)
-        if family is None or (family.type == "counter" and not measurement.value >= 0):
-            continue
-        labels = own | {label_name(check.probe, name): value for name, value in measurement.labels}
-        series = (family.name, *labels.items())
-        if series not in seen:
-            seen.add(series)
-            name = family.name + "_total" if family.type == "counter" else family.name
-            family.add_sample(name, labels, measurement.value)
-
-
-def _own_labels(snapshot: Snapshot, check: Check) -> tuple[str, str, str]:
-    return check.name, check.probe, snapshot.setup.location
 
 
 def _histogram(name: str, help_text: str, histogram: Histogram) -> Metric:
