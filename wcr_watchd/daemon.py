@@ -29,7 +29,7 @@ from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
 from wcr_watchd.core.view import Change, Counters
-from wcr_watchd.kit import descriptors
+from wcr_watchd.kit import descriptors, garbage
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.systemd import notify, watchdog_interval
@@ -119,6 +119,7 @@ class Daemon:
         descriptors.allow_enough()
         async with contextlib.AsyncExitStack() as stack:
             self._parts = parts = await self._build(stack)
+            garbage.settle()
             self._handle_signals(stack)
             await stack.enter_async_context(self._served())
             async with asyncio.TaskGroup() as tasks:
@@ -350,6 +351,7 @@ class Daemon:
     async def _serve_upkeep(self, parts: Parts) -> None:
         while True:
             await asyncio.sleep(PRUNE_EVERY)
+            garbage.collect()
             await self._look_for_warnings()
             try:
                 await parts.store.prune(parts.clock.now())
@@ -446,6 +448,7 @@ class Daemon:
         self.reload_problems = ()
         parts.counters.reload_successful = True
         parts.counters.reload_at = parts.clock.now()
+        garbage.settle()
         log.info("configuration reloaded", checks=len(after), unchanged=len(same))
 
     def _status(self) -> str:
