@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 import os
@@ -36,6 +37,33 @@ def test_known_secrets_are_masked_in_the_forms_in_which_they_travel(text: str) -
     assert "***" in masked
     for form in (SECRET, quote(SECRET, safe=""), base64.b64encode(SECRET.encode()).decode()):
         assert form not in masked
+
+
+@pytest.mark.parametrize("user", ["", "a", "ab", "abc"])
+@pytest.mark.parametrize("secret", ["hunter2-secret", SECRET, "zwölf boxkämpfer", "x/y\\z&<'>"])
+def test_secrets_are_found_in_whatever_they_are_wrapped(secret: str, user: str) -> None:
+    redactor = Redactor([secret])
+    pair = f"{user}:{secret}"
+    for wrapped in (
+        base64.b64encode(pair.encode()).decode(),
+        base64.urlsafe_b64encode(f"{pair}:{user}".encode()).decode(),
+        json.dumps(json.dumps({"password": secret})),
+        json.dumps([secret], ensure_ascii=False),
+        html.escape(secret),
+        repr(secret),
+        quote(secret).lower(),
+    ):
+        assert "***" in redactor.text(wrapped), wrapped
+        assert secret not in redactor.text(wrapped)
+
+
+def test_what_a_cut_has_left_of_a_secret_is_masked_and_words_are_not() -> None:
+    redactor = Redactor(["hunter2-secret", "https://hooks.example.org/T0/B0/key"])
+    for rest in ("hunter2-secre", "hunter2-"):
+        for end in ("", '", expected "ok"', "…", " …", "..."):
+            assert redactor.text(f"it said {rest}{end}") == f"it said ***{end}"
+    for harmless in ("hunter2 is no secret", "hunter2-secession", "hunt", "https://hooks.example.org answered 500"):
+        assert redactor.text(harmless) == harmless
 
 
 @pytest.mark.parametrize(
