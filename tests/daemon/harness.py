@@ -45,6 +45,7 @@ class RunningDaemon:
         self.socket = folder / "control.sock"
         self.output = folder / "output"
         self.environment = environment or {}
+        self.log_level = "info"
         self.process: subprocess.Popen[bytes] | None = None
         self.write(config)
 
@@ -62,6 +63,7 @@ class RunningDaemon:
         """Start it and wait for nothing."""
         assert self.process is None
         command = [sys.executable, "-m", "wcr_watchd", "run", "-c", str(self.config), "--socket", str(self.socket)]
+        command += ["--log-level", self.log_level]
         self.socket.unlink(missing_ok=True)
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(

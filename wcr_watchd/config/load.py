@@ -9,7 +9,7 @@ is read every 15 s, certificates every hour); else ``[defaults] every``. The tim
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, SecretStr
 
 from wcr_watchd.config.checks import Checks, fingerprint, read_checks
-from wcr_watchd.config.faults import MASK, Faults, did_you_mean
+from wcr_watchd.config.faults import Faults, did_you_mean
 from wcr_watchd.config.maintenance import Known, read_windows
 from wcr_watchd.config.models import SHORTEST_TOKEN, Defaults, Retention, Store, Watchd, Web, is_loopback
 from wcr_watchd.config.people import People, read_people
@@ -26,8 +26,9 @@ from wcr_watchd.config.secrets import Secrets, passwords_in
 from wcr_watchd.config.sources import Source, Sources
 from wcr_watchd.core.errors import ConfigError, Problem
 from wcr_watchd.core.protocols import Channel, Probe
-from wcr_watchd.core.setup import Policy, Setup
+from wcr_watchd.core.setup import Check, Policy, Setup
 from wcr_watchd.core.silence import Window
+from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.templates import Wording
 
 M = TypeVar("M", bound=BaseModel)
@@ -120,6 +121,8 @@ def _loaded(sources: Sources) -> Loaded:
         raise ConfigError(_problems(sources, faults, secrets.values))
     options = (*people.channels.values(), *checks.probes.values(), web)
     hidden = secrets.values.union(*map(_literal_secrets, options))
+    redactor = Redactor(hidden)
+    checks = replace(checks, checks={name: _presentable(one, redactor) for name, one in checks.checks.items()})
     return Loaded(
         setup=_setup(watchd, web, people, checks, windows),
         probes=MappingProxyType({name: one for name, one in checks.probes.items() if name not in checks.resting}),
@@ -215,23 +218,23 @@ def _setup(watchd: Watchd, web: Web, people: People, checks: Checks, windows: tu
     )
 
 
+def _presentable(check: Check, redactor: Redactor) -> Check:
+    """The check without secrets in what is shown everywhere: a key in a URL, a password among a program's words."""
+    return replace(
+        check,
+        target=redactor.text(check.target),
+        tags=tuple(map(redactor.text, check.tags)),
+        owner=redactor.text(check.owner),
+        group=redactor.text(check.group),
+        runbook=redactor.text(check.runbook),
+    )
+
+
 def _problems(sources: Sources, faults: Faults, hidden: set[str]) -> tuple[Problem, ...]:
     """All problems in file order; a secret that found its way into a sentence is masked."""
-    found = (
-        sources.problem(fault.place, _masked(fault.reason, hidden), _masked(fault.suggestion, hidden))
-        for fault in faults.found
-    )
+    redact = Redactor(hidden).text
+    found = (sources.problem(fault.place, redact(fault.reason), redact(fault.suggestion)) for fault in faults.found)
     return sources.in_order([*sources.problems, *found])
-
-
-SHORTEST_MASKED = 4
-"""Characters a secret has at least to be masked in a sentence; "1" would make it unreadable."""
-
-
-def _masked(text: str, hidden: Iterable[str]) -> str:
-    for value in sorted(hidden, key=len, reverse=True):
-        text = text.replace(value, MASK) if len(value) >= SHORTEST_MASKED else text
-    return text
 
 
 SHORTEST_LITERAL = 8

@@ -41,9 +41,12 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text without any secret."""
-        for form, head in self._forms:
+        present = [(form, head) for form, head in self._forms if head in text]
+        for form, _ in present:
+            text = text.replace(form, MASK)
+        for form, head in present:
             if head in text:
-                text = _masked(text, form, head)
+                text = _without_cut(text, form, head)
         if "://" in text:
             text = _IN_URL.sub(rf"\g<head>{MASK}", text)
         if "uthorization" in text or "UTHORIZATION" in text:
@@ -68,13 +71,13 @@ def _head(form: str) -> str:
     return form if "://" in form else form[: max(SHORTEST_HEAD, (len(form) + 1) // 2)]
 
 
-def _masked(text: str, form: str, head: str) -> str:
-    """The text without the form, whole or cut off after its head."""
+def _without_cut(text: str, form: str, head: str) -> str:
+    """The text without what a cut has left of the form: its head and whatever follows of it, where something ends."""
     parts: list[str] = []
     at = 0
     while (found := text.find(head, at)) >= 0:
         end = found + _alike(form, text[found : found + len(form)])
-        if end - found == len(form) or end == len(text) or text.startswith(_CUT, end):
+        if end == len(text) or text.startswith(_CUT, end):
             parts += (text[at:found], MASK)
             at = end
         else:

@@ -152,8 +152,12 @@ class Dispatcher:
             not_before=message.at,
             message=message,
         )
-        channel = self._lanes[recipient.channel].channel
-        receipt = await hand_over(channel, notification, self._shared, self._wordings.get(recipient.channel))
+        name = recipient.channel
+        try:
+            receipt = await hand_over(self._lanes[name].channel, notification, self._shared, self._wordings.get(name))
+        except ChannelError as error:
+            error.summary = self._redact(error.summary)
+            raise
         return Receipt(self._redact(receipt.text))
 
     async def run(self) -> None:
