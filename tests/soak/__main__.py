@@ -18,6 +18,7 @@ from tests.soak.crash import Campaign
 from tests.soak.isolation import Trial
 from tests.soak.long import LongRun
 from tests.soak.reload import Reloads
+from tests.soak.virtual import Days
 
 
 def main() -> int:
@@ -27,12 +28,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="length of the long run")
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="some of crash, isolation, reload, long, separated by commas")
+    parser.add_argument("--only", default="", help="some of crash, isolation, reload, days, long, separated by commas")
     asked = parser.parse_args()
     parts: dict[str, Callable[[Path], str]] = {
         "crash": lambda folder: Campaign(folder, asked.kills, asked.seed).run(),
         "isolation": lambda folder: Trial(folder).run(),
         "reload": lambda folder: Reloads(folder, reloads=1000).run(),
+        "days": lambda folder: Days(folder).run(),
         "long": lambda folder: LongRun(folder, asked.minutes * 60, asked.seed).run(),
     }
     wanted = [name.strip() for name in asked.only.split(",")] if asked.only else list(parts)

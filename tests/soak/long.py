@@ -8,6 +8,7 @@ until retention is reached: what an observation costs must not grow. That it sto
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from dataclasses import dataclass, field
@@ -117,6 +118,8 @@ class LongRun:
         figures["tasks"] = float(samples["watchd_event_loop_tasks"])
         figures["database MiB"] = size_of(self.daemon.database)
         self.figures.note(hours, figures)
+        with (self.folder / "figures.jsonl").open("a") as file:
+            file.write(json.dumps({"hours": round(hours, 4)} | figures) + "\n")
 
     def _settle(self) -> None:
         for site in self.sites.sites.values():
