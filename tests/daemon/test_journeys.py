@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 import time
@@ -373,3 +374,24 @@ def test_acknowledging_on_the_command_line_stops_reminders(
     settle(daemon, "site", 3)
     assert len(receivers.twilio.accepted) == count
     assert daemon.command("status").returncode == 1
+
+
+def test_two_hundred_checks_of_one_dead_machine_are_few_messages(make_daemon: Daemons, receivers: Receivers) -> None:
+    """A storm: all are told of, and nobody reads two hundred messages."""
+    checks = "".join(
+        f'[check.c{number}]\ntype = "tcp"\naddress = "127.0.0.1:1"\ngroup = "g{number % 20}"\n' for number in range(200)
+    )
+    daemon = make_daemon(receivers.config() + checks)
+    eventually(lambda: len(daemon.api("GET", "/status")["incidents"]) == 200, "every check has its incident")
+
+    def untold() -> list[str]:
+        rows = daemon.api("GET", "/deliveries")["deliveries"]
+        return [row["id"] for row in rows if row["state"] == "pending"]
+
+    eventually(lambda: receivers.texts() and not untold(), "all is told")
+    texts = receivers.texts()
+    assert len(texts) <= 6, texts
+    assert len(receivers.relay.mails) <= 6, receivers.subjects()
+    assert all(len(text) <= 160 for text in texts)
+    counted = sum(int(found[1]) if (found := re.search(r"(\d+) messages", text)) else 1 for text in texts)
+    assert counted == 200, texts

@@ -31,7 +31,7 @@ class Webhook(Options):
 
     type: ClassVar[str] = "webhook"
     address_kind: ClassVar[str] = ""
-    limits: ClassVar[Limits] = Limits()
+    limits: ClassVar[Limits] = Limits(single=True)
     timeout: ClassVar[float] = 15.0
     example: ClassVar[str] = """\
 [channel.tickets]

@@ -351,6 +351,11 @@ class PlanTable(Options):
     """How often to remind until somebody acknowledges."""
     digest: Span | None = None
     """Collect for so long and tell in one message."""
+    group_wait: Duration | None = None
+    """How long a message may wait for others that belong to it, to be one; 0s: not at all. Default: 200ms for critical,
+    5s for warning and info."""
+    group_by: Annotated[tuple[Literal["group", "host", "tag", "check"], ...], Field(min_length=1)] = ("group",)
+    """What checks must have in common to be told together; a check without a group is in that of its host."""
     loop: Annotated[int, Field(ge=0, le=100)] = 0
     """How often all steps begin again after the last one, while nobody acknowledges."""
     fallback: Texts | None = None

@@ -18,6 +18,8 @@ from wcr_watchd.core.protocols import Channel
 from wcr_watchd.core.setup import Contact, Escalation, Policy, Step, Target
 from wcr_watchd.kit.templates import Wording
 
+GROUP_WAIT = {Severity.CRITICAL: 0.2, Severity.WARNING: 5.0, Severity.INFO: 5.0}
+"""Seconds that a message may wait for others; what is critical must not, but a rack fails within a moment."""
 _SEVERITIES = ("critical", "warning", "info")
 
 
@@ -158,6 +160,8 @@ def _escalation(faults: Faults, people: People, place: Place, plan: PlanTable, m
         digest=plan.digest,
         fallback=fallback,
         loop=plan.loop,
+        group_wait=GROUP_WAIT[severity] if plan.group_wait is None else plan.group_wait,
+        group_by=plan.group_by,
     )
 
 

@@ -255,8 +255,8 @@ class Notification:
 
     ``id`` is its idempotency key: the same event to the same recipient always has the same one.
     ``not_before`` delays it (digest).
-    ``fallbacks`` are told in its place, in order, when its channel cannot deliver. Those of one ``group`` that come
-    together are told together.
+    ``fallbacks`` are told in its place, in order, when its channel cannot deliver. It may be kept for ``wait`` seconds
+    to be told together with others of its ``group``.
     """
 
     id: str
@@ -270,6 +270,7 @@ class Notification:
     digest: bool = False
     fallbacks: tuple[Recipient, ...] = ()
     group: str = ""
+    wait: float = 0.0
 
 
 class DeliveryState(StrEnum):

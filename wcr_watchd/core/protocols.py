@@ -62,10 +62,14 @@ class Probe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a channel can do: longest text, messages per seconds (count, window), and whether it tells of ends."""
+    """What a channel can do: longest text, and messages per seconds (count, window).
+
+    ``single`` says that a program reads it, incident by incident: several are never told as one.
+    """
 
     length: int | None = None
     rate: tuple[int, float] | None = None
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True)

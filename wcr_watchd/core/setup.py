@@ -80,6 +80,8 @@ class Escalation:
 
     ``repeat`` and ``digest`` are seconds (None: never, at once). ``loop`` is how often everything begins again after
     the last step. ``fallback`` is told, in order, when a channel of ``tell`` cannot deliver, and when it has nobody.
+    Messages may wait ``group_wait`` seconds for others that agree in all of ``group_by`` (``group``, ``host``, ``tag``,
+    ``check``); a check without a group is in that of its host.
     """
 
     tell: tuple[Target, ...] = ()
@@ -88,6 +90,8 @@ class Escalation:
     digest: float | None = None
     fallback: tuple[Target, ...] = ()
     loop: int = 0
+    group_wait: float = 0.0
+    group_by: tuple[str, ...] = ("group",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,28 @@ def check_named(setup: Setup, name: str) -> Check:
     return setup.checks.get(name) or Check(name, probe="", target="", every=0.0, timeout=0.0, rules=(), policy="")
 
 
+def group_of(check: Check, by: tuple[str, ...]) -> str:
+    """What a check has in common with others that are told together with it."""
+    host = host_of(check.target)
+    known = {
+        "group": check.group or host or check.name,
+        "host": host or check.name,
+        "tag": ",".join(sorted(check.tags)),
+        "check": check.name,
+    }
+    return "|".join(known[key] for key in by)
+
+
+def host_of(target: str) -> str:
+    """The host in a target as probes write it: a URL, ``host:port``, ``host/database``; empty when there is none."""
+    rest = target.partition("://")[2] or target
+    place = rest.split("/", 1)[0].rpartition("@")[2]
+    if place.startswith("["):
+        return place[1:].partition("]")[0]
+    host, colon, port = place.rpartition(":")
+    return host if colon and port.isdigit() else place
+
+
 class Work:
     """Collects what one decision consists of, so that its steps see each other's results."""
 
@@ -170,7 +192,8 @@ class Work:
             message=message,
             digest=batched,
             fallbacks=tuple(other for other in others if other not in to),
-            group=check.group or check.name,
+            group=group_of(check, plan.group_by),
+            wait=plan.group_wait,
         )
 
     def _message(

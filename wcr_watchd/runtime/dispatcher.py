@@ -26,6 +26,7 @@ from wcr_watchd.core.protocols import Channel, Receipt, Restored, Store
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.view import ChannelCounters, Counters
 from wcr_watchd.kit.templates import Wording
+from wcr_watchd.runtime.gathering import Gathering
 from wcr_watchd.runtime.lane import SUMMARY, Cap, Clock, Lane, Owed
 from wcr_watchd.runtime.ledger import Ledger
 
@@ -89,6 +90,7 @@ class Dispatcher:
         self._lanes: dict[str, Lane] = {}
         self._owed: dict[str, Owed] = {}
         self._digests: dict[Recipient, list[Owed]] = {}
+        self._gathering = Gathering(clock, self._enqueue, self._tell_together)
         self._redirections: OrderedDict[tuple[int, EventKind, float, Recipient], None] = OrderedDict()
         self._tasks: asyncio.TaskGroup | None = None
         self._open_lanes(channels, caps or {})
@@ -203,8 +205,11 @@ class Dispatcher:
             self._fail_unknown(owed)
         elif notification.digest:
             self._gather(lane, owed)
-        else:
+        elif unwritten or lane.channel.limits.single:
             self._enqueue(lane, owed)
+        else:
+            for overtaken in self._gathering.take(lane, owed):
+                self._close(overtaken, replace(overtaken.delivery, state=DeliveryState.SUPERSEDED))
 
     def _enqueue(self, lane: Lane, owed: Owed) -> None:
         lane.add(owed)
@@ -377,6 +382,9 @@ class Dispatcher:
             self._enqueue(lane, parts[0])
         elif parts:
             self._merge(parts, ":digest", "")
+
+    def _tell_together(self, parts: Sequence[Owed]) -> None:
+        self._merge(parts, ":group", "")
 
     def _summarise(self, parts: Sequence[Owed]) -> None:
         channel = parts[0].notification.recipient.channel

@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Protocol
 
-from wcr_watchd.core.model import Delivery, Notification, Recipient
+from wcr_watchd.core.model import Delivery, EventKind, Notification, Recipient, Severity
 from wcr_watchd.core.protocols import Channel
 
 CONCURRENCY = 4
@@ -24,6 +24,9 @@ STOP_WITHIN = 5.0
 
 SUMMARY = ":summary"
 """How the id of a message ends that stands for what the cost cap held back."""
+
+FEW = 4
+"""Messages of a cost cap below which there is no slot to keep for urgent news alone."""
 
 Key = tuple[Recipient, int]
 Cap = tuple[int, float]
@@ -288,10 +291,16 @@ class Lane:
             return False
         recipient = owed.notification.recipient
         summary_first = recipient in self._held or any(s.notification.recipient == recipient for s in self._reserved)
-        if not summary_first and used + self._spoken_for < max(1, allowed - 1):
+        if not summary_first and used + self._spoken_for < max(1, allowed - self._kept(owed, allowed)):
             return True
         self._hold(owed, now)
+        if _urgent(owed):
+            self._stuck(owed)
         return False
+
+    def _kept(self, owed: Owed, allowed: int) -> int:
+        """How many slots of the window are not for this one: the summary's, and one that only urgent news may have."""
+        return 1 if _urgent(owed) or allowed < FEW else 2
 
     @property
     def _spoken_for(self) -> int:
@@ -336,6 +345,13 @@ class Lane:
             if len(held) == 1:
                 owed.reserved = True
                 self.add(owed)
+
+
+def _urgent(owed: Owed) -> bool:
+    """Whether it is the first that somebody hears of something critical."""
+    notification = owed.notification
+    news = (EventKind.OPENED, EventKind.RAISED, EventKind.FLAPPING, EventKind.DIGEST)
+    return notification.severity is Severity.CRITICAL and notification.event in news
 
 
 def _raiser(error: BaseException) -> Callable[[], None]:

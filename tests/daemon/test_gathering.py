@@ -1,0 +1,255 @@
+"""What comes together is told together, on a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from typing import Any
+
+import looptime
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.daemon.test_dispatcher import DOWN, HANG, LEAD, MAIL, OPENED, SECOND, Wire, now, owed, running
+from tests.samples import MemoryStore
+from wcr_watchd.core.model import EventKind, Notification, Recipient, Severity
+from wcr_watchd.core.protocols import Batch, Limits
+from wcr_watchd.core.setup import Check
+from wcr_watchd.core.work import group_of, host_of
+
+pytestmark = pytest.mark.looptime
+
+
+def together(number: int, group: str = "web", wait: float = 0.2, **changes: Any) -> Notification:
+    return owed(
+        changes.pop("to", LEAD), number, changes.pop("event", EventKind.OPENED), group=group, wait=wait, **changes
+    )
+
+
+def told(wire: Wire) -> list[tuple[int, ...]]:
+    """The incidents each accepted message tells of."""
+    return [tuple(item.incident for item in sent.message.items) or (sent.incident,) for _, sent in wire.accepted]
+
+
+async def test_those_of_one_group_are_one_message_and_others_are_not() -> None:
+    sms = Wire()
+    async with running(sms=sms) as world:
+        await world.owe(together(1), together(2, "database"), together(3))
+        await asyncio.sleep(1)
+        assert sorted(told(sms)) == [(1, 3), (2,)]
+        assert sms.accepted[0][0] < 0.5
+        assert Counter(world.store.states().values()) == {"merged": 2, "delivered": 2}
+
+
+async def test_one_alone_is_a_plain_message_after_its_wait() -> None:
+    sms = Wire(takes=0.0)
+    async with running(sms=sms) as world:
+        await world.owe(together(1, wait=5.0))
+        await asyncio.sleep(10)
+        ((at, sent),) = sms.accepted
+        assert at == pytest.approx(5.0, abs=0.1)
+        assert sent.event is EventKind.OPENED
+
+
+async def test_what_may_not_wait_takes_with_it_what_may() -> None:
+    mail = Wire(takes=0.0)
+    async with running(mail=mail) as world:
+        await world.owe(together(1, wait=5.0, to=MAIL))
+        await asyncio.sleep(1)
+        await world.owe(together(2, wait=0.2, to=MAIL))
+        await asyncio.sleep(1)
+        assert told(mail) == [(1, 2)]
+
+
+async def test_a_thousand_in_a_second_are_few_messages_and_the_first_comes_early() -> None:
+    sms, mail = Wire(), Wire()
+    async with running(sms=sms, mail=mail) as world:
+        for number in range(1, 1_001):
+            await world.owe(together(number, f"g{number % 40}"), together(number, f"g{number % 40}", to=MAIL))
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(60)
+        for wire in (sms, mail):
+            assert len(wire.accepted) <= 5
+            assert wire.accepted[0][0] < 2.0
+            counts = [int(sent.message.summary.split()[0]) if sent.message.items else 1 for _, sent in wire.accepted]
+            assert sum(counts) == 1_000
+        before = len(sms.accepted)
+        for number in range(1, 1_001):
+            await world.owe(together(number, f"g{number % 40}", event=EventKind.RESOLVED))
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(120)
+        assert len(sms.accepted) - before <= 5
+        assert world.counters.notifications_pending == 0
+
+
+async def test_a_single_failure_after_a_storm_is_told_at_its_usual_pace() -> None:
+    sms = Wire(takes=0.0)
+    async with running(sms=sms) as world:
+        await world.owe(*(together(number, f"g{number}") for number in range(1, 30)))
+        await asyncio.sleep(300)
+        await world.owe(together(99))
+        await asyncio.sleep(1)
+        assert told(sms)[-1] == (99,)
+
+
+async def test_programs_get_every_message_by_itself_and_at_once() -> None:
+    mail = Wire(limits=Limits(single=True), takes=0.0)
+    async with running(mail=mail) as world:
+        await world.owe(*(together(number, to=MAIL, wait=5.0) for number in range(1, 5)))
+        await asyncio.sleep(0.1)
+        assert told(mail) == [(1,), (2,), (3,), (4,)]
+
+
+async def test_a_recovery_waits_for_the_message_that_told_of_the_beginning() -> None:
+    sms = Wire(behaviour=[DOWN, DOWN], takes=0.0)
+    async with running(sms=sms) as world:
+        await world.owe(together(1), together(2))
+        await asyncio.sleep(1)
+        await world.owe(together(1, event=EventKind.RESOLVED))
+        await asyncio.sleep(600)
+        assert told(sms) == [(1, 2), (1,)]
+        assert sms.accepted[-1][1].event is EventKind.RESOLVED
+
+
+async def test_urgent_news_replaces_what_quiet_hours_hold_back() -> None:
+    sms = Wire()
+    async with running(sms=sms) as world:
+        morning = OPENED + 3_600.0
+        await world.owe(together(1, severity=Severity.WARNING, not_before=morning))
+        await world.owe(together(2, severity=Severity.WARNING, not_before=morning))
+        await asyncio.sleep(60)
+        await world.owe(together(1, event=EventKind.RAISED))
+        await asyncio.sleep(10)
+        assert told(sms) == [(1,)]
+        await asyncio.sleep(7_200)
+        assert told(sms) == [(1,), (2,)]
+        assert world.store.states()["1-opened-smslead"] == "superseded"
+
+
+async def test_what_quiet_hours_held_back_comes_as_one() -> None:
+    sms = Wire()
+    async with running(sms=sms) as world:
+        morning = OPENED + 3_600.0
+        for number in (1, 2, 3):
+            await world.owe(together(number, severity=Severity.WARNING, not_before=morning, wait=5.0))
+            await asyncio.sleep(60)
+        assert told(sms) == []
+        await asyncio.sleep(7_200)
+        assert told(sms) == [(1, 2, 3)]
+
+
+async def test_a_restart_gathers_again_and_tells_once() -> None:
+    store = MemoryStore()
+    async with running(store, sms=Wire()) as world:
+        await world.owe(together(1, wait=5.0), together(2, wait=5.0))
+        await asyncio.sleep(1)
+    sms = Wire()
+    async with running(store, sms=sms):
+        await asyncio.sleep(10)
+    assert told(sms) == [(1, 2)]
+    assert Counter(store.states().values()) == {"merged": 2, "delivered": 1}
+
+
+async def test_a_channel_that_goes_and_comes_back_gathers_again() -> None:
+    async with running(sms=Wire(), mail=Wire()) as world:
+        await world.owe(together(1, wait=5.0))
+        world.dispatcher.reconfigure({"mail": world.wires["mail"]}, {})  # type: ignore[dict-item]
+        await asyncio.sleep(60)
+        sms = Wire()
+        world.dispatcher.reconfigure({"mail": world.wires["mail"], "sms": sms}, {})  # type: ignore[dict-item]
+        await world.owe(together(2, wait=5.0))
+        await asyncio.sleep(60)
+        assert told(sms) == [(2,)]
+        assert world.store.states()["1-opened-smslead"] == "failed"
+
+
+async def test_a_cost_cap_keeps_a_slot_for_the_first_that_is_critical() -> None:
+    sms = Wire()
+    async with running(caps={"sms": (5, 3_600.0)}, sms=sms) as world:
+        for number in range(1, 20):
+            await world.owe(owed(number=number, severity=Severity.WARNING))
+            await asyncio.sleep(1)
+        assert len(sms.accepted) == 3
+        await world.owe(owed(number=99))
+        await asyncio.sleep(120)
+        assert 99 in {incident for incidents in told(sms) for incident in incidents}
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        ("https://www.example.org/health", "www.example.org"),
+        ("https://user@www.example.org:8443/", "www.example.org"),
+        ("db.example.org:5432", "db.example.org"),
+        ("localhost/app", "localhost"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("http://[::1]:80/", "::1"),
+        ("smtp://relay:587", "relay"),
+        ("web-1", "web-1"),
+        ("", ""),
+    ],
+)
+async def test_the_host_of_a_target(target: str, host: str) -> None:
+    assert host_of(target) == host
+
+
+async def test_what_checks_have_in_common() -> None:
+    check = Check("api", "http", "https://www.example.org/", 60.0, 10.0, (), tags=("b", "a"))
+    assert group_of(check, ("group",)) == "www.example.org"
+    assert group_of(check, ("tag", "check")) == "a,b|api"
+    grouped = Check("api", "http", "https://www.example.org/", 60.0, 10.0, (), group="web")
+    assert group_of(grouped, ("group",)) == "web"
+    assert group_of(grouped, ("host",)) == "www.example.org"
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=12, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+def test_whatever_fails_and_whenever_it_crashes_everything_is_told_once_and_in_order(seed: int) -> None:
+    chance = random.Random(seed)
+
+    def wire() -> Wire:
+        behaviour = [chance.choice([None, None, DOWN, HANG]) for _ in range(chance.randrange(20))]
+        return Wire(behaviour=behaviour, takes=chance.choice([0.0, 0.3, 4.0]))
+
+    async def live() -> None:
+        store, wires, step = MemoryStore(), [], 0
+        for life in range(3):
+            wires.append({"sms": wire(), "mail": wire()})
+            async with running(store, **wires[-1]) as world:
+                for _ in range(25):
+                    step += 1
+                    to = chance.choice([LEAD, SECOND, MAIL])
+                    kind = chance.choice([EventKind.OPENED, EventKind.RAISED, EventKind.RESOLVED])
+                    number, group = chance.randrange(1, 9), f"g{chance.randrange(3)}"
+                    one = together(number, group, chance.choice([0.0, 0.2, 5.0]), to=to, event=kind, id=f"{step}")
+                    await store.commit(Batch(notifications=(one,)))
+                    world.dispatcher.owe([one])
+                    await asyncio.sleep(chance.choice([0, 0.01, 0.1, 1, 20]))
+                if life == 2:
+                    await asyncio.sleep(4 * 3_600)
+        check(store, [one[name] for one in wires for name in ("sms", "mail")], step)
+
+    def check(store: MemoryStore, wires: list[Wire], steps: int) -> None:
+        keys: dict[str, Notification] = {}
+        order: dict[tuple[Recipient, int], list[float]] = {}
+        for one in wires:
+            for _, sent in one.accepted:
+                if sent.id in keys:  # accepted, and the crash came before that was noted: the same key again
+                    continue
+                keys[sent.id] = sent
+                for item in sent.message.items or (sent.message,):
+                    order.setdefault((sent.recipient, item.incident), []).append(item.at)
+        assert "pending" not in store.states().values()
+        assert sum(map(len, order.values())) >= steps
+        for times in order.values():
+            assert times == sorted(times), "out of order"
+
+    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+        runner.run(live())
+
+
+async def test_time_is_virtual() -> None:
+    await asyncio.sleep(3_600)
+    assert now() >= 3_600

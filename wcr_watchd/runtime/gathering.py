@@ -1,0 +1,130 @@
+"""What comes together is told together: one message of several to the same person, and few messages in a storm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from wcr_watchd.core.model import Recipient
+from wcr_watchd.runtime.lane import Clock, Lane, Owed
+
+STORM = 5
+"""Messages to one person that may come of one gathering; more groups than that become a single summary."""
+STORM_WAIT = 5.0
+"""Seconds that are gathered after a storm began; doubled while it lasts."""
+LONGEST_WAIT = 30.0
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What waits for one recipient, until ``closes`` (epoch seconds)."""
+
+    closes: float = 0.0
+    parts: list[Owed] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Storm:
+    """A storm on one recipient: how long the next gathering takes, and until when one counts as the same storm."""
+
+    wait: float
+    until: float
+
+
+class Gathering:
+    """Keeps notifications for the short wait each of them allows, then sends those of one group as one.
+
+    ``send`` queues one by itself, ``merge`` makes one message of several. The first of a storm go soon, as always;
+    after them the wait grows while it lasts, so that a thousand failures are a few messages.
+    """
+
+    def __init__(
+        self, clock: Clock, send: Callable[[Lane, Owed], None], merge: Callable[[Sequence[Owed]], None]
+    ) -> None:
+        self._clock = clock
+        self._send = send
+        self._merge = merge
+        self._gathered: dict[Recipient, _Gathered] = {}
+        self._storms: dict[Recipient, _Storm] = {}
+        self._later: dict[tuple[Recipient, int], list[Owed]] = {}
+
+    def take(self, lane: Lane, owed: Owed) -> Sequence[Owed]:
+        """Take one in; returns those held for later that it makes superfluous, being news of the same incident."""
+        now = self._clock.now()
+        key = (owed.notification.recipient, owed.notification.incident)
+        if owed.due > now and not owed.delivery.attempts:
+            self._later.setdefault(key, []).append(owed)
+            lane.at(owed.due, lambda: self._take_now(lane, owed))
+            return ()
+        overtaken = [one for one in self._later.pop(key, []) if not one.done and one.due > now]
+        self._gather(lane, owed, now)
+        return overtaken
+
+    def _take_now(self, lane: Lane, owed: Owed) -> None:
+        """Its time has come: quiet hours are over."""
+        key = (owed.notification.recipient, owed.notification.incident)
+        held = self._later.get(key, [])
+        if owed in held:
+            held.remove(owed)
+        if not held:
+            self._later.pop(key, None)
+        if not owed.done:
+            self._gather(lane, owed, self._clock.now())
+
+    def _gather(self, lane: Lane, owed: Owed, now: float) -> None:
+        recipient = owed.notification.recipient
+        waiting = self._gathered.get(recipient)
+        wait = self._wait(owed, now)
+        if waiting is None and (not wait or owed.delivery.attempts):
+            self._send(lane, owed)
+            return
+        if waiting is None:
+            waiting = self._gathered[recipient] = _Gathered()
+        # One that has passed was left by a channel that a reload took away.
+        if not now < waiting.closes <= now + wait:
+            waiting.closes = now + wait
+            lane.at(waiting.closes, lambda: self._close(lane, recipient))
+        waiting.parts.append(owed)
+
+    def _wait(self, owed: Owed, now: float) -> float:
+        """How long it may be gathered: not at all if it must be single, longer while a storm lasts."""
+        if not owed.notification.wait:
+            return 0.0
+        storm = self._storms.get(owed.notification.recipient)
+        return max(owed.notification.wait, storm.wait) if storm and now < storm.until else owed.notification.wait
+
+    def _close(self, lane: Lane, recipient: Recipient) -> None:
+        now = self._clock.now()
+        gathered = self._gathered.get(recipient)
+        if gathered is None or gathered.closes > now:
+            return
+        del self._gathered[recipient]
+        parts = [owed for owed in gathered.parts if not owed.done]
+        groups = _grouped(parts)
+        if len(groups) > STORM:
+            groups = [parts]
+        self._note_storm(recipient, len(parts), now)
+        for group in groups:
+            if len(group) > 1:
+                self._merge(group)
+            else:
+                self._send(lane, group[0])
+
+    def _note_storm(self, recipient: Recipient, size: int, now: float) -> None:
+        before = self._storms.pop(recipient, None)
+        if size > STORM:
+            lasting = before is not None and now < before.until
+            wait = min(before.wait * 2, LONGEST_WAIT) if before and lasting else STORM_WAIT
+            self._storms[recipient] = _Storm(wait, now + 2 * LONGEST_WAIT)
+
+
+def _grouped(parts: Sequence[Owed]) -> list[list[Owed]]:
+    """Those of one group together, in order; all news of one incident with its first, so that they keep their order."""
+    groups: dict[str, list[Owed]] = {}
+    group_of: dict[int, str] = {}
+    for owed in parts:
+        notification = owed.notification
+        own = notification.group or notification.id
+        group = group_of.setdefault(notification.incident, own) if notification.incident else own
+        groups.setdefault(group, []).append(owed)
+    return list(groups.values())
