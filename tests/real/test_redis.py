@@ -48,7 +48,7 @@ async def test_a_stopped_server_is_down(redis_server: RedisServer, observe: Obse
     seen = await observe("redis", url=redis_server.url)
     assert (seen.outcome, seen.reason) == (Outcome.DOWN, "connect")
     why = "connection refused: nothing listens there, or a firewall rejects it"
-    assert seen.summary == f"connecting to {redis_server.url} failed: {why}"
+    assert seen.summary == f"{redis_server.url}: no connection: {why}"
 
 
 async def test_a_frozen_server_is_down_within_the_deadline(redis_server: RedisServer, observe: Observe) -> None:

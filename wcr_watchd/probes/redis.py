@@ -1,29 +1,32 @@
 """Asks a Redis (or Valkey) server whether it answers, and how full, how durable and how well replicated it is.
 
 Sends PING and INFO (https://redis.io/docs/latest/commands/info/). Where an ACL forbids INFO, the numbers are absent.
+
+Speaks RESP2 (https://redis.io/docs/latest/develop/reference/protocol-spec/), of which four commands need one page; the
+usual client reads whatever length a server announces, and a watcher must bound it.
 """
 
 from __future__ import annotations
 
-import ssl
-from contextlib import suppress
-from typing import Annotated, Any, ClassVar
-from urllib.parse import urlsplit
+import asyncio
+import socket
+from math import isfinite
+from typing import Annotated, ClassVar
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pydantic import AfterValidator
-from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
-from redis.asyncio.connection import parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit
-from wcr_watchd.kit.network import connect_problem
+from wcr_watchd.kit.certificates import read_chain
+from wcr_watchd.kit.network import NameResolver, abort, connect_problem, connect_socket
 from wcr_watchd.kit.options import Options, Secret
+from wcr_watchd.kit.tls import Handshake, TlsContexts, TlsSettings, UnusableFileError, explain, served_chain, watching
 
-_SECTION_BYTES = 64 * 1024
+_PORT = 6379
+_LONGEST_TEXT = 1024 * 1024
+"""Bytes of one answer; INFO has some thousands."""
 _PLAIN = {
     "memory": "used_memory",
     "clients": "connected_clients",
@@ -37,14 +40,45 @@ _PLAIN = {
 """Measurements that stand in INFO as they are."""
 
 
+_WRONG_SIGN_IN = ("NOAUTH", "WRONGPASS", "ERR invalid password", "ERR Client sent AUTH", "ERR AUTH")
+"""How errors begin that are about who asks."""
+_REFUSALS = ("LOADING", "BUSY", "MASTERDOWN", "DENIED", "ERR max number of clients")
+"""How errors begin of a server that is there but serves nobody, or not us."""
+
+
 def _redis_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise ValueError(f"{url!r} is not a Redis URL: write redis://host:6379/0, rediss://… or unix:///path")
     if parts.password:
         raise ValueError("a password does not stand in the URL: set password, from ${credential:…}")
-    parse_url(url)
+    if parts.scheme == "unix" and not parts.path.startswith("/"):
+        raise ValueError(f"{url!r} names no socket: write unix:///path/to/socket")
+    if parts.port == 0:
+        raise ValueError("0 is not a port")
+    _database(parts)
     return url
+
+
+def _database(parts: SplitResult) -> int:
+    """The number of the database that a URL names, 0 when it names none."""
+    named = parse_qs(parts.query).get("db", [""])[0] or ("" if parts.scheme == "unix" else parts.path.strip("/"))
+    if named and not (named.isascii() and named.isdigit()):
+        raise ValueError(f"{named!r} is not the number of a database, such as 0")
+    return int(named or 0)
+
+
+class _Failed(Exception):  # noqa: N818 - it is a verdict
+    """The dialogue did not go as it should."""
+
+    def __init__(self, reason: str, summary: str) -> None:
+        super().__init__(summary)
+        self.reason = reason
+        self.summary = summary
+
+
+class _Refused(Exception):  # noqa: N818 - it is an answer
+    """The server answered with an error; the text is the server's."""
 
 
 class Redis(Options):
@@ -102,47 +136,105 @@ class Redis(Options):
         return self.measurements
 
     async def run(self, run: Run) -> Observation:
-        """Connect, PING, INFO, disconnect."""
-        connection = self._connection(run.remaining)
+        """Connect, sign in, PING, INFO, disconnect."""
         try:
-            return await self._ask(run, connection)
-        except AuthenticationError as error:
-            return run.down("auth", f"{self.url} refuses the sign-in: {error}; check username and password")
-        except ResponseError as error:
-            return run.down("protocol", f"{self.url} answers with an error: {error}")
-        except ssl.SSLError as error:
-            return run.down("tls", f"{self.url}: no TLS: {error.reason or error}")
-        except TimeoutError:
-            raise
-        except (ValueError, RecursionError) as error:
-            return run.down("protocol", f"{self.url} does not answer as a Redis does: {_plain(error)}")
-        except (RedisError, OSError) as error:
-            if run.remaining <= 0 or "Timeout" in str(error):
-                raise TimeoutError from error
-            return run.down("connect", f"{run.step} failed: {_why(error)}")
-        finally:
-            with suppress(RedisError, OSError):
-                await connection.disconnect(nowait=True)
+            reader, writer = await self._connect(run)
+            try:
+                return await self._ask(run, _Dialogue(reader, writer))
+            finally:
+                abort(writer)
+        except UnusableFileError as error:
+            return run.unknown(error.reason, f"{self.url}: {error.summary}")
+        except _Failed as failed:
+            return run.down(failed.reason, f"{self.url}: {failed.summary}")
+        except _Refused as error:
+            return self._refused(run, str(error))
+        except (OSError, asyncio.IncompleteReadError) as error:
+            words = connect_problem(error) if isinstance(error, OSError) else "the server closed the connection"
+            return run.down("protocol", f"{run.step} failed: {words}")
 
-    async def _ask(self, run: Run, connection: Any) -> Observation:
+    def _refused(self, run: Run, said: str) -> Observation:
+        if said.startswith(_WRONG_SIGN_IN):
+            return run.down("auth", f"{self.url} refuses the sign-in: {said}; check username and password")
+        if said.startswith(_REFUSALS):
+            return run.down("refused", f"{self.url} is there, but serves nobody: {said}")
+        return run.down("protocol", f"{self.url} answers with an error: {said}")
+
+    async def _connect(self, run: Run) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection, through TLS for rediss. Raises :class:`_Failed`, :class:`UnusableFileError`."""
+        parts = urlsplit(self.url)
         run.step = f"connecting to {self.url}"
-        await connection.connect()
+        try:
+            if parts.scheme == "unix":
+                return await asyncio.open_unix_connection(parts.path)
+            host = parts.hostname or "localhost"
+            addresses = await run.shared.get(NameResolver).addresses(host, parts.port or _PORT)
+            connected = await connect_socket(addresses)
+        except socket.gaierror as error:
+            raise _Failed("dns", f"{parts.hostname} cannot be looked up: {connect_problem(error)}") from error
+        except OSError as error:
+            raise _Failed("connect", f"no connection: {connect_problem(error)}") from error
+        try:
+            if parts.scheme == "rediss":
+                return await self._begin_tls(run, connected, host)
+            return await asyncio.open_connection(sock=connected)
+        except BaseException:
+            connected.close()
+            raise
+
+    async def _begin_tls(
+        self, run: Run, connected: socket.socket, host: str
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        settings = TlsSettings(verify=self.verify, ca_file=self.ca_file or "")
+        contexts = run.shared.get(TlsContexts)
+        context = await contexts.get(settings)
+        run.step = f"in the TLS handshake with {self.url}"
+        handshake = Handshake()
+        try:
+            with watching(handshake):
+                return await asyncio.open_connection(
+                    sock=connected, ssl=context, server_hostname=host, ssl_handshake_timeout=run.remaining + 60
+                )
+        except OSError as error:
+            session = handshake.session
+            try:
+                chain = read_chain(served_chain(session)) if session is not None else ()
+            except ValueError:
+                chain = ()
+            trusted = contexts.authorities(settings)
+            raise _Failed("tls", explain(error, chain, host, run.started, trusted)) from error
+
+    async def _sign_in(self, run: Run, dialogue: _Dialogue) -> None:
+        parts = urlsplit(self.url)
+        if self.password:
+            run.step = f"signing in at {self.url}"
+            who = self.username or parts.username
+            await dialogue.command("AUTH", *([who] if who else []), self.password.get_secret_value())
+        if database := _database(parts):
+            run.step = f"choosing database {database} of {self.url}"
+            await dialogue.command("SELECT", str(database))
+
+    async def _ask(self, run: Run, dialogue: _Dialogue) -> Observation:
+        await self._sign_in(run, dialogue)
         run.measure("connect_time", run.elapsed)
         run.step = f"waiting for the answer to PING from {self.url}"
         begun = run.clock()
-        answer = await _command(connection, "PING")
+        answer = await dialogue.command("PING")
         took = run.clock() - begun
         run.measure("response_time", took)
-        if answer not in (b"PONG", "PONG"):
+        if answer != "PONG":
             return run.down("content", f"{self.url} answered {answer!r:.80} to PING, expected PONG")
         run.step = f"waiting for the answer to INFO from {self.url}"
         try:
-            info = _parsed(await _command(connection, "INFO"))
-        except NoPermissionError:
+            info = _parsed(await dialogue.command("INFO"))
+        except _Refused as error:
+            if not str(error).startswith("NOPERM"):
+                raise
             run.missing(["all but the times"], "the ACL user may not use INFO: ACL SETUSER … +info")
             return run.up(f"{self.url} answered PING in {took:.3f} s; INFO is not permitted")
         self._measure(run, info)
-        memory = f", {int(info['used_memory']) / 2**20:.1f} MiB used" if "used_memory" in info else ""
+        used = _number(info, "used_memory")
+        memory = f", {used / 2**20:.1f} MiB used" if used is not None else ""
         return run.up(f"{self.url} answered PING in {took:.3f} s{memory}")
 
     def _measure(self, run: Run, info: dict[str, str]) -> None:
@@ -166,54 +258,56 @@ class Redis(Options):
             f"{key} {info[key]}" for key in ("redis_version", "role", "maxmemory_policy") if key in info
         )
 
-    def _connection(self, timeout: float) -> Any:
-        """One connection of its own: no pool, no retry, nothing that outlives the run."""
-        parsed: dict[str, Any] = dict(parse_url(self.url))
-        kind = parsed.pop("connection_class", Connection)
-        # The runner's deadline rules; the library's own must not come first.
-        parsed |= {
-            "socket_timeout": timeout + 60,
-            "socket_connect_timeout": timeout + 60,
-            "retry": Retry(NoBackoff(), 0),
-        }
-        if self.username:
-            parsed["username"] = self.username
-        if self.password:
-            parsed["password"] = self.password.get_secret_value()
-        if kind is SSLConnection:
-            parsed["ssl_cert_reqs"] = "required" if self.verify else "none"
-            parsed["ssl_check_hostname"] = self.verify
-            if self.ca_file:
-                parsed["ssl_ca_certs"] = self.ca_file
-        if kind is UnixDomainSocketConnection:
-            parsed.pop("host", None)
-        return kind(**parsed)
+
+class _Dialogue:
+    """Commands and their answers, one after the other."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def command(self, *words: str) -> str:
+        """Send a command and return the answer as text (a number in digits, nothing as the empty text).
+
+        Raises :class:`_Refused` for an error, :class:`_Failed` for what is no answer of a Redis, ``OSError`` and
+        ``asyncio.IncompleteReadError`` for a connection that broke or was closed.
+        """
+        encoded = [word.encode() for word in words]
+        parts = [b"*%d\r\n" % len(encoded), *(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)]
+        self._writer.write(b"".join(parts))
+        await self._writer.drain()
+        try:
+            line = (await self._reader.readuntil(b"\r\n"))[:-2]  # bounded by the reader's limit of 64 KiB
+        except asyncio.LimitOverrunError as error:
+            raise _Failed("protocol", "does not answer as a Redis does: a line without end") from error
+        kind, said = line[:1], line[1:].decode(errors="replace")
+        if kind == b"-":
+            raise _Refused(said)
+        if kind == b"$":
+            return await self._text(said)
+        if kind in (b"+", b":"):
+            return said
+        shown = line[:60].decode(errors="replace")
+        raise _Failed("protocol", f"does not answer as a Redis does: it said {shown!r}")
+
+    async def _text(self, length: str) -> str:
+        if length == "-1":
+            return ""
+        if not (length.isascii() and length.isdigit() and len(length) < 20):
+            raise _Failed("protocol", f"does not answer as a Redis does: {length[:40]!r} is no length")
+        if int(length) > _LONGEST_TEXT:
+            raise _Failed("protocol", f"announces an answer of {length} bytes, more than 1 MiB; is it a Redis?")
+        return (await self._reader.readexactly(int(length) + 2))[:-2].decode(errors="replace")
 
 
-async def _command(connection: Any, word: str) -> Any:
-    await connection.send_command(word)
-    return await connection.read_response()
-
-
-def _parsed(answer: Any) -> dict[str, str]:
-    text = (answer if isinstance(answer, bytes) else str(answer).encode())[:_SECTION_BYTES].decode(errors="replace")
-    pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
+def _parsed(answer: str) -> dict[str, str]:
+    pairs = (line.partition(":") for line in answer.splitlines() if ":" in line)
     return {key: value for key, _, value in pairs}
 
 
 def _number(info: dict[str, str], key: str) -> float | None:
     try:
-        return float(info[key])
+        number = float(info[key])
     except (KeyError, ValueError):
         return None
-
-
-def _why(error: BaseException) -> str:
-    """Why there is no connection; the library hides the system's own error behind one of its own."""
-    if isinstance(error.__context__, OSError):
-        return connect_problem(error.__context__)
-    return f"{_plain(error)}; is the server running?"
-
-
-def _plain(error: BaseException) -> str:
-    return str(error).strip().rstrip(".") or type(error).__name__
+    return number if isfinite(number) else None
