@@ -24,6 +24,7 @@ from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration, format_value
 from wcr_watchd.kit.network import NameResolver, connect_problem, is_address
 from wcr_watchd.kit.options import Options, Secret
+from wcr_watchd.kit.postgres_bounds import bounded
 
 Row = asyncpg.Record
 
@@ -212,6 +213,11 @@ role = "primary"
                 await run.shared.get(NameResolver).addresses(*places[0])
             except OSError as error:
                 return run.down("dns", f"{self.target}: {places[0][0]} cannot be looked up: {connect_problem(error)}")
+        with bounded() as conversation:
+            seen = await self._converse(run)
+        return run.down("protocol", f"{self.target}: {conversation.excess}") if conversation.excess else seen
+
+    async def _converse(self, run: Run) -> Observation:
         run.step = f"connecting to {self.target}"
         begun = run.clock()
         try:
@@ -551,7 +557,7 @@ def _is_the_end(error: asyncpg.PostgresError) -> bool:
 
 def _words(error: Exception) -> str:
     """An error in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()) or "an error without words"
 
 
 def _who(row: Row) -> str:
