@@ -380,6 +380,27 @@ async def test_what_people_do_with_an_incident(
     assert served.control.asked == [asked]
 
 
+@pytest.mark.parametrize(
+    ("path", "form", "asked"),
+    [
+        ("acknowledge", {"for": "2h"}, ("acknowledge", 42, "dashboard", NOW + 7_200, False)),
+        ("resolve", {}, ("resolve", 42, "dashboard")),
+        ("note", {"text": "disk swapped"}, ("note", 42, "dashboard", "disk swapped")),
+    ],
+)
+async def test_the_page_of_an_incident_has_what_people_need(
+    served: Served, path: str, form: dict[str, str], asked: tuple[object, ...]
+) -> None:
+    _, text = await served.get("/incidents/42")
+    assert f'action="/incidents/42/{path}"' in text
+    headers = {"Origin": served.base}
+    async with served.session.post(
+        f"{served.base}/incidents/42/{path}", data=form, headers=headers, allow_redirects=False
+    ) as answer:
+        assert answer.status == 303
+    assert served.control.asked == [asked]
+
+
 async def test_a_time_that_is_none_is_explained(served: Served) -> None:
     async with served.session.post(f"{served.base}/api/v1/incidents/42/acknowledge", json={"for": "soon"}) as answer:
         assert answer.status == 400

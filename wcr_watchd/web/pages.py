@@ -23,7 +23,6 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wcr_watchd.core import health
-from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.core.model import Observation, Outcome, Severity
 from wcr_watchd.core.mute import open_span
@@ -79,8 +78,6 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/", dashboard)
     app.router.add_get("/live", live)
     app.router.add_get("/checks/{name}", check_page)
-    app.router.add_get("/incidents/{number:\\d{1,9}}", incident_page)
-    app.router.add_post("/incidents/{number:\\d{1,9}}/acknowledge", acknowledge)
     app.router.add_get("/on-call", on_call_page)
     app.router.add_get("/sign-in", sign_in_page)
     app.router.add_post("/sign-in", sign_in)
@@ -135,32 +132,6 @@ async def check_page(request: web.Request) -> web.Response:
         measurements=_measurements(view, latest),
         incidents=await view.store.incidents(check=name, limit=20),
     )
-
-
-async def incident_page(request: web.Request) -> web.Response:
-    """One incident: what is wrong, who was told and why, and what happened since."""
-    view = request.app[CONTROL]
-    number = int(request.match_info["number"])
-    found = view.state.incidents.get(number) or await view.store.incident(number)
-    if found is None:
-        raise web.HTTPNotFound(text=f"there is no incident #{number}\n")
-    return page(
-        request,
-        "incident.html",
-        incident=found,
-        check=view.setup.checks.get(found.check),
-        timeline=await view.store.events(number),
-        deliveries=await view.store.deliveries(incident=number),
-    )
-
-
-async def acknowledge(request: web.Request) -> web.Response:
-    """Take an incident, from the button of a page; back to that page."""
-    try:
-        await request.app[CONTROL].acknowledge(int(request.match_info["number"]), request[VISITOR])
-    except CommandError as error:
-        raise web.HTTPConflict(text=f"{error}\n") from error
-    raise web.HTTPSeeOther("/")
 
 
 async def on_call_page(request: web.Request) -> web.Response:
