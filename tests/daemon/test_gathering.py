@@ -128,6 +128,20 @@ async def test_urgent_news_replaces_what_quiet_hours_hold_back() -> None:
         assert world.store.states()["1-opened-smslead"] == "superseded"
 
 
+async def test_what_is_over_before_quiet_hours_end_stays_untold() -> None:
+    sms = Wire()
+    async with running(sms=sms) as world:
+        morning = OPENED + 3_600.0
+        await world.owe(together(1, severity=Severity.WARNING, not_before=morning))
+        await world.owe(together(2, severity=Severity.WARNING, not_before=morning))
+        await asyncio.sleep(60)
+        await world.owe(together(1, event=EventKind.RESOLVED, severity=Severity.WARNING, not_before=morning))
+        await asyncio.sleep(7_200)
+        assert told(sms) == [(2,)]
+        assert Counter(world.store.states().values()) == {"superseded": 2, "delivered": 1}
+        assert world.counters.notifications_pending == 0
+
+
 async def test_what_quiet_hours_held_back_comes_as_one() -> None:
     sms = Wire()
     async with running(sms=sms) as world:

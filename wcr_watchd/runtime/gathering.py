@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from wcr_watchd.core.model import Recipient
+from wcr_watchd.core.model import EventKind, Recipient
 from wcr_watchd.runtime.lane import Clock, Lane, Owed
 
 STORM = 5
@@ -13,6 +13,7 @@ STORM = 5
 STORM_WAIT = 5.0
 """Seconds that are gathered after a storm began; doubled while it lasts."""
 LONGEST_WAIT = 30.0
+BEGINNINGS = (EventKind.OPENED, EventKind.FLAPPING)
 
 
 @dataclass(slots=True)
@@ -49,16 +50,23 @@ class Gathering:
         self._later: dict[tuple[Recipient, int], list[Owed]] = {}
 
     def take(self, lane: Lane, owed: Owed) -> Sequence[Owed]:
-        """Take one in; returns those held for later that it makes superfluous, being news of the same incident."""
+        """Take one in; returns those that have become superfluous: held for later, and overtaken by this one.
+
+        A problem that is over before anybody was told of it stays untold, its end included.
+        """
         now = self._clock.now()
         key = (owed.notification.recipient, owed.notification.incident)
+        held = [one for one in self._later.get(key, []) if not one.done and one.due > now]
+        if owed.notification.event is EventKind.RESOLVED and any(one.notification.event in BEGINNINGS for one in held):
+            del self._later[key]
+            return (*held, owed)
         if owed.due > now and not owed.delivery.attempts:
             self._later.setdefault(key, []).append(owed)
             lane.at(owed.due, lambda: self._take_now(lane, owed))
             return ()
-        overtaken = [one for one in self._later.pop(key, []) if not one.done and one.due > now]
+        self._later.pop(key, None)
         self._gather(lane, owed, now)
-        return overtaken
+        return held
 
     def _take_now(self, lane: Lane, owed: Owed) -> None:
         """Its time has come: quiet hours are over."""
