@@ -29,4 +29,5 @@ pytest_plugins = [
     "tests.real.servers.providers",
     "tests.real.servers.pagers",
     "tests.real.servers.chats",
+    "tests.real.servers.beats",
 ]

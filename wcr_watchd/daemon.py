@@ -37,6 +37,7 @@ from wcr_watchd.metrics.exposition import Exposition
 from wcr_watchd.runtime.clock import Clock
 from wcr_watchd.runtime.dispatcher import Dispatcher
 from wcr_watchd.runtime.duty import DutyWatch
+from wcr_watchd.runtime.heartbeat import Heartbeats
 from wcr_watchd.runtime.monitor import Monitor
 from wcr_watchd.runtime.runner import Runner
 from wcr_watchd.runtime.scheduler import Scheduler
@@ -80,6 +81,7 @@ class Parts:
     monitor: Monitor
     duty: DutyWatch
     windows: WindowWatch
+    heartbeats: Heartbeats
 
 
 def read_configuration(path: Path | None) -> Loaded:
@@ -302,7 +304,21 @@ class Daemon:
             lambda: self._loaded.channels, lambda: self._loaded.wordings, lambda: monitor.state.incidents, store, shared
         )
         windows = WindowWatch(monitor, clock, since)
-        return Parts(clock, counters, loop_lag, store, runner, scheduler, dispatcher, standing, monitor, duty, windows)
+        heartbeats = Heartbeats(lambda: self._loaded.heartbeats, lambda: health.moving(self), clock, shared, counters)
+        return Parts(
+            clock,
+            counters,
+            loop_lag,
+            store,
+            runner,
+            scheduler,
+            dispatcher,
+            standing,
+            monitor,
+            duty,
+            windows,
+            heartbeats,
+        )
 
     def _absent(self, seconds: float) -> None:
         """The process was stopped, or the machine slept."""
@@ -320,6 +336,7 @@ class Daemon:
             "scheduler": parts.scheduler.serve(),
             "hand-overs": parts.duty.serve(),
             "maintenance windows": parts.windows.serve(),
+            "heartbeats": parts.heartbeats.serve(),
             "upkeep": self._serve_upkeep(parts),
             "watchdog": self._serve_watchdog(),
         }

@@ -103,6 +103,16 @@ CASES = [
         ],
     ),
     case(
+        "heartbeats that cannot be sent",
+        '[heartbeat.a]\nurl = "hc-ping.com/secret"\n[heartbeat.b]\n[heartbeat.c]\nurl = "https://hc-ping.com/x"\nevery = "0s"\nmethod = "DELETE"\n',
+        [
+            "w.toml:2: heartbeat.a.url: must be a URL that begins with https:// (or http://) and names a host",
+            'w.toml:3: heartbeat.b.url: is missing (Where to send it, such as "https://hc-ping.com/…"; whoever knows it can fake it, so keep it in a credential)',
+            'w.toml:6: heartbeat.c.every: must be at least 100ms; got "0s"',
+            'w.toml:7: heartbeat.c.method: must be "POST", "GET" or "HEAD"; got "DELETE"',
+        ],
+    ),
+    case(
         "section of a later version",
         "[task.x]\n[report.weekly]\n",
         [

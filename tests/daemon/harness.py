@@ -46,12 +46,17 @@ class RunningDaemon:
         self.output = folder / "output"
         self.environment = environment or {}
         self.log_level = "info"
+        self.listen: list[str] = []
+        """Addresses of ``[web] listen``."""
+        self.watchd = ""
+        """Further lines of ``[watchd]``."""
         self.process: subprocess.Popen[bytes] | None = None
         self.write(config)
 
     def write(self, config: str) -> None:
         """Write the configuration file; takes effect by a start or reload."""
-        head = f'[watchd]\nname = "prod"\n[store]\nurl = "sqlite:///{self.database}"\n[web]\nlisten = []\n'
+        head = f'[watchd]\nname = "prod"\n{self.watchd}[store]\nurl = "sqlite:///{self.database}"\n'
+        head += f"[web]\nlisten = {self.listen}\n"
         self.config.write_text(head + config)
 
     def start(self) -> None:

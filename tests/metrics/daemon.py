@@ -10,7 +10,7 @@ from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.view import Change, ChannelCounters, CheckCounters, Counters
+from wcr_watchd.core.view import Change, ChannelCounters, CheckCounters, Counters, HeartbeatCounters
 
 NOW = 1_790_000_000.0
 
@@ -127,6 +127,7 @@ def a_busy_daemon() -> Daemon:
         1, "down", "", Severity.CRITICAL, Severity.CRITICAL, IncidentState.OPEN, NOW - 60, NOW - 60, "dns"
     )
     daemon.counters.channels["sms"] = ChannelCounters(sent=3, failed={"server": 2}, last_success_at=NOW - 30)
+    daemon.counters.heartbeats["elsewhere"] = HeartbeatCounters(sent=7, failed=2, last_success_at=NOW - 60)
     daemon.counters.notifications_pending = 2
     daemon.counters.oldest_pending_at = NOW - 42
     daemon.counters.reload_at = NOW - 3600

@@ -174,6 +174,9 @@ async def test_the_daemon_itself(exposition: Exposition) -> None:
     assert value(found, "watchd_channel_last_success_timestamp_seconds", channel="sms") == NOW - 30
     assert value(found, "watchd_channel_last_success_timestamp_seconds", channel="mail") is None
     assert value(found, "watchd_scheduler_missed_total") == 4
+    assert value(found, "watchd_heartbeats_total", heartbeat="elsewhere") == 9
+    assert value(found, "watchd_heartbeats_failed_total", heartbeat="elsewhere") == 2
+    assert value(found, "watchd_heartbeat_last_success_timestamp_seconds", heartbeat="elsewhere") == NOW - 60
 
 
 async def test_histograms_are_cumulative(exposition: Exposition) -> None:

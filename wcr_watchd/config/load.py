@@ -20,20 +20,42 @@ from pydantic import BaseModel, SecretStr
 from wcr_watchd.config.checks import Checks, fingerprint, read_checks
 from wcr_watchd.config.faults import Faults, did_you_mean
 from wcr_watchd.config.maintenance import Known, read_windows
-from wcr_watchd.config.models import SHORTEST_TOKEN, Defaults, Retention, Store, Watchd, Web, is_loopback
+from wcr_watchd.config.models import (
+    SHORTEST_TOKEN,
+    Defaults,
+    HeartbeatTable,
+    Retention,
+    Store,
+    Watchd,
+    Web,
+    is_loopback,
+)
 from wcr_watchd.config.people import People, read_people
 from wcr_watchd.config.secrets import Secrets, passwords_in
 from wcr_watchd.config.sources import Source, Sources
+from wcr_watchd.config.typed import named_tables
 from wcr_watchd.core.errors import ConfigError, Problem
 from wcr_watchd.core.protocols import Channel, Probe
-from wcr_watchd.core.setup import Check, Policy, Setup
+from wcr_watchd.core.setup import Check, Heartbeat, Policy, Setup
 from wcr_watchd.core.silence import Window
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.templates import Wording
 
 M = TypeVar("M", bound=BaseModel)
 
-SECTIONS = ("watchd", "store", "web", "defaults", "channel", "contact", "on_call", "policy", "check", "maintenance")
+SECTIONS = (
+    "watchd",
+    "store",
+    "web",
+    "defaults",
+    "channel",
+    "contact",
+    "on_call",
+    "policy",
+    "check",
+    "maintenance",
+    "heartbeat",
+)
 LATER_SECTIONS = {
     "task": "tasks",
     "report": "reports",
@@ -78,6 +100,7 @@ class Loaded:
     channels: Mapping[str, Channel]
     channel_caps: Mapping[str, tuple[int, float]]
     wordings: Mapping[str, Wording]
+    heartbeats: Mapping[str, Heartbeat]
     store: StoreSettings
     web: WebSettings
     secrets: frozenset[str]
@@ -117,9 +140,10 @@ def _loaded(sources: Sources) -> Loaded:
     _check_controls(faults, watchd, checks)
     now = time.time()
     windows = read_windows(faults, data, watchd.timezone, _known(data, defaults), now)
+    heartbeats = _heartbeats(faults, data)
     if faults.found or sources.problems:
         raise ConfigError(_problems(sources, faults, secrets.values))
-    options = (*people.channels.values(), *checks.probes.values(), web)
+    options = (*people.channels.values(), *checks.probes.values(), *heartbeats.values(), web)
     hidden = secrets.values.union(*map(_literal_secrets, options))
     redactor = Redactor(hidden)
     checks = replace(checks, checks={name: _presentable(one, redactor) for name, one in checks.checks.items()})
@@ -129,6 +153,7 @@ def _loaded(sources: Sources) -> Loaded:
         channels=MappingProxyType(people.channels),
         channel_caps=MappingProxyType(people.caps),
         wordings=MappingProxyType(people.wordings),
+        heartbeats=MappingProxyType({name: _heartbeat(table) for name, table in heartbeats.items()}),
         store=StoreSettings(store.url, store.retention),
         web=WebSettings(
             web.listen,
@@ -157,6 +182,18 @@ def _single(faults: Faults, data: Mapping[str, Any], section: str, model: type[M
     """A section that exists once; its defaults when it cannot be read, so that the rest can be looked at."""
     found = faults.validate(model, data.get(section, {}), (section,))
     return found if found is not None else model()
+
+
+def _heartbeats(faults: Faults, data: Mapping[str, Any]) -> dict[str, HeartbeatTable]:
+    read = (
+        (name, faults.validate(HeartbeatTable, table, ("heartbeat", name)))
+        for name, table in named_tables(faults, data, "heartbeat")
+    )
+    return {name: table for name, table in read if table is not None}
+
+
+def _heartbeat(table: HeartbeatTable) -> Heartbeat:
+    return Heartbeat(table.url.get_secret_value(), table.every, table.method)
 
 
 def _check_access(faults: Faults, web: Web) -> None:

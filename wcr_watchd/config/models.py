@@ -21,7 +21,7 @@ from wcr_watchd.core.local_time import MINUTES_A_WEEK, WeekSpans
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.kit.network import split_address
 from wcr_watchd.kit.options import Duration, Options, Secret
-from wcr_watchd.kit.outbound import Url
+from wcr_watchd.kit.outbound import SecretUrl, Url
 from wcr_watchd.kit.templates import TemplateText
 
 SHORTEST_INTERVAL = 0.1
@@ -220,6 +220,17 @@ class Web(Options):
     """What everybody not on this machine must show."""
     metrics: Literal["loopback", "all"] = "loopback"
     """Who may read /metrics without the token: programs on this machine, or all."""
+
+
+class HeartbeatTable(Options):
+    """A sign of life to somebody else, sent only while this daemon really works."""
+
+    url: SecretUrl
+    """Where to send it, such as "https://hc-ping.com/…"; whoever knows it can fake it, so keep it in a credential."""
+    every: Interval = 60.0
+    """How often; the other side should wait for two or three before it raises an alarm."""
+    method: Literal["POST", "GET", "HEAD"] = "POST"
+    """The request's method."""
 
 
 class RetryTable(Options):

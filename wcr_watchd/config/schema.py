@@ -12,6 +12,7 @@ from wcr_watchd.config.models import (
     CheckTable,
     ContactTable,
     Defaults,
+    HeartbeatTable,
     PlanTable,
     Store,
     Watchd,
@@ -42,6 +43,9 @@ def json_schema() -> dict[str, Any]:
         "on_call": _by_name(_of(OnCallTable, "on_call", definitions), "Who is on call now."),
         "policy": _policies(definitions),
         "check": _by_name(_typed(PROBES, CheckTable, "check", definitions), "What is watched."),
+        "heartbeat": _by_name(
+            _of(HeartbeatTable, "heartbeat", definitions), "Signs of life to whoever watches this daemon."
+        ),
         "maintenance": _by_name(
             _of(MaintenanceTable, "maintenance", definitions), "Planned times in which nobody is told."
         ),

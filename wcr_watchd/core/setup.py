@@ -103,6 +103,15 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A sign of life to ``url`` (a secret) by an HTTP request of this ``method``, ``every`` so many seconds."""
+
+    url: str
+    every: float = 60.0
+    method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
 class Contact:
     """A person; ``addresses`` by kind (``phone``, ``email``), the first is told, the others when that one fails.
 

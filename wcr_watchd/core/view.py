@@ -44,6 +44,16 @@ class ChannelCounters:
 
 
 @dataclass(slots=True)
+class HeartbeatCounters:
+    """What became of one outgoing heartbeat since the daemon started (or since it was added)."""
+
+    sent: int = 0
+    """Those that were answered 2xx."""
+    failed: int = 0
+    last_success_at: float | None = None
+
+
+@dataclass(slots=True)
 class CheckCounters:
     """What happened to one check since the daemon started (or since the check was added)."""
 
@@ -62,6 +72,7 @@ class Counters:
 
     checks: dict[str, CheckCounters] = field(default_factory=dict)
     channels: dict[str, ChannelCounters] = field(default_factory=dict)
+    heartbeats: dict[str, HeartbeatCounters] = field(default_factory=dict)
     scheduler_lag: Histogram = field(default_factory=Histogram)
     scheduler_missed: int = 0
     runs_void: int = 0

@@ -57,6 +57,7 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     """Every metric family about the daemon itself, each once."""
     yield from _daemon(snapshot)
     yield from _notifications(snapshot)
+    yield from _heartbeats(snapshot.counters)
     yield from _moving_parts(snapshot.counters)
 
 
@@ -118,6 +119,26 @@ def _notifications(snapshot: Snapshot) -> Iterator[Metric]:
         0.0 if oldest is None else max(0.0, snapshot.now - oldest),
         unit="seconds",
     )
+
+
+def _heartbeats(counters: Counters) -> Iterator[Metric]:
+    labels = ("heartbeat",)
+    attempts = CounterMetricFamily(
+        "watchd_heartbeats", "Signs of life sent to whoever watches this daemon, arrived or not.", labels=labels
+    )
+    failed = CounterMetricFamily("watchd_heartbeats_failed", "Signs of life that did not arrive.", labels=labels)
+    success = GaugeMetricFamily(
+        "watchd_heartbeat_last_success_timestamp_seconds",
+        "When a sign of life last arrived.",
+        labels=labels,
+        unit="seconds",
+    )
+    for name, counted in dict(counters.heartbeats).items():
+        attempts.add_metric((name,), counted.sent + counted.failed)
+        failed.add_metric((name,), counted.failed)
+        if counted.last_success_at is not None:
+            success.add_metric((name,), counted.last_success_at)
+    yield from (attempts, failed, success)
 
 
 def _moving_parts(counters: Counters) -> Iterator[Metric]:

@@ -18,8 +18,10 @@ LOOK_EVERY = 0.25
 STALL = 0.5
 """Seconds of lateness from which on the loop counts as stalled."""
 REMEMBERED_STALLS = 100
-ABSENCE = 30.0
-"""Seconds without a look after which nobody was watching: the process was stopped, or the machine slept."""
+ABSENCE = 2.0
+"""Seconds without a look after which nobody was watching: the process was stopped, or the machine slept.
+
+Whether that is worth a message is for `tell_absence` to say."""
 
 
 class Monotonic(Protocol):
