@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket as sockets
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.systemd import notify, watchdog_interval
 from wcr_watchd.metrics.exposition import Exposition
 from wcr_watchd.runtime.clock import Clock
+from wcr_watchd.runtime.dead_letters import DeadLetters
 from wcr_watchd.runtime.dispatcher import Dispatcher
 from wcr_watchd.runtime.duty import DutyWatch
 from wcr_watchd.runtime.heartbeat import Heartbeats
@@ -77,6 +78,7 @@ class Parts:
     runner: Runner
     scheduler: Scheduler
     dispatcher: Dispatcher
+    dead_letters: DeadLetters
     standing: Standing
     monitor: Monitor
     duty: DutyWatch
@@ -248,6 +250,14 @@ class Daemon:
         receipt = await self._parts.dispatcher.send_test(found[0], message)
         return f"{channel} accepted the test message: {receipt.text}"
 
+    async def resend(self, ids: Collection[str] | None) -> str:
+        """Send messages of the dead-letter list again; returns a sentence."""
+        return await self._parts.dead_letters.resend(ids)
+
+    async def discard(self, ids: Collection[str] | None, by: str) -> str:
+        """Take messages off the dead-letter list; returns a sentence."""
+        return await self._parts.dead_letters.discard(ids, by)
+
     async def reload(self) -> tuple[str, ...]:
         """Apply the configuration file by difference, or say what is wrong with it and go on with the old one."""
         async with self._reloading:
@@ -300,6 +310,8 @@ class Daemon:
             log.info("nobody was watching", seconds=round(max(0.0, clock.now() - since)))
             monitor.absent(since, "the daemon was not running")
         duty = DutyWatch(monitor, clock, since)
+        dead_letters = DeadLetters(store, dispatcher, counters)
+        await dead_letters.count()
         standing = Standing(
             lambda: self._loaded.channels, lambda: self._loaded.wordings, lambda: monitor.state.incidents, store, shared
         )
@@ -313,6 +325,7 @@ class Daemon:
             runner,
             scheduler,
             dispatcher,
+            dead_letters,
             standing,
             monitor,
             duty,

@@ -31,7 +31,9 @@ def watchd(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["list", "status", "incidents", "ack 1", "notify-test mail", "on-call"])
+@pytest.mark.parametrize(
+    "command", ["list", "status", "incidents", "ack 1", "notify-test mail", "on-call", "dead-letters"]
+)
 def test_without_a_daemon_the_status_is_3_and_says_where_it_looked(command: str, tmp_path: Path) -> None:
     done = watchd(*command.split(), WATCHD_SOCKET=str(tmp_path / "none.sock"))
     assert done.returncode == 3
@@ -282,3 +284,65 @@ def test_who_is_on_call_by_the_daemon_and_what_it_warns_of(make_daemon: Daemons)
     assert daemon.api("POST", "/reload")["problems"] == []
     assert daemon.api("GET", "/status")["warnings"] == []
     assert [row["name"] for row in daemon.command_json("on-call")] == ["ops"]
+
+
+# --- how a message would look -----------------------------------------------------------------------------------------
+
+RENDER = """
+[watchd]
+name = "prod"
+timezone = "Europe/Berlin"
+[channel.chat]
+type = "webhook"
+url = "https://example.org/a-path-that-must-never-be-seen"
+body = '{"say": {{ headline | tojson }}, "about": {{ target | tojson }}}'
+[channel.sms]
+type = "sms"
+account_sid = "AC"
+auth_token = "a-token-that-must-never-be-seen"
+from = "+15550100"
+template = { text = "{{ tag }}: {{ about }}, see {{ runbook }}" }
+[check.site]
+type = "http"
+url = "https://example.org/health"
+runbook = "https://wiki.example.org/site"
+"""
+
+
+@pytest.fixture
+def rendering(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    config = tmp_path / "w.toml"
+    config.write_text(RENDER)
+    return lambda *words: watchd("render", *words, "-c", str(config))
+
+
+def test_a_message_is_shown_as_it_would_look(rendering: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = rendering("sms", "--check", "site", "--severity", "warning")
+    assert (done.returncode, done.stdout) == (0, "WARNING: site, see https://wiki.example.org/site\n")
+    done = rendering("chat", "--check", "site", "--event", "resolved", "--json")
+    body = json.loads(json.loads(done.stdout)["body"])
+    assert body["about"] == "https://example.org/health"
+    assert body["say"].startswith("[RESOLVED] prod: site: ")
+    assert "must-never-be-seen" not in rendering("chat").stdout
+
+
+@pytest.mark.parametrize("event", ["opened", "reminded", "acknowledged", "noted", "digest", "drill"])
+def test_every_event_can_be_shown(rendering: Callable[..., subprocess.CompletedProcess[str]], event: str) -> None:
+    done = rendering("chat", "--event", event)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '"say": "[' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["caht"], "no channel named 'caht'; did you mean \"chat\"?"),
+        (["chat", "--check", "sit"], "no check named 'sit'; did you mean \"site\"?"),
+        (["chat", "--event", "exploded"], "'exploded' is not one of"),
+    ],
+)
+def test_what_does_not_exist_cannot_be_shown(
+    rendering: Callable[..., subprocess.CompletedProcess[str]], words: list[str], said: str
+) -> None:
+    done = rendering(*words)
+    assert (done.returncode, said in done.stderr) == (2, True)

@@ -129,6 +129,7 @@ def a_busy_daemon() -> Daemon:
     daemon.counters.channels["sms"] = ChannelCounters(sent=3, failed={"server": 2}, last_success_at=NOW - 30)
     daemon.counters.heartbeats["elsewhere"] = HeartbeatCounters(sent=7, failed=2, last_success_at=NOW - 60)
     daemon.counters.notifications_pending = 2
+    daemon.counters.dead_letters = 3
     daemon.counters.oldest_pending_at = NOW - 42
     daemon.counters.reload_at = NOW - 3600
     daemon.counters.scheduler_missed = 4

@@ -41,6 +41,7 @@ PROMISED = [
     "watchd_notifications_total",
     "watchd_notifications_failed_total",
     "watchd_notifications_pending",
+    "watchd_dead_letters",
     "watchd_notification_oldest_pending_seconds",
     "watchd_channel_last_success_timestamp_seconds",
     "watchd_scheduler_lag_seconds_bucket",
@@ -170,6 +171,7 @@ async def test_the_daemon_itself(exposition: Exposition) -> None:
     assert value(found, "watchd_notifications_total", channel="mail") == 0
     assert value(found, "watchd_notifications_failed_total", channel="sms", reason="server") == 2
     assert value(found, "watchd_notifications_pending") == 2
+    assert value(found, "watchd_dead_letters") == 3
     assert value(found, "watchd_notification_oldest_pending_seconds") == 42
     assert value(found, "watchd_channel_last_success_timestamp_seconds", channel="sms") == NOW - 30
     assert value(found, "watchd_channel_last_success_timestamp_seconds", channel="mail") is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -58,9 +58,12 @@ class Showcase:
     """The :class:`~wcr_watchd.core.view.Control` of a daemon that stands still, but for acknowledging."""
 
     version = "0.1.0"
+    failed: tuple[str, ...] = ()
+    """Keys of messages that could not be delivered."""
     started_at = NOW - 3_600
 
     def __init__(self) -> None:
+        self.asked: list[tuple[str, tuple[str, ...] | None]] = []
         checks = [
             _check("site", "http", "https://www.example.org/", "production"),
             _check("api", "http", "http://localhost:5001/health", "production"),
@@ -196,6 +199,18 @@ class Showcase:
             raise ChannelError("the gateway answered 500", reason="server", permanent=False)
         return "accepted"
 
+    async def resend(self, ids: Collection[str] | None) -> str:
+        return self._done("sent again", ids)
+
+    async def discard(self, ids: Collection[str] | None, by: str) -> str:
+        return self._done(f"discarded by {by}", ids)
+
+    def _done(self, what: str, ids: Collection[str] | None) -> str:
+        if ids is not None and "gone" in ids:
+            raise CommandError("'gone' is not on the dead-letter list")
+        self.asked.append((what, None if ids is None else tuple(ids)))
+        return what
+
     async def reload(self) -> tuple[str, ...]:
         return self.reload_problems
 
@@ -210,7 +225,7 @@ class Showcase:
         opened = Event(incident, 1, EventKind.OPENED, NOW - 700, Severity.CRITICAL, "503", "confirmed by 3 of 3 runs")
         return (opened,)
 
-    async def deliveries(self, **_: object) -> Sequence[Delivery]:
+    async def deliveries(self, *, states: Collection[DeliveryState] = (), **_: object) -> Sequence[Delivery]:
         found = self.state.incidents[42]
         message = Message(
             event=EventKind.OPENED,
@@ -235,6 +250,10 @@ class Showcase:
         owed = Notification(
             "key", 42, EventKind.OPENED, Severity.CRITICAL, found.told[0], NOW - 700, NOW - 700, message
         )
+        if DeliveryState.FAILED in states:
+            why = "the number <b>is</b> not reachable"
+            failed = (Delivery(replace(owed, id=one), DeliveryState.FAILED, 7, NOW - 60, why) for one in self.failed)
+            return tuple(failed)
         return (Delivery(owed, DeliveryState.DELIVERED, 1, delivered_at=NOW - 699),)
 
     async def history(self, *_: object, **__: object) -> Sequence[object]:

@@ -411,3 +411,52 @@ async def test_programs_follow_along_in_json(served: Served) -> None:
     _, check, incident = await _first_events(served, "/api/v1/events", 3)
     assert json.loads(check)["name"] == "api"
     assert json.loads(incident)["id"] == 42
+
+
+# --- what could not be delivered --------------------------------------------------------------------------------------
+
+
+async def test_the_dashboard_says_how_much_could_not_be_delivered(served: Served) -> None:
+    assert "could not be delivered" not in (await served.get("/"))[1]
+    served.control.counters.dead_letters = 3
+    assert '<a href="/dead-letters">3 messages could not be delivered</a>' in (await served.get("/"))[1]
+
+
+async def test_the_page_of_dead_letters_says_why_and_has_buttons(served: Served) -> None:
+    assert "Everything was delivered" in (await served.get("/dead-letters"))[1]
+    served.control.failed = ("key-1", 'key-"2"')
+    _, page = await served.get("/dead-letters")
+    assert "2 messages could not be delivered" in page
+    assert "after 7 attempts · the number &lt;b&gt;is&lt;/b&gt; not reachable" in page
+    assert 'name="id" value="key-&#34;2&#34;"' in page
+    assert await served.post("/dead-letters/resend", {"id": 'key-"2"'}) == (303, "303: See Other")
+    await served.post("/dead-letters/discard")
+    assert served.control.asked[0] == ("sent again", ('key-"2"',))
+    what, which = served.control.asked[1]
+    assert (what.startswith("discarded by "), which) == (True, None)
+    status, said = await served.post("/dead-letters/resend", {"id": "gone"})
+    assert (status, "not on the dead-letter list" in said) == (409, True)
+
+
+async def test_the_api_of_dead_letters(served: Served) -> None:
+    served.control.failed = ("key-1",)
+    (row,) = json.loads((await served.get("/api/v1/dead-letters"))[1])["dead_letters"]
+    assert (row["id"], row["attempts"], row["state"]) == ("key-1", 7, "failed")
+    assert row["headline"].startswith("[CRITICAL] wcr-prod: api: ")
+    assert (await served.post("/api/v1/dead-letters/resend", {"ids": ["key-1"]}))[0] == 200
+    assert (await served.post("/api/v1/dead-letters/discard", {"all": True, "by": "ann"}))[0] == 200
+    assert served.control.asked == [("sent again", ("key-1",)), ("discarded by ann", None)]
+    assert (await served.post("/api/v1/dead-letters/resend", {"ids": ["gone"]}))[0] == 409
+
+
+@pytest.mark.parametrize("body", [{}, {"ids": []}, {"ids": "key"}, {"ids": [1]}, {"all": "yes"}, {"all": 1}])
+async def test_the_api_wants_to_know_which_dead_letters(served: Served, body: object) -> None:
+    status, said = await served.post("/api/v1/dead-letters/resend", body)
+    assert (status, "say which messages" in said) == (400, True)
+    assert not served.control.asked
+
+
+async def test_dead_letters_are_for_those_who_may(guarded: Served) -> None:
+    assert (await guarded.post("/dead-letters/resend", Origin="https://evil.example"))[0] in (303, 401, 403)
+    assert (await guarded.post("/api/v1/dead-letters/discard", {"all": True}, Origin="https://evil.example"))[0] >= 401
+    assert not guarded.control.asked

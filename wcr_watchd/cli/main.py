@@ -22,10 +22,13 @@ from wcr_watchd import __version__
 from wcr_watchd.cli import complete, render
 from wcr_watchd.cli.client import call, runtime_directory
 from wcr_watchd.cli.complete import DEFAULT_CONFIG
+from wcr_watchd.cli.messages import dead_letters, render_message
 from wcr_watchd.cli.options import (
     FAILING,
     FINE,
     by_option,
+    config_file,
+    config_option,
     done,
     exits,
     json_option,
@@ -53,14 +56,6 @@ FEW = 5
 MOST_NAMED = 20
 """Checks that are all named to somebody who named one that does not exist."""
 
-config_option = click.option(
-    "--config",
-    "-c",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="WATCHD_CONFIG",
-    help=f"Configuration file (default: {DEFAULT_CONFIG}).",
-)
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="wcr-watchd", message="%(prog)s %(version)s")
@@ -68,6 +63,8 @@ def cli() -> None:
     """Watch a platform, tell the right person, and say when it cannot know."""
 
 
+cli.add_command(dead_letters)
+cli.add_command(render_message)
 cli.add_command(silence)
 cli.add_command(maintenance)
 
@@ -93,7 +90,7 @@ def run(config: Path | None, socket: Path | None, log_level: str) -> int:
 
     Without a configuration it discovers what stands on this host and watches that.
     """
-    path = _file(config)
+    path = config_file(config)
     loaded = read_configuration(path)
     redactor = Redactor(loaded.secrets)
     configure_logging(log_level, redactor)
@@ -345,7 +342,7 @@ def probe(names: tuple[str, ...], type_: str | None, tag: str | None, config: Pa
     remaining options are the probe type's own: ``wcr-watchd probe --type tcp --address localhost:22``; given several
     times, one makes a list.
     """
-    loaded = _ad_hoc(type_, names) if type_ else read_configuration(_file(config))
+    loaded = _ad_hoc(type_, names) if type_ else read_configuration(config_file(config))
     wanted = ("probe",) if type_ else _wanted(loaded, names, tag)
     quiet = len(wanted) < FEW or json_ or not render.errors.is_terminal
     with Progress(console=render.errors, transient=True, disable=quiet) as progress:
@@ -389,11 +386,6 @@ def _duration(text: str) -> float:
         return parse_duration(text)
     except UnitError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _file(config: Path | None) -> Path | None:
-    """The configuration file; None where there is none and what stands on this host is discovered."""
-    return config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
 
 
 def _fails(row: dict[str, Any]) -> bool:

@@ -12,6 +12,7 @@ import click
 
 from wcr_watchd.cli import render
 from wcr_watchd.cli.client import NoDaemonError, RefusedError, default_socket
+from wcr_watchd.cli.complete import DEFAULT_CONFIG
 from wcr_watchd.core.errors import ConfigError, WatchdError
 
 FINE, FAILING, WRONG, NO_DAEMON = 0, 1, 2, 3
@@ -43,6 +44,13 @@ def exits(command: Callable[P, int | None]) -> Callable[P, None]:
     return wrapped
 
 
+config_option = click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="WATCHD_CONFIG",
+    help=f"Configuration file (default: {DEFAULT_CONFIG}).",
+)
 socket_option = click.option(
     "--socket",
     type=click.Path(path_type=Path),
@@ -60,3 +68,8 @@ def done(answer: dict[str, Any], json_: bool) -> None:
         render.as_json(answer)
     else:
         click.echo(answer["done"])
+
+
+def config_file(config: Path | None) -> Path | None:
+    """The configuration file; None where there is none and what stands on this host is discovered."""
+    return config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)

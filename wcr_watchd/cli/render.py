@@ -23,7 +23,7 @@ OTHER_STYLE = "magenta"
 """Of the states in which nothing is certain: ``unknown``, ``confirming``, ``new``."""
 
 WORST_FIRST = ("critical", "warning", "info", "down", "confirming", "unknown", "new", "ok")
-FOLDED = frozenset({"CHECK", "TARGET", "DEPENDS ON", "OWNER", "RESULT", "SUMMARY"})
+FOLDED = frozenset({"CHECK", "TARGET", "DEPENDS ON", "OWNER", "RESULT", "SUMMARY", "WHY"})
 """Columns that give way where there is little room."""
 NARROW = 110
 """Columns of a terminal below which tables leave out what matters least."""
@@ -103,6 +103,23 @@ def incidents(rows: list[dict[str, Any]]) -> None:
             "OPENED": [_table_time(row["opened_at"]) for row in rows],
             "RESOLVED": [_table_time(row["resolved_at"]) for row in rows],
             "SUMMARY": [escape(row["summary"]) for row in rows],
+        }
+    )
+
+
+def dead_letters(rows: list[dict[str, Any]]) -> None:
+    """A table of messages that could not be delivered."""
+    if not rows:
+        console.print("everything was delivered")
+        return
+    _table(
+        {
+            "ID": [escape(row["id"]) for row in rows],
+            "TO": [escape(" ".join(filter(None, (row["channel"], row["contact"])))) for row in rows],
+            "GIVEN UP": [_table_time(row["given_up_at"]) for row in rows],
+            "TRIED": [str(row["attempts"]) for row in rows],
+            "WHY": [escape(row["last_error"]) for row in rows],
+            "SUMMARY": [escape(row["headline"]) for row in rows],
         }
     )
 

@@ -283,12 +283,15 @@ class DeliveryState(StrEnum):
     MERGED = "merged"
     """Its content went out as part of a digest or a summary."""
     SUPERSEDED = "superseded"
-    """Overtaken before it could be sent: a reminder of an incident that is acknowledged or over."""
+    """Need not be told any more: a reminder of what is acknowledged or over by now, or somebody said so."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A notification with where it stands: the row of the outbox."""
+    """A notification with where it stands: the row of the outbox.
+
+    ``next_attempt_at`` of one that failed is when it was given up.
+    """
 
     notification: Notification
     state: DeliveryState = DeliveryState.PENDING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -86,6 +86,8 @@ class Counters:
     """What became of damaged records in this life of the daemon; empty when there were none."""
     notifications_pending: int = 0
     oldest_pending_at: float | None = None
+    dead_letters: int = 0
+    """Messages given up and neither sent again nor discarded; of very many, the newest thousand at the start."""
     reload_successful: bool = True
     reload_at: float = 0.0
     loop_progress_at: float = 0.0
@@ -219,6 +221,14 @@ class Control(View, Protocol):
 
         Raises ``CommandError`` for an unknown channel or contact and ``ChannelError`` when it is not accepted.
         """
+        ...
+
+    async def resend(self, ids: Collection[str] | None) -> str:
+        """Send messages of the dead-letter list again (None: all); returns a sentence, raises ``CommandError``."""
+        ...
+
+    async def discard(self, ids: Collection[str] | None, by: str) -> str:
+        """Take messages off the dead-letter list (None: all); returns a sentence, raises ``CommandError``."""
         ...
 
     async def reload(self) -> tuple[str, ...]:

@@ -112,6 +112,9 @@ def _notifications(snapshot: Snapshot) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "watchd_notifications_pending", "Notifications not delivered yet.", counters.notifications_pending
     )
+    yield GaugeMetricFamily(
+        "watchd_dead_letters", "Messages given up, neither sent again nor discarded.", counters.dead_letters
+    )
     oldest = counters.oldest_pending_at
     yield GaugeMetricFamily(
         "watchd_notification_oldest_pending_seconds",

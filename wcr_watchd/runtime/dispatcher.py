@@ -139,6 +139,27 @@ class Dispatcher:
             if owed.notification.recipient.channel not in channels and not owed.in_flight:
                 self._fail_unknown(owed)
 
+    def delivers_by(self, channel: str) -> bool:
+        """Whether there is a channel of this name."""
+        return channel in self._lanes
+
+    def owes(self, notification: str) -> bool:
+        """Whether the notification of this id is on its way."""
+        return notification in self._owed
+
+    def send_again(self, given_up: Delivery) -> None:
+        """Try for another day what was given up, as the same notification; its fallback is not told once more."""
+        now = self._clock.now()
+        delivery = replace(given_up, state=DeliveryState.PENDING, next_attempt_at=now, fell_back=True)
+        self._counters.dead_letters -= 1
+        self._ledger.note([delivery])
+        self._take(delivery, again_since=now)
+
+    def let_go(self, given_up: Delivery, why: str) -> None:
+        """What was given up need not be told any more."""
+        self._counters.dead_letters -= 1
+        self._ledger.note([replace(given_up, state=DeliveryState.SUPERSEDED, receipt=why)])
+
     async def send_test(self, recipient: Recipient, message: Message) -> Receipt:
         """Send a message at once, past queue, cap and store, to prove that the channel delivers.
 
@@ -192,12 +213,12 @@ class Dispatcher:
             if self._tasks is not None:
                 self._tasks.create_task(lane.run(), name=f"lane {name}")
 
-    def _take(self, delivery: Delivery, *, unwritten: bool = False) -> None:
+    def _take(self, delivery: Delivery, *, unwritten: bool = False, again_since: float = 0.0) -> None:
         notification = delivery.notification
         if notification.id in self._owed:
             return
         due = max(delivery.next_attempt_at, notification.not_before)
-        owed = Owed(delivery, due=due, unwritten=unwritten)
+        owed = Owed(delivery, due=due, unwritten=unwritten, again_since=again_since)
         self._owed[notification.id] = owed
         self._counters.notifications_pending = len(self._owed)
         lane = self._lanes.get(notification.recipient.channel)
@@ -284,7 +305,8 @@ class Dispatcher:
             error=owed.delivery.last_error,
         )
         self._fall_back(owed, "could not deliver")
-        self._close(owed, replace(owed.delivery, state=DeliveryState.FAILED))
+        self._counters.dead_letters += 1
+        self._close(owed, replace(owed.delivery, state=DeliveryState.FAILED, next_attempt_at=self._clock.now()))
 
     def _fail_unknown(self, owed: Owed) -> None:
         name = owed.notification.recipient.channel

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from wcr_watchd.core.errors import ChannelError, CommandError, StoreError, UnitError
-from wcr_watchd.core.model import Severity
+from wcr_watchd.core.model import DeliveryState, Severity
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.view import Change, View
 from wcr_watchd.web import quiet, rota, shapes
@@ -42,6 +42,9 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/notes", note)
     app.router.add_post(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/owner", assign)
     app.router.add_get(f"{prefix}/deliveries", deliveries)
+    app.router.add_get(f"{prefix}/dead-letters", dead_letters)
+    app.router.add_post(f"{prefix}/dead-letters/resend", resend)
+    app.router.add_post(f"{prefix}/dead-letters/discard", discard)
     app.router.add_post(f"{prefix}/channels/{{name}}/test", notify_test)
     app.router.add_get(f"{prefix}/on-call", on_call)
     app.router.add_get(f"{prefix}/on-call/{{name}}.ics", calendar)
@@ -273,6 +276,35 @@ async def deliveries(request: web.Request) -> web.Response:
     """The newest notifications and where they stand."""
     rows = await request.app[CONTROL].store.deliveries(limit=100)
     return web.json_response({"deliveries": [shapes.delivery(row) for row in rows]})
+
+
+async def dead_letters(request: web.Request) -> web.Response:
+    """Messages that could not be delivered, newest first: why, and how often they were tried."""
+    rows = await request.app[CONTROL].store.deliveries(states=(DeliveryState.FAILED,), limit=MAX_ROWS)
+    return web.json_response({"dead_letters": [shapes.dead_letter(row) for row in rows]})
+
+
+async def resend(request: web.Request) -> web.Response:
+    """Send messages of the dead-letter list again. JSON body: ``{"ids": [id, …]}`` or ``{"all": true}``."""
+    sentence = await request.app[CONTROL].resend(_chosen(await _json_body(request)))
+    return web.json_response({"done": sentence})
+
+
+async def discard(request: web.Request) -> web.Response:
+    """Take messages off the dead-letter list. JSON body as for sending again, and ``by``."""
+    body = await _json_body(request)
+    by = str(body.get("by") or request[VISITOR])[:80]
+    return web.json_response({"done": await request.app[CONTROL].discard(_chosen(body), by)})
+
+
+def _chosen(body: dict[str, Any]) -> list[str] | None:
+    """Ids out of a body; None for all."""
+    ids = body.get("ids")
+    if body.get("all") is True and ids is None:
+        return None
+    if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
+        raise web.HTTPBadRequest(text='say which messages: {"ids": ["…"]}, or {"all": true}')
+    return ids
 
 
 async def notify_test(request: web.Request) -> web.Response:

@@ -254,6 +254,7 @@ def _header(view: View) -> dict[str, Any]:
         "warnings": view.warnings,
         "ailing": [part for part in health.parts(view) if not part.ok],
         "store_mended": view.counters.store_mended,
+        "dead_letters": view.counters.dead_letters,
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from wcr_watchd.core.announcements import covered
 from wcr_watchd.core.escalation import LOOK_AHEAD
+from wcr_watchd.core.message import headline
 from wcr_watchd.core.model import Delivery, Event, Incident, Labels, Measurement, Observation, Outcome, Severity
 from wcr_watchd.core.mute import open_span
 from wcr_watchd.core.on_call import OnCallSchedule, Turn, by_people, gaps, turns
@@ -258,3 +259,9 @@ def delivery(row: Delivery) -> Json:
         "last_error": row.last_error,
         "receipt": row.receipt,
     }
+
+
+def dead_letter(row: Delivery) -> Json:
+    """A notification that could not be delivered, with what it says."""
+    given_up = {"given_up_at": time_text(row.next_attempt_at), "headline": headline(row.notification.message)}
+    return delivery(row) | given_up
