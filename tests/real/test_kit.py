@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.real.servers.certificates import Authority
+from wcr_watchd.kit import tls
 from wcr_watchd.kit.network import NameResolver
 from wcr_watchd.kit.patterns import PatternsTooSlowError, found
 from wcr_watchd.kit.threads import MOST_IDLE, Threads
@@ -137,7 +138,9 @@ async def test_patterns_end_with_whoever_asked() -> None:
     assert children() == before
 
 
-async def test_contexts_are_shared_until_a_file_changes(authority: Authority, tmp_path: Path) -> None:
+async def test_contexts_are_shared_until_a_file_changes(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     contexts = TlsContexts()
     default = await contexts.get(TlsSettings())
     assert await contexts.get(TlsSettings()) is default
@@ -151,6 +154,8 @@ async def test_contexts_are_shared_until_a_file_changes(authority: Authority, tm
     assert await contexts.get(settings) is first
     assert "Root of the tests" in contexts.authorities(settings)
     file.write_bytes(Path(authority.ca_file).read_bytes() * 2)
+    assert await contexts.get(settings) is first, "looked at a moment ago"
+    monkeypatch.setattr(tls, "LOOK_AGAIN", 0.0)
     assert await contexts.get(settings) is not first
     await contexts.close()
 

@@ -27,6 +27,8 @@ Version = Literal["1.2", "1.3"]
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 CONTEXT_AGE = 86400.0
 """Seconds after which a context is made anew, so that changed certificate authorities of the system take effect."""
+LOOK_AGAIN = 1.0
+"""Seconds before the files of a context are looked at again, for many checks that share one."""
 LARGEST_FILE = 4 * 1024 * 1024
 """Bytes of a file of certificates or keys that are read; the whole public bundle has a quarter of a megabyte."""
 LONGEST_HANDSHAKE = 1024 * 1024
@@ -126,6 +128,16 @@ def served_chain(session: ssl.SSLObject) -> tuple[bytes, ...]:
 # --- contexts --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class _Made:
+    """A context, what its files were like (:func:`_stamp`), and when it was made and they were last looked at."""
+
+    context: ObservedContext
+    stamp: object
+    made_at: float
+    looked_at: float
+
+
 class TlsContexts:
     """TLS contexts, one for each different setting, since making one costs 20 ms and a megabyte.
 
@@ -133,7 +145,7 @@ class TlsContexts:
     """
 
     def __init__(self) -> None:
-        self._made: dict[TlsSettings, tuple[object, float, ObservedContext]] = {}
+        self._made: dict[TlsSettings, _Made] = {}
         self._threads = Threads()
 
     async def close(self) -> None:
@@ -142,18 +154,21 @@ class TlsContexts:
 
     async def get(self, settings: TlsSettings) -> ssl.SSLContext:
         """The context for these settings. Raises :class:`UnusableFileError`."""
+        known, now = self._made.get(settings), time.monotonic()
+        if known is not None and now - known.looked_at < LOOK_AGAIN:
+            return known.context
         stamp = await self._threads.call(_stamp, settings) if _files(settings) else ()
-        known = self._made.get(settings)
-        if known is not None and known[0] == stamp and time.monotonic() - known[1] < CONTEXT_AGE:
-            return known[2]
+        if known is not None and known.stamp == stamp and now - known.made_at < CONTEXT_AGE:
+            known.looked_at = now
+            return known.context
         context = await self._threads.call(make_context, settings)
-        self._made[settings] = (stamp, time.monotonic(), context)
+        self._made[settings] = _Made(context, stamp, now, now)
         return context
 
     def authorities(self, settings: TlsSettings) -> frozenset[str]:
         """The organisations of the authorities that the context for these settings trusts, if it has been made."""
         known = self._made.get(settings)
-        trusted: list[Any] = known[2].get_ca_certs() if known else []
+        trusted: list[Any] = known.context.get_ca_certs() if known else []
         names = (name for authority in trusted for part in authority["subject"] for name in part)
         return frozenset(value for kind, value in names if kind == "organizationName")
 
