@@ -71,10 +71,24 @@ def _look_up(host: str, port: int, family: int, flags: int) -> Sequence[AddressI
 
 async def connect_socket(addresses: Sequence[AddressInfo]) -> socket.socket:
     """Connect by TCP to whichever of the addresses answers first; ``OSError`` when none does. The caller closes it."""
+    if len(addresses) == 1:
+        return await _connect_to(addresses[0])
     return await aiohappyeyeballs.start_connection(
         [(socket.AddressFamily(entry[0]), socket.SOCK_STREAM, *entry[2:]) for entry in addresses],
         happy_eyeballs_delay=HEAD_START,
     )
+
+
+async def _connect_to(address: AddressInfo) -> socket.socket:
+    """Where there is no choice, there is no race to be run."""
+    family, kind, protocol, _, where = address
+    connection = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+    try:
+        await asyncio.get_running_loop().sock_connect(connection, where)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 async def connect(addresses: Sequence[AddressInfo]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
