@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket as sockets
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from wcr_watchd.core import engine, health
 from wcr_watchd.core.errors import CommandError, ConfigError, StoreDamagedError, StoreError, WatchdError
 from wcr_watchd.core.escalation import recipients, unreachable
 from wcr_watchd.core.message import trial
-from wcr_watchd.core.model import MeasurementSpec, Observation, Outcome
+from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Outcome
 from wcr_watchd.core.protocols import Probe, Restored, Store
 from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.silence import Silence
@@ -214,6 +214,10 @@ class Daemon:
     async def expire(self, silence: str) -> str:
         """End a silence now; returns a sentence."""
         return await self._parts.monitor.expire(silence)
+
+    async def alerts(self, sent: Sequence[Alert]) -> None:
+        """Take alerts of Prometheus."""
+        await self._parts.monitor.alerts(sent)
 
     async def stop_window(self, name: str, by: str) -> str:
         """End a planned maintenance window for this time; returns a sentence."""
@@ -423,7 +427,7 @@ class Daemon:
     async def _served(self) -> AsyncIterator[None]:
         """Serve pages, API, metrics and commands while the context lasts."""
         settings = self._loaded.web
-        access = Access(settings.token, settings.metrics_for_all, self.monotonic)
+        access = Access(settings.token, settings.metrics_for_all, self.monotonic, settings.alerts_without_token)
         exposition = Exposition(self)
         server = web.AppRunner(
             build_web(self, exposition, access), shutdown_timeout=SERVER_STOPS_WITHIN, access_log=None
@@ -575,4 +579,4 @@ def _say_what_needs_a_restart(before: Loaded, after: Loaded) -> None:
 
 
 def _fixed(settings: WebSettings) -> tuple[object, ...]:
-    return settings.listen, settings.token, settings.metrics_for_all
+    return settings.listen, settings.token, settings.metrics_for_all, settings.alerts_without_token

@@ -64,6 +64,15 @@ def runs(daemon: RunningDaemon, check: str, more: int = 3) -> None:
     eventually(lambda: seen.add(daemon.check(check)["last_at"]) or len(seen) > more, f"{more} runs of {check}")
 
 
+def recorded(daemon: RunningDaemon) -> None:
+    """Wait until it is stored that everything is delivered: only what is in flight at a kill may come twice."""
+
+    def done() -> bool:
+        return not any(row["state"] == "pending" for row in daemon.api("GET", "/deliveries")["deliveries"])
+
+    eventually(done, "all deliveries are recorded")
+
+
 def test_what_is_silenced_is_told_when_the_silence_ends_and_other_failures_at_once(
     make_daemon: Daemons, slack: Slack, targets: Targets
 ) -> None:
@@ -81,6 +90,7 @@ def test_what_is_silenced_is_told_when_the_silence_ends_and_other_failures_at_on
     eventually(lambda: [one["state"] for one in daemon.incidents()] == ["silenced"], "the failure is recorded")
     targets.stop(web)
     eventually(lambda: news(slack) == [("CRITICAL", "web")], f"the other failure is told: {told(slack)}")
+    recorded(daemon)
     daemon.kill()
     daemon.start()
     eventually(lambda: daemon.outcome("api") == "down", "it looks again")
@@ -151,6 +161,7 @@ match = 'target=~".*:1"'
     assert announced.startswith("[PLANNED] prod: maintenance disks begins in 1 min: ")
     assert "; new disks; nobody is told of api" in announced
     eventually(lambda: [one["state"] for one in daemon.incidents()] == ["maintenance"], "the other window holds")
+    recorded(daemon)
     daemon.kill()
     daemon.start()
     listed: dict[str, Any] = daemon.command_json("maintenance", "list")

@@ -10,6 +10,7 @@ from typing import Any
 from wcr_watchd.core.errors import ChannelError, CommandError
 from wcr_watchd.core.local_time import Hours, merged
 from wcr_watchd.core.model import (
+    Alert,
     Delivery,
     DeliveryState,
     Event,
@@ -186,6 +187,9 @@ class Showcase:
             raise CommandError(f"there is no silence {silence}")
         del self.state.silences[silence]
         return "over"
+
+    async def alerts(self, sent: Sequence[Alert]) -> None:
+        self.asked.append(("alerts", *sent))
 
     async def stop_window(self, name: str, by: str) -> str:
         self.asked.append(("stop_window", name, by))

@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr
 
-from wcr_watchd.config.checks import Checks, fingerprint, read_checks
+from wcr_watchd.config.checks import DEFAULT_POLICY, Checks, fingerprint, read_checks
 from wcr_watchd.config.faults import Faults, did_you_mean
 from wcr_watchd.config.maintenance import Known, read_windows
 from wcr_watchd.config.models import (
     SHORTEST_TOKEN,
+    Alerts,
     Defaults,
     HeartbeatTable,
     Retention,
@@ -35,8 +36,9 @@ from wcr_watchd.config.secrets import Secrets, passwords_in
 from wcr_watchd.config.sources import Source, Sources
 from wcr_watchd.config.typed import named_tables
 from wcr_watchd.core.errors import ConfigError, Problem
+from wcr_watchd.core.model import Severity
 from wcr_watchd.core.protocols import Channel, Probe
-from wcr_watchd.core.setup import Check, Heartbeat, Policy, Setup
+from wcr_watchd.core.setup import AlertSettings, Check, Heartbeat, Policy, Setup
 from wcr_watchd.core.silence import Window
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.templates import Wording
@@ -55,6 +57,7 @@ SECTIONS = (
     "check",
     "maintenance",
     "heartbeat",
+    "alerts",
 )
 LATER_SECTIONS = {
     "task": "tasks",
@@ -78,12 +81,13 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
-    """``[web]``: listen addresses as host and port, URL and token (empty: none), and whether all may read metrics."""
+    """``[web]``: listen addresses as host and port, URL and token (empty: none), who may do what without it."""
 
     listen: tuple[tuple[str, int], ...]
     public_url: str
     token: str
     metrics_for_all: bool
+    alerts_without_token: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +138,12 @@ def _loaded(sources: Sources) -> Loaded:
     store = _single(faults, data, "store", Store)
     web = _single(faults, data, "web", Web)
     defaults = _single(faults, data, "defaults", Defaults)
+    alerts = _single(faults, data, "alerts", Alerts)
     _check_access(faults, web)
     people = read_people(faults, data, watchd.timezone)
     checks = read_checks(faults, data, defaults, watchd.location, people.policies)
     _check_controls(faults, watchd, checks)
+    _check_alerts(faults, alerts, people)
     now = time.time()
     windows = read_windows(faults, data, watchd.timezone, _known(data, defaults), now)
     heartbeats = _heartbeats(faults, data)
@@ -148,7 +154,7 @@ def _loaded(sources: Sources) -> Loaded:
     redactor = Redactor(hidden)
     checks = replace(checks, checks={name: _presentable(one, redactor) for name, one in checks.checks.items()})
     return Loaded(
-        setup=_setup(watchd, web, people, checks, windows),
+        setup=replace(_setup(watchd, web, people, checks, windows), alerts=_alert_settings(alerts, defaults)),
         probes=MappingProxyType({name: one for name, one in checks.probes.items() if name not in checks.resting}),
         channels=MappingProxyType(people.channels),
         channel_caps=MappingProxyType(people.caps),
@@ -160,6 +166,7 @@ def _loaded(sources: Sources) -> Loaded:
             web.public_url or "",
             web.token.get_secret_value() if web.token else "",
             web.metrics == "all",
+            alerts.without_token,
         ),
         secrets=frozenset(hidden),
         files=tuple(source.name for source in sources.files),
@@ -215,6 +222,25 @@ def _check_controls(faults: Faults, watchd: Watchd, checks: Checks) -> None:
         if name not in checks.checks:
             hint = did_you_mean(name, checks.checks)
             faults.add_reference(("watchd", "control", index), f'there is no check "{name}"', hint)
+
+
+def _check_alerts(faults: Faults, alerts: Alerts, people: People) -> None:
+    known = set(people.policies) or {DEFAULT_POLICY}
+    if alerts.policy is not None and alerts.policy not in known:
+        hint = did_you_mean(alerts.policy, known)
+        faults.add_reference(("alerts", "policy"), f'there is no policy "{alerts.policy}"', hint)
+
+
+def _alert_settings(alerts: Alerts, defaults: Defaults) -> AlertSettings | None:
+    if not alerts.enabled:
+        return None
+    usual = {word: Severity.of(word) for word in ("info", "warning", "critical")}
+    return AlertSettings(
+        alerts.policy or defaults.policy or DEFAULT_POLICY,
+        alerts.resolve_timeout,
+        MappingProxyType(usual | {word.lower(): Severity.of(known) for word, known in alerts.severity.items()}),
+        Severity.of(alerts.default),
+    )
 
 
 def _known(data: Mapping[str, Any], defaults: Defaults) -> Known:

@@ -233,6 +233,23 @@ class HeartbeatTable(Options):
     """The request's method."""
 
 
+class Alerts(Options):
+    """Alerts that a Prometheus sends here, as to an Alertmanager."""
+
+    enabled: bool = False
+    """Whether they are taken, and `/api/v2` answers."""
+    policy: str | None = None
+    """The escalation policy of alerts without a label `policy`; default: that of [defaults]."""
+    resolve_timeout: Span = 300.0
+    """For how long an alert holds that is sent without its end."""
+    severity: dict[str, Literal["info", "warning", "critical"]] = Field(default_factory=dict)
+    """How bad an alert is by the value of its label `severity`, besides info, warning and critical themselves."""
+    default: Literal["info", "warning", "critical"] = "warning"
+    """How bad an alert is whose label `severity` says none of these."""
+    without_token: bool = False
+    """Whether programs on this machine may use `/api/v2` without the token of [web]."""
+
+
 class RetryTable(Options):
     """Quick confirmation of a failure."""
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from wcr_watchd.config.maintenance import MaintenanceTable
 from wcr_watchd.config.models import (
+    Alerts,
     ChannelTable,
     CheckTable,
     ContactTable,
@@ -37,6 +38,7 @@ def json_schema() -> dict[str, Any]:
         "watchd": _of(Watchd, "watchd", definitions),
         "store": _of(Store, "store", definitions),
         "web": _of(Web, "web", definitions),
+        "alerts": _of(Alerts, "alerts", definitions),
         "defaults": _of(Defaults, "defaults", definitions),
         "channel": _by_name(_typed(CHANNELS, ChannelTable, "channel", definitions), "How people are told."),
         "contact": _by_name(_of(ContactTable, "contact", definitions), "People."),

@@ -11,7 +11,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from wcr_watchd.core import life
+from wcr_watchd.core import alerts, life
 from wcr_watchd.core.connectivity import is_offline, offline_since, stale_controls
 from wcr_watchd.core.dependencies import stale_parents
 from wcr_watchd.core.escalation import escalation_of
@@ -83,7 +83,8 @@ def observe(setup: Setup, state: State, observation: Observation, now: float) ->
     flapping = dict(after.flaps)
     subjects = (*state.by_check.get(check.name, {}), *findings, *(s for s, flap in after.flaps if flap.flapping))
     for subject in dict.fromkeys(subjects):
-        _judge(work, check, after, subject, findings.get(subject), flapping.get(subject, _STEADY))
+        if not _is_alert(work, check.name, subject):
+            _judge(work, check, after, subject, findings.get(subject), flapping.get(subject, _STEADY))
     if check.name in setup.controls:
         _judge_connectivity(work)
     severity = work.severity_of(check.name)
@@ -98,15 +99,24 @@ def observe(setup: Setup, state: State, observation: Observation, now: float) ->
 def tick(setup: Setup, state: State, number: int, now: float, latest: Observation | None) -> Decision:
     """Do for one incident what is due by now: look whether it is still muted, escalate, remind."""
     incident = state.incidents.get(number)
-    if incident is None or (incident.check not in setup.checks and incident.check != OWN.name):
+    if incident is None or not _is_about_something(setup, incident):
         return Decision()
     work = Work(setup, state, now, latest)
     check = work.check_of(incident)
+    if alerts.lapse(work, incident):
+        return work.decision()
     if incident.acknowledged_until is not None and incident.acknowledged_until <= now:
         life.take_back(work, check, incident, f"the acknowledgement by {incident.acknowledged_by} has ended")
     elif life.attend(work, check, incident) is incident and incident.state is IncidentState.OPEN:
         _step_or_remind(work, check, incident)
     return work.decision()
+
+
+def _is_about_something(setup: Setup, incident: Incident) -> bool:
+    """Whether what the incident is about is still watched by somebody."""
+    if incident.alert is not None:
+        return setup.alerts is not None
+    return incident.check in setup.checks or incident.check == OWN.name
 
 
 def _step_or_remind(work: Work, check: Check, incident: Incident) -> None:
@@ -121,7 +131,14 @@ def _step_or_remind(work: Work, check: Check, incident: Incident) -> None:
 
 def deadline(incident: Incident) -> float | None:
     """When :func:`tick` has something to do for the incident (epoch seconds; None: nothing is owed)."""
-    times = (incident.next_step_at, incident.next_reminder_at, incident.muted_until, incident.acknowledged_until)
+    lapses = incident.alert.ends_at if incident.alert else None
+    times = (
+        incident.next_step_at,
+        incident.next_reminder_at,
+        incident.muted_until,
+        incident.acknowledged_until,
+        lapses,
+    )
     return min((at for at in times if at is not None), default=None)
 
 
@@ -129,8 +146,9 @@ def reconcile(setup: Setup, state: State, now: float) -> Decision:
     """End the incidents of checks that a new configuration no longer has, and look anew at what was muted."""
     work = Work(setup, state, now, None)
     for incident in list(state.incidents.values()):
-        if incident.check not in setup.checks and incident.check != OWN.name:
-            life.end(work, incident, "the check was removed from the configuration")
+        if not _is_about_something(setup, incident):
+            what = "the check was removed from" if incident.alert is None else "alerts are not taken any more by"
+            life.end(work, incident, f"{what} the configuration")
         elif incident.state.muted:
             life.attend(work, work.check_of(incident), incident)
     return work.decision()
@@ -274,6 +292,12 @@ def _severities(rules: tuple[Rule, ...], states: RuleStates) -> dict[str, Severi
 
 
 # --- incidents ------------------------------------------------------------------------------------------------------
+
+
+def _is_alert(work: Work, check: str, subject: str) -> bool:
+    """Whether what is open of this name is an alert of Prometheus, which happens to be called like a check."""
+    incident = work.open_incident(check, subject)
+    return incident is not None and incident.alert is not None
 
 
 def _judge(work: Work, check: Check, after: CheckState, subject: str, finding: Finding | None, flap: Flap) -> None:

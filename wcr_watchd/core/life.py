@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from wcr_watchd.core.escalation import escalation_of, recipients, unreachable
-from wcr_watchd.core.model import EventKind, Incident, IncidentState, Recipient, Severity
+from wcr_watchd.core.model import Alert, EventKind, Incident, IncidentState, Recipient, Severity
 from wcr_watchd.core.mute import Mute, mute_of
 from wcr_watchd.core.setup import Check, Escalation, Setup, Target
 from wcr_watchd.core.units import format_duration
@@ -29,7 +29,14 @@ class Finding:
 
 
 def begin(
-    work: Work, check: Check, subject: str, finding: Finding, confirmed: str, *, flapping: bool = False
+    work: Work,
+    check: Check,
+    subject: str,
+    finding: Finding,
+    confirmed: str,
+    *,
+    flapping: bool = False,
+    alert: Alert | None = None,
 ) -> Incident:
     """Open an incident, or go on with the one of the same subject that ended a short time ago."""
     again = _ended_lately(work, check, subject)
@@ -47,6 +54,7 @@ def begin(
         flapping=flapping,
         owner=again.owner if again else "",
         sequence=again.sequence if again else 0,
+        alert=alert,
     )
     reason = f"{finding.because}, {confirmed}"
     if again and again.resolved_at is not None:

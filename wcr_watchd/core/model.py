@@ -152,6 +152,28 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert as Prometheus sends it: it holds from ``starts_at`` until ``ends_at`` (epoch seconds).
+
+    ``timeout`` says that the end was not sent but follows from the resolve timeout; ``updated_at`` is when it was sent
+    last. ``generator`` is the URL of the rule.
+    """
+
+    labels: Labels
+    annotations: Labels
+    starts_at: float
+    ends_at: float
+    timeout: bool
+    generator: str
+    updated_at: float
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return dict(self.labels).get("alertname", "alert")
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """What a person handles: opened when a rule fires, until it is resolved.
 
@@ -162,7 +184,7 @@ class Incident:
     latest. ``step`` is the number of escalation steps already taken in this round, ``rounds`` that of finished rounds;
     ``next_step_at`` and ``next_reminder_at`` are when the next one is owed (None: none is). An acknowledgement ends at
     ``acknowledged_until`` (None: with the incident) or, unless it is ``sticky``, when it gets worse. ``owner`` is who
-    works on it. ``sequence`` counts its events.
+    works on it. ``sequence`` counts its events. ``alert`` is what Prometheus sent, where it is about that.
     """
 
     id: int
@@ -192,6 +214,7 @@ class Incident:
     next_step_at: float | None = None
     next_reminder_at: float | None = None
     sequence: int = 0
+    alert: Alert | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,14 @@ def facts_of(setup: Setup, check: Check, incident: Incident) -> Facts:
         "owner": (incident.owner or check.owner,),
         "subject": (incident.subject,),
         "severity": (incident.severity.word,),
+        **({name: (value,) for name, value in incident.alert.labels} if incident.alert else {}),
     }
 
 
 def facts_of_check(setup: Setup, check: Check) -> dict[str, tuple[str, ...]]:
     """What can be matched of a check with which nothing is wrong."""
     return {
+        "alertname": (check.name,),
         "check": (check.name,),
         "type": (check.probe,),
         "target": (check.target,),

@@ -124,6 +124,20 @@ class Contact:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """How alerts of Prometheus are taken: by which policy they are told, and how bad they are.
+
+    ``severities`` maps values of the label ``severity``, ``default`` is for all others; ``resolve_timeout`` is for how
+    many seconds an alert holds that is sent without its end.
+    """
+
+    policy: str = "default"
+    resolve_timeout: float = 300.0
+    severities: Mapping[str, Severity] = field(default_factory=dict)
+    default: Severity = Severity.WARNING
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """All that the engine decides by; replaced as a whole on reload.
 
@@ -145,6 +159,7 @@ class Setup:
     channels: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
+    alerts: AlertSettings | None = None
     controls: tuple[str, ...] = ()
     reopen_within: float = 300.0
     tell_absence: float = 300.0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from wcr_watchd.core.model import MeasurementSpec, Observation
+from wcr_watchd.core.model import Alert, MeasurementSpec, Observation
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence
@@ -206,6 +206,10 @@ class Control(View, Protocol):
 
     async def expire(self, silence: str) -> str:
         """End a silence now; returns a sentence. Raises ``CommandError`` when there is no such one."""
+        ...
+
+    async def alerts(self, sent: Sequence[Alert]) -> None:
+        """Take alerts of Prometheus; returns when they are stored. Raises ``CommandError`` when one is not taken."""
         ...
 
     async def stop_window(self, name: str, by: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from wcr_watchd.core.dependencies import ancestors
 from wcr_watchd.core.escalation import escalation_of, other_addresses, quiet_until, recipients
 from wcr_watchd.core.model import (
+    Alert,
     Event,
     EventKind,
     Incident,
@@ -47,6 +48,32 @@ class Decision:
     rechecks: tuple[tuple[str, float], ...] = ()
     overtaken: tuple[int, ...] = ()
     next_incident: int = 0
+
+
+def check_of(setup: Setup, incident: Incident) -> Check:
+    """The check an incident is about; what Prometheus watches has one made up from its labels."""
+    return alert_check(setup, incident.alert) if incident.alert else check_named(setup, incident.check)
+
+
+def alert_check(setup: Setup, alert: Alert) -> Check:
+    """A check as an alert would have it: its group, owner and policy by labels, its runbook by annotation."""
+    labels = dict(alert.labels)
+    policy = labels.get("policy", "")
+    fallback = setup.alerts.policy if setup.alerts else ""
+    runbook = dict(alert.annotations).get("runbook_url", "")
+    return Check(
+        alert.name,
+        probe="prometheus",
+        target=labels.get("instance", ""),
+        every=0.0,
+        timeout=0.0,
+        rules=(),
+        policy=policy if policy in setup.policies else fallback,
+        owner=labels.get("owner", ""),
+        group=labels.get("group", ""),
+        runbook=runbook if runbook.startswith(("https://", "http://")) else "",
+        flapping=None,
+    )
 
 
 def check_named(setup: Setup, name: str) -> Check:
@@ -102,7 +129,7 @@ class Work:
 
     def check_of(self, incident: Incident) -> Check:
         """The check that the incident is about."""
-        return check_named(self.setup, incident.check)
+        return check_of(self.setup, incident)
 
     def open_incident(self, check: str, subject: str) -> Incident | None:
         """The incident of a check's subject that is not over, as this decision leaves it so far."""

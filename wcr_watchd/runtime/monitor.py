@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from math import isnan, nan
@@ -12,11 +12,11 @@ from typing import Protocol
 
 import structlog
 
-from wcr_watchd.core import announcements, commands, engine, notices
+from wcr_watchd.core import alerts, announcements, commands, engine, notices
 from wcr_watchd.core.connectivity import as_seen
-from wcr_watchd.core.errors import StoreDamagedError, StoreError
+from wcr_watchd.core.errors import CommandError, StoreDamagedError, StoreError
 from wcr_watchd.core.message import clock_time
-from wcr_watchd.core.model import Event, EventKind, Incident, Notification, Observation, Outcome
+from wcr_watchd.core.model import Alert, Event, EventKind, Incident, Notification, Observation, Outcome
 from wcr_watchd.core.protocols import Batch, Store
 from wcr_watchd.core.rules import History, remember
 from wcr_watchd.core.setup import Setup
@@ -201,6 +201,18 @@ class Monitor:
         done = commands.expire(self.setup, self.state, identifier, self._clock.now())
         return await self._carry_out(done, f"{identifier} is over; what is still broken is told")
 
+    async def alerts(self, sent: Sequence[Alert]) -> None:
+        """Take alerts of Prometheus, and return once they are stored. Raises ``CommandError`` when one is not taken."""
+        refused: CommandError | None = None
+        for alert in sent:
+            try:
+                self._take(alerts.take(self.setup, self.state, alert, self._clock.now()))
+            except CommandError as error:
+                refused = error
+        await self.flush()
+        if refused is not None:
+            raise refused
+
     async def stop_window(self, name: str, by: str) -> str:
         """End a planned window for this time; returns a sentence. Raises ``CommandError`` when it is not open."""
         done = commands.stop_window(self.setup, self.state, name, by, self._clock.now())
@@ -226,6 +238,7 @@ class Monitor:
             for known in notices.unconfirmed(self.state):
                 self.state.checks[known.check] = known
                 self._waiting.states[known.check] = known
+        self._take(alerts.renewed(self.setup, self.state, now))
         self._take(notices.absence(self.setup, self.state, since, now, why))
 
     def hand_over(self, schedule: str, people: tuple[str, ...], until: float | None) -> None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+ALERTS_PATH = "/api/v2/"
 COOKIE = "watchd_session"
 SESSION_SECONDS = 7 * 86_400
 MAX_SESSIONS = 1_000
@@ -45,6 +46,7 @@ class Access:
     token: str = ""
     metrics_for_all: bool = False
     clock: Callable[[], float] = lambda: 0.0
+    alerts_without_token: bool = False
     _sessions: dict[bytes, float] = field(default_factory=dict)
     _next_sign_in: float = 0.0
 
@@ -56,6 +58,8 @@ class Access:
             return "dashboard" if is_local(request) else ""
         if self._has_token(request) or self._has_session(request):
             return "operator"
+        if self.alerts_without_token and request.path.startswith(ALERTS_PATH) and is_local(request):
+            return "alerts"
         return "calendar" if self._has_key(request) else ""
 
     def key_of(self, path: str) -> str:

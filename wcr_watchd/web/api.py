@@ -14,7 +14,7 @@ from wcr_watchd.core.errors import ChannelError, CommandError, StoreError, UnitE
 from wcr_watchd.core.model import DeliveryState, Severity
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.view import Change, View
-from wcr_watchd.web import quiet, rota, shapes
+from wcr_watchd.web import alertmanager, quiet, rota, shapes
 from wcr_watchd.web.access import VISITOR
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import follow
@@ -65,6 +65,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     try:
         return await handler(request)
+    except alertmanager.RefusedError as error:
+        return alertmanager.refused(error)
     except CommandError as error:
         return web.json_response({"error": str(error)}, status=409)
     except ChannelError as error:

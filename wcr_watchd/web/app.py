@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from wcr_watchd.core.view import Control
-from wcr_watchd.web import api, dead_letters_page, incident_page, live, pages, quiet_page
+from wcr_watchd.web import alertmanager, api, dead_letters_page, incident_page, live, pages, quiet_page
 from wcr_watchd.web.access import Access, guard
 from wcr_watchd.web.health import CONTROL, healthz, readyz
 
@@ -55,6 +55,7 @@ def build(control: Control, exposition: Exposition, access: Access) -> web.Appli
     app.router.add_get("/metrics", metrics)
     live.set_up(app)
     api.add_routes(app)
+    alertmanager.add_routes(app)
     pages.add_routes(app)
     incident_page.add_routes(app)
     dead_letters_page.add_routes(app)

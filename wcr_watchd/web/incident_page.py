@@ -8,6 +8,7 @@ from aiohttp import web
 
 from wcr_watchd.core.errors import CommandError, UnitError
 from wcr_watchd.core.units import parse_duration
+from wcr_watchd.core.work import check_of
 from wcr_watchd.web.access import VISITOR
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.pages import page
@@ -35,10 +36,16 @@ async def show(request: web.Request) -> web.Response:
         request,
         "incident.html",
         incident=found,
-        check=view.setup.checks.get(found.check),
+        check=check_of(view.setup, found) if found.alert else view.setup.checks.get(found.check),
+        generator=_safe_url(found.alert.generator) if found.alert else "",
         timeline=await view.store.events(number),
         deliveries=await view.store.deliveries(incident=number),
     )
+
+
+def _safe_url(url: str) -> str:
+    """A URL that somebody else sent, if it leads to a page and does not run anything."""
+    return url if url.startswith(("http://", "https://")) else ""
 
 
 async def acknowledge(request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 import urllib.parse
@@ -26,26 +27,34 @@ PATIENCE = 60.0
 class Prometheus:
     """One Prometheus that scrapes ``http://127.0.0.1:<target>/metrics`` once a second.
 
-    ``rules`` is a file of alert rules it evaluates as often. It is asked over its HTTP API
-    (https://prometheus.io/docs/prometheus/latest/querying/api/).
+    ``rules`` is a file of alert rules it evaluates as often; what fires goes to an ``alertmanager`` at that port. It is
+    asked over its HTTP API (https://prometheus.io/docs/prometheus/latest/querying/api/).
     """
 
-    def __init__(self, folder: Path, target: int, rules: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, target: int, rules: Path | None = None, alertmanager: int | None = None, token: str = ""
+    ) -> None:
         program = shutil.which("prometheus")
         assert program, "prometheus is not installed: apt-get install prometheus"
         self.port = free_port()
         self._folder = folder
-        config = {
+        config: dict[str, Any] = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(rules)] if rules else [],
             "scrape_configs": [{"job_name": "watchd", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}],
         }
+        if alertmanager is not None:
+            receiver: dict[str, Any] = {"static_configs": [{"targets": [f"127.0.0.1:{alertmanager}"]}]}
+            if token:
+                receiver["authorization"] = {"credentials": token}
+            config["alerting"] = {"alertmanagers": [receiver]}
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self._command = [
             program,
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
+            "--rules.alert.resend-delay=1s",
         ]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -68,6 +77,11 @@ class Prometheus:
             self._process.kill()
             self._process.wait(PATIENCE)
             self._process = None
+
+    def reload(self) -> None:
+        """Have it read its configuration and rules again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     async def api(self, path: str, **parameters: str) -> Any:
         """The data of an API call such as ``api("query", query="up")``."""
@@ -116,10 +130,10 @@ def prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
     """Starts a Prometheus for a target's port: ``prometheus(9848, rules=path)``; all are stopped at the end."""
     running: list[Prometheus] = []
 
-    def start(target: int, rules: Path | None = None) -> Prometheus:
+    def start(target: int, rules: Path | None = None, alertmanager: int | None = None, token: str = "") -> Prometheus:
         folder = tmp_path / f"prometheus-{len(running)}"
         folder.mkdir()
-        server = Prometheus(folder, target, rules)
+        server = Prometheus(folder, target, rules, alertmanager, token)
         running.append(server)
         server.start()
         return server
