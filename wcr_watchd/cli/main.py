@@ -35,6 +35,7 @@ from wcr_watchd.cli.options import (
     socket_option,
 )
 from wcr_watchd.cli.quiet import maintenance, silence
+from wcr_watchd.cli.replay import replay
 from wcr_watchd.config import discover as discovery
 from wcr_watchd.config import load as loading
 from wcr_watchd.config import schema as schemas
@@ -67,6 +68,7 @@ cli.add_command(dead_letters)
 cli.add_command(render_message)
 cli.add_command(silence)
 cli.add_command(maintenance)
+cli.add_command(replay)
 
 
 def main() -> None:

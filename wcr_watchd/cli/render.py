@@ -64,7 +64,7 @@ def problems(found: Iterable[Problem], json_: bool) -> None:
 def checks(rows: list[dict[str, Any]]) -> None:
     """A table of checks with their state, the worst first."""
     rows = sorted(rows, key=lambda row: (WORST_FIRST.index(row["state"]), row["name"]))
-    _table(
+    table(
         {
             "STATE": [_styled(row["state"]) for row in rows],
             "CHECK": [escape(row["name"]) for row in rows],
@@ -77,7 +77,7 @@ def checks(rows: list[dict[str, Any]]) -> None:
 
 def targets(rows: list[dict[str, Any]]) -> None:
     """A table of what is watched."""
-    _table(
+    table(
         {
             "CHECK": [escape(row["name"]) for row in rows],
             "TYPE": [row["type"] for row in rows],
@@ -94,7 +94,7 @@ def incidents(rows: list[dict[str, Any]]) -> None:
     if not rows:
         console.print("no incidents")
         return
-    _table(
+    table(
         {
             "ID": [str(row["id"]) for row in rows],
             "SEVERITY": [_styled(row["severity"]) for row in rows],
@@ -112,7 +112,7 @@ def dead_letters(rows: list[dict[str, Any]]) -> None:
     if not rows:
         console.print("everything was delivered")
         return
-    _table(
+    table(
         {
             "ID": [escape(row["id"]) for row in rows],
             "TO": [escape(" ".join(filter(None, (row["channel"], row["contact"])))) for row in rows],
@@ -137,7 +137,7 @@ def _is_narrow() -> bool:
     return console.width < NARROW
 
 
-def _table(columns: dict[str, list[str]]) -> None:
+def table(columns: dict[str, list[str]]) -> None:
     """A table of cells by heading, without the columns that have nothing to say. Only long texts are folded."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     filled = {heading: cells for heading, cells in columns.items() if any(cells) or heading == "CHECK"}
@@ -164,7 +164,7 @@ def on_call(rows: list[dict[str, Any]]) -> None:
             console.print()
         console.print(f"[bold]{escape(row['name'])}[/] ({escape(row['timezone'])})")
         zone = ZoneInfo(row["timezone"])
-        _table(
+        table(
             {
                 "FROM": [_day_time(turn["start"], zone) for turn in row["turns"]],
                 "UNTIL": [_day_time(turn["end"], zone) for turn in row["turns"]],

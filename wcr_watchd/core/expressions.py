@@ -22,7 +22,7 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
+OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 OUTCOME_WORDS = ("down", "up", "unknown")
 
 
@@ -332,7 +332,7 @@ def _comparison_because(comparison: Comparison, facts: Facts, instance: Labels, 
     sides = (comparison.left, comparison.right)
     unit = next((side.unit for side in sides if not isinstance(side, Literal)), Unit.COUNT)
     numbers = [worth(side, facts, instance) for side in sides]
-    symbol = comparison.symbol if wanted else _OPPOSITE[comparison.symbol]
+    symbol = comparison.symbol if wanted else OPPOSITE[comparison.symbol]
     left, right = (
         text if isinstance(side, Literal) else f"{_named(side, instance)} {text}"
         for side, text in zip(sides, _shown(numbers, unit), strict=True)

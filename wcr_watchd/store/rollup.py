@@ -10,6 +10,7 @@ import math
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from wcr_watchd.store.pack import PackedRow
 
@@ -108,8 +109,11 @@ def roll_up_hour(start: int, rows: Iterable[PackedRow]) -> Rollup:
         number = (row.at - start) // FIVE_MINUTES
         rollup.outcomes.setdefault(number, [0, 0, 0])[row.outcome] += 1
         for identity, value in zip(row.series, row.values, strict=True):
+            buckets = rollup.series.setdefault(
+                identity, {}
+            )  # also for what is never finite: that it was there is known
             if math.isfinite(value):
-                rollup.series.setdefault(identity, {}).setdefault(number, Bucket()).add(value)
+                buckets.setdefault(number, Bucket()).add(value)
                 sketch = rollup.sketches.setdefault(identity, {}).setdefault(0, {})
                 bin_number = bin_of(value)
                 sketch[bin_number] = sketch.get(bin_number, 0) + 1
@@ -125,9 +129,9 @@ def roll_up_day(start: int, hours: Iterable[tuple[int, Rollup]]) -> Rollup:
             old = day.outcomes.setdefault(number, [0, 0, 0])
             day.outcomes[number] = [a + b for a, b in zip(old, runs, strict=True)]
         for identity, buckets in hour.series.items():
-            merged = day.series.setdefault(identity, {}).setdefault(number, Bucket())
+            of_day = day.series.setdefault(identity, {})
             for bucket in buckets.values():
-                merged.merge(bucket)
+                of_day.setdefault(number, Bucket()).merge(bucket)
         for identity, sketches in hour.sketches.items():
             day.sketches.setdefault(identity, {})[number] = sketches[0]
     return day
@@ -160,6 +164,46 @@ def buckets_of(body: bytes, identity: int) -> dict[int, Bucket]:
     """Unpack one series only; empty when the row does not have it."""
     columns = json.loads(zlib.decompress(body))["series"].get(str(identity))
     return _buckets(columns) if columns else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What is known of one hour: runs, whether all were up, and by series how often it had a value, least and largest.
+
+    A series that was there and had no finite value has the count 0.
+    """
+
+    runs: int
+    all_up: bool
+    series: Mapping[int, tuple[int, float, float]]
+
+
+def extents(body: bytes) -> dict[int, Extent]:
+    """The hours of a packed row by their number within it; the whole of an hour row is its hour 0."""
+    document = json.loads(zlib.decompress(body))
+    return {int(number): _extent(document, number, runs) for number, runs in document["outcomes"].items()}
+
+
+def _extent(document: Mapping[str, Any], number: str, runs: list[int]) -> Extent:
+    series = {}
+    for identity, (numbers, counts, _, lows, highs) in document["series"].items():
+        place = numbers.index(int(number)) if int(number) in numbers else None
+        series[int(identity)] = (0, 0.0, 0.0) if place is None else (counts[place], lows[place], highs[place])
+    return Extent(sum(runs), not runs[1] and not runs[2], series)
+
+
+def merged(extents: Iterable[Extent]) -> Extent:
+    """Several extents as one."""
+    found = list(extents)
+    series: dict[int, tuple[int, float, float]] = {}
+    for extent in found:
+        for identity, (count, low, high) in extent.series.items():
+            if not count:
+                series.setdefault(identity, (0, math.inf, -math.inf))
+                continue
+            known = series.get(identity, (0, math.inf, -math.inf))
+            series[identity] = (known[0] + count, min(known[1], low), max(known[2], high))
+    return Extent(sum(extent.runs for extent in found), all(extent.all_up for extent in found), series)
 
 
 def _columns(buckets: Mapping[int, Bucket]) -> list[list[float]]:

@@ -1,0 +1,211 @@
+"""Reading what a SQLite store recorded, beside the daemon that may be writing it: for a replay.
+
+It only reads, and holds no snapshot between two looks, so that the daemon's write-ahead log does not grow meanwhile.
+Not for the event loop: calls block.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+from wcr_watchd.core.errors import StoreError
+from wcr_watchd.core.model import DeliveryState, EventKind, Incident, Labels, Measurement, Observation
+from wcr_watchd.core.replay import Acknowledged
+from wcr_watchd.core.silence import Silence
+from wcr_watchd.core.steady import Bounds
+from wcr_watchd.store import codec
+from wcr_watchd.store.codec import INCIDENT, SILENCE, from_json, milliseconds, seconds
+from wcr_watchd.store.database import Row
+from wcr_watchd.store.pack import PackedRow, newest_per_run, unpack
+from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, Extent, extents, merged
+from wcr_watchd.store.statements import STATEMENTS
+
+ROUNDED = 1e-8
+"""Part by which a value in a rollup may differ from the one that was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A message that was really owed because of an incident, and what became of it."""
+
+    incident: int
+    channel: str
+    contact: str
+    at: float
+    event: EventKind
+    state: DeliveryState
+
+
+class Recorded:
+    """The records of a SQLite file at ``path``; a context manager. Raises ``StoreError`` when they cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._connection = sqlite3.connect(f"file://{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        self._sources = {row[0]: (row[1], row[2]) for row in self._fetch("sources")}
+        self._series = {row[0]: (row[1], codec.labels_of(row[2])) for row in self._fetch("series")}
+        self._recent: dict[tuple[int, int], list[PackedRow]] = {}
+        self._day = -1
+        self._known: dict[tuple[int, int], Extent | None] = {}
+        self._due: set[tuple[int, int, int]] = set()
+        self._wanted: dict[tuple[str, tuple[int, ...]], tuple[tuple[int, str, Labels], ...]] = {}
+        self._read_recent()
+
+    def __enter__(self) -> Recorded:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._connection.close()
+
+    # --- what the engine saw ---
+
+    def reach(self) -> tuple[float, float] | None:
+        """From when to when there are observations (epoch seconds); None when there are none."""
+        first, last = self._fetch("span_of_observations")[0]
+        hours = [hour for hour, _ in self._recent]
+        begin = min([*hours, *([] if first is None else [first])], default=None)
+        if begin is None:
+            return None
+        newest = max((row.at for rows in self._recent.values() for row in rows), default=0)
+        return seconds(begin), seconds(max(newest, 0 if last is None else last + 900_000))
+
+    def checks(self) -> frozenset[str]:
+        """The checks of which there are, or were, observations."""
+        return frozenset(check for check, _ in self._sources.values())
+
+    def hours(self, since: float, until: float) -> Iterable[float]:
+        """The hours from the one of ``since`` to that of ``until``."""
+        first = milliseconds(since) // HOUR * HOUR
+        return (seconds(at) for at in range(first, milliseconds(until), HOUR))
+
+    def spans(self, hour: float) -> Mapping[str, Bounds | None]:
+        """The checks with runs in the hour and the bounds of their values; see :class:`core.replay.Record`."""
+        start = milliseconds(hour)
+        self._read_day(start // DAY * DAY)
+        found: dict[str, Bounds | None] = {}
+        for source in self._sources_of(start):
+            extent = self._known.get((start, source)) if (start, source) not in self._recent else None
+            check = self._sources[source][0]
+            bounds = self._bounds(extent) if extent is not None else None
+            found[check] = bounds if check not in found else None  # seen from two places: not worth putting together
+        return found
+
+    def observations(self, hour: float, names: Mapping[str, frozenset[str]]) -> Sequence[Observation]:
+        """All runs of these checks in the hour, by the time at which they ended; see :class:`core.replay.Record`."""
+        start = milliseconds(hour)
+        found: list[Observation] = []
+        for source, (check, location) in self._sources.items():
+            if check in names:
+                rows = [row for body in self._fetch("slots_of_hour", source, start) for row in unpack(body[0])]
+                rows += self._recent.get((start, source), [])
+                found += [self._observation(check, location, row, names[check]) for row in newest_per_run(rows)]
+        return sorted(found, key=lambda one: one.at + one.duration)
+
+    def _observation(self, check: str, location: str, row: PackedRow, names: frozenset[str]) -> Observation:
+        key = (check, tuple(row.series))
+        wanted = self._wanted.get(key)
+        if wanted is None:
+            known = ((place, *self._series.get(number, ("", ()))) for place, number in enumerate(row.series))
+            wanted = self._wanted[key] = tuple(one for one in known if one[1] in names)
+        return Observation(
+            check=check,
+            location=location,
+            at=seconds(row.at),
+            duration=row.duration,
+            outcome=codec.OUTCOMES[row.outcome],
+            reason=row.reason,
+            summary=row.summary,
+            measurements=tuple(Measurement(name, row.values[place], labels) for place, name, labels in wanted),
+        )
+
+    def _bounds(self, extent: Extent) -> Bounds | None:
+        """The bounds of an hour; None unless everything in it was up."""
+        if not extent.all_up:
+            return None
+        found: dict[str, tuple[float, float]] = {}
+        for number, (count, low, high) in extent.series.items():
+            name = self._series.get(number, ("", ()))[0]
+            if count != extent.runs:  # some values are absent, or not finite: nothing is known of it
+                low, high = -inf, inf
+            known = found.get(name, (inf, -inf))
+            found[name] = (min(known[0], low - abs(low) * ROUNDED), max(known[1], high + abs(high) * ROUNDED))
+        return found
+
+    def _sources_of(self, hour: int) -> set[int]:
+        """The sources with runs in the hour."""
+        filed = {row[0] for row in self._fetch("sources_in_hour", hour)}
+        return (filed | {source for at, source in self._recent if at == hour}) & self._sources.keys()
+
+    def _read_day(self, day: int) -> None:
+        """Read what is known of the hours of a day from its rollups; those not yet (or not yet again) made are left."""
+        if day == self._day:
+            return
+        self._day = day
+        self._known = {}
+        self._due = {(row[0], row[1], row[2]) for row in self._fetch("due_all")}
+        complete = set()
+        for start, source, body in self._fetch("rollups_between", HOUR, day, day + DAY):
+            if (HOUR, start, source) not in self._due and not self._hours_due(start, source):
+                complete.add(source)
+                for number, extent in extents(body).items():
+                    self._known[start + number * HOUR, source] = extent
+        for start, source, body in self._fetch("rollups_between", FIVE_MINUTES, day, day + DAY):
+            if source not in complete and (FIVE_MINUTES, start, source) not in self._due:
+                self._known[start, source] = merged(extents(body).values())
+
+    def _hours_due(self, day: int, source: int) -> bool:
+        return any((FIVE_MINUTES, hour, source) in self._due for hour in range(day, day + DAY, HOUR))
+
+    def _read_recent(self) -> None:
+        """Keep what is not filed yet; read before anything that is filed, so that nothing falls between the two."""
+        for (body,) in self._fetch("recent_all"):
+            for row in unpack(body):
+                self._recent.setdefault((row.at // HOUR * HOUR, row.source), []).append(row)
+
+    # --- what people did, and what really followed ---
+
+    def silences(self) -> tuple[Silence, ...]:
+        """Silences and started maintenance, as long as they are kept."""
+        return tuple(from_json(SILENCE, row[0]) for row in self._fetch("silences"))
+
+    def acknowledged(self, since: float, until: float) -> tuple[Acknowledged, ...]:
+        """Who acknowledged what, when."""
+        rows = self._fetch("acknowledgements", milliseconds(since), milliseconds(until))
+        return tuple(Acknowledged(seconds(at), check, subject, by) for at, check, subject, by in rows)
+
+    def incidents(self, since: float, until: float) -> tuple[Incident, ...]:
+        """The incidents that were open in that time, oldest first."""
+        rows = self._fetch("incidents_between", milliseconds(since), milliseconds(until))
+        return tuple(from_json(INCIDENT, row[0]) for row in rows)
+
+    def owed(self, since: float, until: float) -> tuple[Owed, ...]:
+        """The messages about incidents that were owed in that time, oldest first."""
+        rows = self._fetch("owed_between", milliseconds(since), milliseconds(until))
+        return tuple(
+            Owed(incident, channel, contact, seconds(at), EventKind(event), DeliveryState(state))
+            for incident, channel, contact, at, state, event in rows
+        )
+
+    def _fetch(self, statement: str, *values: object) -> list[Row]:
+        try:
+            with closing(self._connection.cursor()) as cursor:
+                named = {str(number): value for number, value in enumerate(values, 1)}
+                return cursor.execute(STATEMENTS[statement], named).fetchall()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: sqlite3.Error) -> StoreError:
+        return StoreError(
+            f"cannot read the records in {self.path}: {error}; name the database of the daemon with --store, "
+            "and run as its user or root"
+        )

@@ -1,0 +1,33 @@
+-- What a replay reads beside the daemon that writes.
+
+-- name: span_of_observations
+-- The first slot of raw observations, and the last.
+SELECT min(slot), max(slot) FROM observation;
+
+-- name: recent_all
+SELECT body FROM recent ORDER BY id;
+
+-- name: rollups_between
+-- Rows of all sources that begin from $2 to before $3.
+SELECT start, source_id, body FROM rollup WHERE width = $1 AND start >= $2 AND start < $3;
+
+-- name: due_all
+SELECT width, start, source_id FROM rollup_due;
+
+-- name: sources_in_hour
+SELECT DISTINCT source_id FROM observation WHERE slot IN ($1, $1 + 900000, $1 + 1800000, $1 + 2700000);
+
+-- name: acknowledgements
+SELECT e.at, i.check_name, i.subject, e.by_whom FROM event e JOIN incident i ON i.id = e.incident
+WHERE e.kind = 'acknowledged' AND e.at >= $1 AND e.at < $2 ORDER BY e.at;
+
+-- name: incidents_between
+-- Incidents that were open at any time from $1 to before $2, oldest first.
+SELECT data FROM incident WHERE opened_at < $2 AND (resolved_at IS NULL OR resolved_at >= $1) ORDER BY id;
+
+-- name: owed_between
+-- What was owed to whom because of an incident, without what the dispatcher made of it (fallbacks, digests).
+SELECT incident, channel, contact, created_at, state, json_extract(data, '$.event') FROM outbox
+WHERE created_at >= $1 AND created_at < $2 AND incident > 0 AND instr(id, ':fallback:') = 0
+  AND json_extract(data, '$.event') <> 'digest'
+ORDER BY created_at, id;
