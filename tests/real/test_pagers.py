@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -105,6 +107,24 @@ async def test_a_digest_is_told_incident_by_incident(pager: Provider, shared: Sh
     else:
         assert isinstance(pager, PagerDuty | Opsgenie)
         assert set(pager.alerts) == {KEY, KEY.replace("-42-", "-43-")}
+
+
+async def test_a_digest_that_broke_off_goes_on_where_it_did(pager: Provider, shared: SharedHelpers) -> None:
+    kind, many = channel(pager), digest([make_message(incident=number) for number in range(1, 11)], OPENED)
+    owed = make_notification(Recipient("it"), many)
+    taken = False
+    while not taken:
+        before = len(pager.accepted)
+        pager.faults = deque([None, None, None, Fault(500)])
+        with suppress(ChannelError):
+            await hand_over(kind, owed, shared)
+            taken = True
+        assert len(pager.accepted) > before, "every attempt gets further"
+    if isinstance(pager, Jira):
+        assert len(pager.issues) == 10
+        assert not any(issue.comments for issue in pager.issues.values())
+    else:
+        assert len(pager.accepted) == 10
 
 
 def test_the_key_is_the_incidents_alone() -> None:

@@ -21,7 +21,7 @@ from wcr_watchd.core.model import EventKind, Message, Notification
 from wcr_watchd.core.protocols import Limits, Receipt
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.options import Options, Secret
-from wcr_watchd.kit.outbound import OutboundHttp, Reply, Url, refused
+from wcr_watchd.kit.outbound import OutboundHttp, Progress, Reply, Url, refused
 
 SUMMARY_LENGTH = 255
 TEXT_LENGTH = 32_000
@@ -74,6 +74,7 @@ project = "OPS"
     """Further fields of new issues as Jira's API takes them: ``priority = { name = "High" }``."""
     resolve: str = ""
     """The transition that closes an issue, by its name; empty: the first that leads to a finished status."""
+    _progress: Progress = PrivateAttr(default_factory=Progress)
     _known: OrderedDict[str, str] = PrivateAttr(default_factory=OrderedDict)
 
     @model_validator(mode="after")
@@ -91,7 +92,8 @@ project = "OPS"
     async def send(self, notification: Notification, parts: Mapping[str, str], shared: Shared) -> Receipt:
         """Create, comment on or close the issue. The same comment may stand twice after a failure half-way."""
         api = _Api(self, shared.get(OutboundHttp))
-        receipts = [await self._carry_out(api, plan) for plan in json.loads(parts["json"])]
+        plans = self._progress.remaining(notification.id, json.loads(parts["json"]))
+        receipts = [await self._carry_out(api, plan) for plan in plans]
         return Receipt("; ".join(receipts)[:500])
 
     def _plan(self, message: Message) -> dict[str, Any]:

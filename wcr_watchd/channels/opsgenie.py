@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from wcr_watchd.core.message import apart, facts, headline, incident_key, long_text, shorten
 from wcr_watchd.core.model import EventKind, Message, Notification
 from wcr_watchd.core.protocols import Limits, Receipt
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.options import Options, Secret
-from wcr_watchd.kit.outbound import OutboundHttp, Url, refused
+from wcr_watchd.kit.outbound import OutboundHttp, Progress, Url, refused
 
 MESSAGE_LENGTH = 130
 DESCRIPTION_LENGTH = 15_000
@@ -74,6 +74,7 @@ responders = [{ type = "team", name = "platform" }]
     """Who is to care for it; without any, as the integration says."""
     priorities: Priorities = Field(default_factory=Priorities)
     """Opsgenie's ``P1`` to ``P5`` for each severity of ours."""
+    _progress: Progress = PrivateAttr(default_factory=Progress)
 
     def render(self, message: Message) -> Mapping[str, str]:
         """The requests as JSON: method, path and body of each."""
@@ -84,7 +85,7 @@ responders = [{ type = "team", name = "platform" }]
         """Send the requests in order; sent again, they are about the same alert by its alias."""
         headers = {"Authorization": f"GenieKey {self.api_key.get_secret_value()}"}
         receipt = ""
-        for request in json.loads(parts["json"]):
+        for request in self._progress.remaining(notification.id, json.loads(parts["json"])):
             url = self.url.rstrip("/") + request["path"]
             reply = await shared.get(OutboundHttp).send_json(
                 url, request["body"], method=request["method"], headers=headers

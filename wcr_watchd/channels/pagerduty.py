@@ -9,14 +9,14 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 
 from wcr_watchd.core.message import apart, facts, headline, incident_key, links, rfc3339, shorten, what
 from wcr_watchd.core.model import EventKind, Message, Notification
 from wcr_watchd.core.protocols import Limits, Receipt
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.options import Options
-from wcr_watchd.kit.outbound import OutboundHttp, Reply, Url, refused
+from wcr_watchd.kit.outbound import OutboundHttp, Progress, Reply, Url, refused
 
 KEY_LENGTH = 32
 SUMMARY_LENGTH = 1024
@@ -63,6 +63,7 @@ routing_key = "${credential:pagerduty_routing_key}"
     """Where the Events API is; ``https://events.eu.pagerduty.com`` in the EU."""
     severities: Severities = Field(default_factory=Severities)
     """PagerDuty's ``critical``, ``error``, ``warning`` or ``info`` for each severity of ours."""
+    _progress: Progress = PrivateAttr(default_factory=Progress)
 
     def render(self, message: Message) -> Mapping[str, str]:
         """The events as JSON, without the key: one, or one for each message of a digest."""
@@ -72,13 +73,13 @@ routing_key = "${credential:pagerduty_routing_key}"
         """Send the events in order; sent again, they are known by their ``dedup_key``."""
         url = f"{self.url.rstrip('/')}/v2/enqueue"
         receipts = []
-        for event in json.loads(parts["json"]):
+        for event in self._progress.remaining(notification.id, json.loads(parts["json"])):
             keyed = {"routing_key": self.routing_key.get_secret_value(), **event}
             reply = await shared.get(OutboundHttp).send_json(url, keyed)
             if not reply.accepted:
                 raise refused(url, reply, _reasons(reply))
             receipts.append(f"{reply.document().get('status', 'taken')} {event['dedup_key']}")
-        return Receipt(receipts[0] if len(receipts) == 1 else f"{len(receipts)} events taken; last {receipts[-1]}")
+        return Receipt(receipts[0] if len(receipts) == 1 else f"{len(receipts)} events; the last: {receipts[-1]}")
 
     def _event(self, message: Message) -> dict[str, Any]:
         key = incident_key(message)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 from pydantic import AfterValidator, SecretStr
 
 from wcr_watchd.core.errors import ChannelError
+
+T = TypeVar("T")
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read; providers say what they have to say in far less."""
@@ -129,6 +132,26 @@ class OutboundHttp:
                 trust_env=False,
             )
         return self._session
+
+
+class Progress:
+    """How far messages that take many requests have got, so that the next attempt goes on where one broke off.
+
+    In memory only: after a restart a message is sent from its beginning. ``remembered`` messages at most.
+    """
+
+    def __init__(self, remembered: int = 100) -> None:
+        self._done: OrderedDict[str, int] = OrderedDict()
+        self._remembered = remembered
+
+    def remaining(self, key: str, requests: Sequence[T]) -> Iterator[T]:
+        """The requests of the message called ``key`` that are not done yet; asking for the next one means one is."""
+        for done in range(self._done.pop(key, 0), len(requests)):
+            self._done[key] = done
+            if len(self._done) > self._remembered:
+                self._done.popitem(last=False)
+            yield requests[done]
+        self._done.pop(key, None)
 
 
 async def _read(response: aiohttp.ClientResponse) -> tuple[str, bool]:

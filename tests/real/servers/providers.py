@@ -66,7 +66,9 @@ class Accepted:
 
 @dataclass
 class Provider:
-    """A provider's API on loopback. ``faults`` are used up one per request; ``fault`` holds until it is None again.
+    """A provider's API on loopback. ``fault`` holds until it is None again.
+
+    ``faults`` are used up one per request (None: take it).
 
     ``cut_answers`` drops the connection in the midst of an acceptance's body.
     """
@@ -74,7 +76,7 @@ class Provider:
     accepted: list[Accepted] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     requests: int = 0
-    faults: deque[Fault] = field(default_factory=deque)
+    faults: deque[Fault | None] = field(default_factory=deque)
     fault: Fault | None = None
     cut_answers: bool = False
     port: int = 0
