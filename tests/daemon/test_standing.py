@@ -13,7 +13,8 @@ Daemons = Callable[..., RunningDaemon]
 
 def test_it_outlives_restarts_of_both(make_daemon: Daemons, alertmanager: Alertmanager) -> None:
     daemon = make_daemon(
-        f'[channel.am]\ntype = "alertmanager"\nurls = ["{alertmanager.url}"]\n[policy.default.critical]\ntell = ["am"]\n'
+        f'[channel.am]\ntype = "alertmanager"\nurls = ["{alertmanager.url}"]\n'
+        '[policy.default.critical]\ntell = ["am"]\n'
         '[check.dead]\ntype = "tcp"\naddress = "127.0.0.1:1"\nevery = "1s"\ntimeout = "900ms"\n'
         'retry = { times = 0, every = "1s" }\n'
     )
