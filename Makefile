@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check soak bench servers docs lock wheel clean
+.PHONY: help run test check soak fuzz bench servers docs lock wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -29,6 +29,10 @@ check: $(VENV)/dev ## format, lint, types, floors of the house, generated pages
 soak: $(VENV)/dev servers ## kills, isolation, reloads and an hour of faults: make soak ARGS="--minutes 20 --kills 100"
 	$(BIN)/python -m tests.soak $(ARGS)
 
+fuzz: $(VENV)/dev ## whatever outsiders can feed in, by hypothesis and atheris (six minutes): make fuzz ARGS="--seconds 600 http"
+	$(BIN)/pip install --quiet --require-hashes -r requirements/fuzz.txt
+	$(BIN)/python -m tests.fuzz.run $(ARGS)
+
 bench: $(VENV)/dev ## beside the Prometheus stack and Monit, table into docs/performance.md (half an hour): make bench ARGS="--quick"
 	scripts/install-servers bench
 	$(BIN)/python -m tests.bench --page docs/performance.md $(ARGS)
@@ -45,6 +49,8 @@ lock: $(VENV)/dev ## renew the locked dependencies
 		pyproject.toml --output-file requirements/run.txt
 	$(BIN)/uv pip compile --upgrade --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --quiet \
 		--group dev pyproject.toml --output-file requirements/dev.txt
+	$(BIN)/uv pip compile --upgrade --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --quiet \
+		--group fuzz --output-file requirements/fuzz.txt
 
 wheel: $(VENV)/dev ## wheel and source distribution in dist/
 	$(BIN)/python -m build
