@@ -460,3 +460,15 @@ async def test_dead_letters_are_for_those_who_may(guarded: Served) -> None:
     assert (await guarded.post("/dead-letters/resend", Origin="https://evil.example"))[0] in (303, 401, 403)
     assert (await guarded.post("/api/v1/dead-letters/discard", {"all": True}, Origin="https://evil.example"))[0] >= 401
     assert not guarded.control.asked
+
+
+async def test_a_malformed_request_leaves_no_traceback_in_the_log(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(served.base.rpartition(":")[2]))
+    writer.write(b"GET \xff\xff\r HTTP/9.9\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.0 400")
+    assert b"Traceback" not in answer
+    assert caplog.text == ""

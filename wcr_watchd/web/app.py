@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from wcr_watchd.core.view import Control
@@ -44,6 +46,7 @@ EXPOSITION = web.AppKey("exposition", Exposition)
 
 def build(control: Control, exposition: Exposition, access: Access) -> web.Application:
     """Build the application for a running daemon; who serves it on which socket is the daemon's business."""
+    logging.getLogger("aiohttp.server").addFilter(_is_of_interest)
     app = web.Application(
         middlewares=[api.errors_as_json, security_headers, guard(access, PUBLIC)], client_max_size=MAX_BODY
     )
@@ -71,6 +74,11 @@ async def metrics(request: web.Request) -> web.Response:
     page = await request.app[EXPOSITION].render(accept, encoding)
     # As a file it goes out piece by piece; handing over ten megabytes at once would hold the loop up.
     return web.Response(body=io.BytesIO(page.body), headers=page.headers)
+
+
+def _is_of_interest(record: logging.LogRecord) -> bool:
+    """Whether a line of aiohttp is worth logging: a malformed request is answered 400 and is no error of ours."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 @web.middleware
