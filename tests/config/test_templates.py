@@ -36,6 +36,7 @@ def test_channels_without_own_words_have_none() -> None:
         ('text = "{{ sumary }}"', "template.text: cannot be filled: 'sumary' is undefined"),
         ('text = "{{ summary "', "is no template, line 1"),
         ('subject = "{% if %}"', "template.subject: is no template, line 1"),
+        ('text = "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}"', "cannot be filled: RecursionError"),
         ('text = "{{ items[0].summary }}"', "cannot be filled"),  # right for digests only
         ('text = "{{ 1 / (incident - 42) }}"', "cannot be filled: ZeroDivisionError"),
         ('text = "{{ tags.__class__.__mro__ }}"', "cannot be filled: access to attribute '__class__'"),

@@ -154,11 +154,14 @@ class Outbox:
         ]
         self.broken = False
 
-    async def deliveries(self, *, states: Any, recipient: Recipient, since: float, limit: int) -> Sequence[Delivery]:
+    async def deliveries(
+        self, *, incident: int, states: Any, recipient: Recipient, since: float, limit: int
+    ) -> Sequence[Delivery]:
         if self.broken:
             raise StoreError("disk full")
         assert (states, recipient) == ((DeliveryState.DELIVERED,), THERE)
-        return [row for row in self.rows if row.notification.created_at >= since][:limit]
+        found = [row for row in self.rows if row.notification.incident == incident]
+        return [row for row in found if row.notification.created_at >= since][:limit]
 
 
 def still_open(message: Message, *told: Recipient) -> Incident:

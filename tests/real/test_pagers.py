@@ -249,6 +249,12 @@ async def test_a_life_in_opsgenie(opsgenie: Opsgenie, shared: SharedHelpers) -> 
         assert opsgenie.alerts == {KEY: expected}
 
 
+async def test_a_daemon_of_any_name_finds_its_alerts_again(opsgenie: Opsgenie, shared: SharedHelpers) -> None:
+    odd = {"watchd": "prod ü/1 100%"}
+    await tell(channel(opsgenie), shared, make_message(**odd), replace(RESOLVED, **odd))
+    assert [alert["status"] for alert in opsgenie.alerts.values()] == ["closed"]
+
+
 async def test_a_wrong_key_is_said_in_opsgenies_words(opsgenie: Opsgenie, shared: SharedHelpers) -> None:
     with pytest.raises(ChannelError, match="HTTP 403: Api key is not valid") as caught:
         await tell(channel(opsgenie, api_key="another-secret"), shared, make_message())

@@ -45,11 +45,11 @@ def fill(text: str, message: Message) -> str:
             length += len(piece)
             if length > LARGEST:
                 raise TemplateFailedError(f"makes more than {LARGEST} characters of one message")
+    except TemplateFailedError:
+        raise
     except TemplateError as error:
         raise TemplateFailedError(f"cannot be filled: {error.message or type(error).__name__}") from error
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        if isinstance(error, TemplateFailedError):
-            raise
+    except Exception as error:  # a template can do anything to itself; the page goes out all the same
         raise TemplateFailedError(f"cannot be filled: {type(error).__name__}: {error}") from error
     return "".join(made)
 

@@ -8,7 +8,7 @@ from typing import Never, Protocol, runtime_checkable
 
 import structlog
 
-from wcr_watchd.core.model import Delivery, DeliveryState, EventKind, Incident, Message
+from wcr_watchd.core.model import Delivery, DeliveryState, EventKind, Incident, Message, Recipient
 from wcr_watchd.core.protocols import Channel, Store
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.templates import Wording
@@ -17,8 +17,10 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY = 5.0
 """Seconds between looks at which channel is due."""
-MOST_ROWS = 10_000
-"""Deliveries of a channel that are looked at, the newest; incidents told of before that are let go."""
+MOST_OF_ONE = 50
+"""Messages about one incident that are looked at, the newest."""
+MOST_DIGESTS = 50
+"""Digests that are looked at, the newest; each is up to a hundred messages."""
 
 
 @runtime_checkable
@@ -96,12 +98,16 @@ class Standing:
         recipients = {who for incident in told.values() for who in incident.told if who.channel == name}
         since = min(incident.opened_at for incident in told.values())
         rows: list[Delivery] = []
-        for recipient in recipients:
-            rows += await self._store.deliveries(
-                states=(DeliveryState.DELIVERED,), recipient=recipient, since=since, limit=MOST_ROWS
-            )
+        for recipient in recipients:  # in small portions: what the store reads is unpacked on the event loop
+            for number in told:
+                rows += await self._delivered(number, recipient, since, MOST_OF_ONE)
+            rows += await self._delivered(0, recipient, since, MOST_DIGESTS)
         # Asked anew: what ended meanwhile has been told of, and must not be brought back to life.
         return newest(rows, told.keys() & self._incidents().keys())
+
+    async def _delivered(self, incident: int, to: Recipient, since: float, most: int) -> Sequence[Delivery]:
+        taken = (DeliveryState.DELIVERED,)
+        return await self._store.deliveries(incident=incident, states=taken, recipient=to, since=since, limit=most)
 
 
 def newest(rows: Iterable[Delivery], numbers: Collection[int]) -> list[Message]:

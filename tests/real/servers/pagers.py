@@ -152,7 +152,7 @@ class Opsgenie(Provider):
         if request.headers.get("Authorization") != f"GenieKey {TOKEN}":
             raise Refused(403, json.dumps({"message": "Api key is not valid", "took": 0.0}), "application/json")
         fields = body_of(request, raw)
-        match = re.fullmatch(r"/v2/alerts/([^/]+)/(acknowledge|close|priority)", request.path)
+        match = re.fullmatch(r"/v2/alerts/([^/]+)/(acknowledge|close|priority)", request.rel_url.raw_path)
         try:
             if request.path == "/v2/alerts" and request.method == "POST":
                 self._create(Alert.model_validate(fields))
