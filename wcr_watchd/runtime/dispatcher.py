@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from random import SystemRandom
@@ -26,7 +26,7 @@ from wcr_watchd.core.protocols import Channel, Receipt, Restored, Store
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.view import ChannelCounters, Counters
 from wcr_watchd.kit.templates import Wording
-from wcr_watchd.runtime.gathering import Gathering
+from wcr_watchd.runtime.gathering import STORM, Gathering
 from wcr_watchd.runtime.lane import SUMMARY, Cap, Clock, Lane, Owed
 from wcr_watchd.runtime.ledger import Ledger
 
@@ -118,13 +118,18 @@ class Dispatcher:
         self._ledger.note(owed, [delivery.notification for delivery in owed])
 
     def resume(self, restored: Restored) -> None:
-        """Go on with what the last life still owed; reminders of what is acknowledged or over are dropped."""
+        """Go on with what the last life still owed; reminders of what is acknowledged or over are dropped.
+
+        What may have been on its way goes out under its own key, so that a provider that has it knows: it is gathered
+        with others only where a storm would come of it.
+        """
         incidents = {incident.id: incident for incident in restored.incidents}
+        owed_to = Counter(delivery.notification.recipient for delivery in restored.pending)
         for delivery in sorted(restored.pending, key=lambda row: row.notification.created_at):
             if delivery.notification.event in _OVERTAKEN and not _unattended(incidents, delivery.notification):
                 self._ledger.note([replace(delivery, state=DeliveryState.SUPERSEDED)])
             else:
-                self._take(delivery)
+                self._take(delivery, alone=owed_to[delivery.notification.recipient] <= STORM)
 
     def reconfigure(
         self, channels: Mapping[str, Channel], caps: Mapping[str, Cap], wordings: Mapping[str, Wording] | None = None
@@ -213,7 +218,9 @@ class Dispatcher:
             if self._tasks is not None:
                 self._tasks.create_task(lane.run(), name=f"lane {name}")
 
-    def _take(self, delivery: Delivery, *, unwritten: bool = False, again_since: float = 0.0) -> None:
+    def _take(
+        self, delivery: Delivery, *, unwritten: bool = False, again_since: float = 0.0, alone: bool = False
+    ) -> None:
         notification = delivery.notification
         if notification.id in self._owed:
             return
@@ -226,7 +233,7 @@ class Dispatcher:
             self._fail_unknown(owed)
         elif notification.digest:
             self._gather(lane, owed)
-        elif unwritten or lane.channel.limits.single:
+        elif unwritten or lane.channel.limits.single or (alone and due <= self._clock.now()):
             self._enqueue(lane, owed)
         else:
             for overtaken in self._gathering.take(lane, owed):

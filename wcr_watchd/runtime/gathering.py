@@ -127,12 +127,23 @@ class Gathering:
 
 
 def _grouped(parts: Sequence[Owed]) -> list[list[Owed]]:
-    """Those of one group together, in order; all news of one incident with its first, so that they keep their order."""
-    groups: dict[str, list[Owed]] = {}
-    group_of: dict[int, str] = {}
-    for owed in parts:
-        notification = owed.notification
-        own = notification.group or notification.id
-        group = group_of.setdefault(notification.incident, own) if notification.incident else own
-        groups.setdefault(group, []).append(owed)
-    return list(groups.values())
+    """Those of one group together, in order; whatever tells of the same incident is in one, so that it keeps its order.
+
+    A message that stands for several (left by the last life) joins the groups of all its incidents.
+    """
+    groups: list[list[int]] = []
+    place: dict[str | int, int] = {}
+    for number, owed in enumerate(parts):
+        about: list[str | int] = [incident for _, incident in owed.keys if incident]
+        about.append(owed.notification.group or owed.notification.id)
+        found = sorted({place[key] for key in about if key in place})
+        here = found[0] if found else len(groups)
+        if not found:
+            groups.append([])
+        for other in found[1:]:
+            groups[here] += groups[other]
+            groups[other] = []
+            place.update((key, here) for key, group in place.items() if group == other)
+        groups[here].append(number)
+        place.update((key, here) for key in about)
+    return [[parts[number] for number in sorted(group)] for group in groups if group]
