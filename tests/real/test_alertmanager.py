@@ -115,6 +115,12 @@ async def test_every_message_is_taken(alertmanager: Alertmanager, shared: Shared
     assert await tell(channel(alertmanager.url), shared, message) == "taken by 1 of 1"
 
 
+async def test_a_notice_about_no_incident_is_no_alert(alertmanager: Alertmanager, shared: SharedHelpers) -> None:
+    notice = current(incident=0, event=EventKind.HANDOVER, check="")
+    assert await tell(channel(alertmanager.url), shared, notice) == "about no incident: nothing to do"
+    assert await alertmanager.alerts() == []
+
+
 async def test_one_of_a_cluster_is_enough(alertmanager: Alertmanager, shared: SharedHelpers) -> None:
     gone = f"http://127.0.0.1:{free_port()}"
     receipt = await tell(channel(gone, alertmanager.url), shared, current())

@@ -127,6 +127,14 @@ async def test_a_digest_that_broke_off_goes_on_where_it_did(pager: Provider, sha
         assert len(pager.accepted) == 10
 
 
+@pytest.mark.parametrize("event", [EventKind.HANDOVER, EventKind.PLANNED])
+async def test_a_notice_about_no_incident_makes_none(pager: Provider, shared: SharedHelpers, event: EventKind) -> None:
+    notice = make_message(incident=0, event=event, check="", severity=Severity.INFO)
+    assert await tell(channel(pager), shared, notice) == "about no incident: nothing to do"
+    assert await tell(channel(pager), shared, digest([notice, notice], OPENED)) == "about no incident: nothing to do"
+    assert not pager.requests
+
+
 def test_the_key_is_the_incidents_alone() -> None:
     first = make_message()
     assert incident_key(first) == incident_key(RESOLVED) == incident_key(LOWERED) == KEY
@@ -137,6 +145,7 @@ def test_the_key_is_the_incidents_alone() -> None:
         make_message(watchd="ü" * 64),
         make_message(watchd="ä" * 64),
         make_message(incident=0, event=EventKind.DRILL),
+        make_message(event=EventKind.DRILL, at=OPENED + 2),
         make_message(incident=0, event=EventKind.DRILL, at=OPENED + 1),
     ]
     keys = {incident_key(message) for message in (first, *others)}

@@ -21,7 +21,7 @@ from wcr_watchd.core.model import EventKind, Message, Notification, Severity
 from wcr_watchd.core.protocols import Limits, Receipt
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.options import Duration, Options, Secret
-from wcr_watchd.kit.outbound import OutboundHttp, SecretUrl, refused
+from wcr_watchd.kit.outbound import NOTHING_TO_DO, OutboundHttp, SecretUrl, refused
 
 PUSHES_PER_LIFE = 4
 """An alert is pushed so often in the time that it lives by one push, so that one may fail."""
@@ -83,7 +83,8 @@ labels = { team = "platform" }
 
     async def send(self, notification: Notification, parts: Mapping[str, str], shared: Shared) -> Receipt:
         """Push the alerts to all Alertmanagers; pushed again, they are the same by their labels."""
-        return await self._push(json.loads(parts["json"]), shared.get(OutboundHttp))
+        alerts = json.loads(parts["json"])
+        return await self._push(alerts, shared.get(OutboundHttp)) if alerts else Receipt(NOTHING_TO_DO)
 
     async def sustain(self, messages: Sequence[Message], shared: Shared) -> None:
         """Push again what was sent and is not over; raises :class:`ChannelError` when no Alertmanager takes it."""

@@ -21,7 +21,7 @@ from wcr_watchd.core.model import EventKind, Message, Notification
 from wcr_watchd.core.protocols import Limits, Receipt
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.options import Options, Secret
-from wcr_watchd.kit.outbound import OutboundHttp, Progress, Reply, Url, refused
+from wcr_watchd.kit.outbound import NOTHING_TO_DO, OutboundHttp, Progress, Reply, Url, refused
 
 SUMMARY_LENGTH = 255
 TEXT_LENGTH = 32_000
@@ -94,7 +94,7 @@ project = "OPS"
         api = _Api(self, shared.get(OutboundHttp))
         plans = self._progress.remaining(notification.id, json.loads(parts["json"]))
         receipts = [await self._carry_out(api, plan) for plan in plans]
-        return Receipt("; ".join(receipts)[:500])
+        return Receipt("; ".join(receipts)[:500] or NOTHING_TO_DO)
 
     def _plan(self, message: Message) -> dict[str, Any]:
         key = incident_key(message)

@@ -17,7 +17,7 @@ from wcr_watchd.core.model import EventKind, Message, Notification
 from wcr_watchd.core.protocols import Limits, Receipt
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.options import Options, Secret
-from wcr_watchd.kit.outbound import OutboundHttp, Progress, Url, refused
+from wcr_watchd.kit.outbound import NOTHING_TO_DO, OutboundHttp, Progress, Url, refused
 
 MESSAGE_LENGTH = 130
 DESCRIPTION_LENGTH = 15_000
@@ -84,7 +84,7 @@ responders = [{ type = "team", name = "platform" }]
     async def send(self, notification: Notification, parts: Mapping[str, str], shared: Shared) -> Receipt:
         """Send the requests in order; sent again, they are about the same alert by its alias."""
         headers = {"Authorization": f"GenieKey {self.api_key.get_secret_value()}"}
-        receipt = ""
+        receipt = NOTHING_TO_DO
         for request in self._progress.remaining(notification.id, json.loads(parts["json"])):
             url = self.url.rstrip("/") + request["path"]
             reply = await shared.get(OutboundHttp).send_json(

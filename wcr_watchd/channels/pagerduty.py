@@ -16,7 +16,7 @@ from wcr_watchd.core.model import EventKind, Message, Notification
 from wcr_watchd.core.protocols import Limits, Receipt
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.options import Options
-from wcr_watchd.kit.outbound import OutboundHttp, Progress, Reply, Url, refused
+from wcr_watchd.kit.outbound import NOTHING_TO_DO, OutboundHttp, Progress, Reply, Url, refused
 
 KEY_LENGTH = 32
 SUMMARY_LENGTH = 1024
@@ -79,7 +79,9 @@ routing_key = "${credential:pagerduty_routing_key}"
             if not reply.accepted:
                 raise refused(url, reply, _reasons(reply))
             receipts.append(f"{reply.document().get('status', 'taken')} {event['dedup_key']}")
-        return Receipt(receipts[0] if len(receipts) == 1 else f"{len(receipts)} events; the last: {receipts[-1]}")
+        if len(receipts) > 1:
+            return Receipt(f"{len(receipts)} events; the last: {receipts[-1]}")
+        return Receipt(receipts[0] if receipts else NOTHING_TO_DO)
 
     def _event(self, message: Message) -> dict[str, Any]:
         key = incident_key(message)

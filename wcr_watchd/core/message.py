@@ -399,20 +399,22 @@ def apart(message: Message) -> tuple[Message, ...]:
     """The single messages that a message stands for, for providers that keep incidents of their own.
 
     A digest that carries fewer messages than it stands for comes last itself, so that what it counts is not lost.
+    Notices about no incident are left out, since nobody would ever end what they began; only a test is not.
     """
     items = tuple(replace(item, note=item.note or message.note) for item in message.items)
-    return items + ((message,) if len(items) in (0, DIGEST_ITEMS) else ())
+    single = items + ((message,) if len(items) in (0, DIGEST_ITEMS) else ())
+    return tuple(one for one in single if one.incident or one.event in (EventKind.DRILL, EventKind.DIGEST))
 
 
 def incident_key(message: Message) -> str:
     """A name that all messages about one incident share and no others have, for a provider to put them together.
 
-    At most 128 printable ASCII characters without blanks. What is about no incident has a name of its own.
+    At most 128 printable ASCII characters, no blanks. A drill and what is about no incident have names of their own.
     """
     name = quote(message.watchd, safe="")
     if len(name) > LONGEST_NAME_IN_KEY:
         name = hashlib.sha256(name.encode()).hexdigest()[:32]
-    if not message.incident:
+    if not message.incident or message.event is EventKind.DRILL:
         return f"{name}-{message.event.value}-{message.at:.3f}"
     return f"{name}-{message.incident}-{message.opened_at:.0f}"
 

@@ -30,6 +30,10 @@ TRANSIENT_STATUSES = frozenset({408, 425, 429})
 """4xx answers that ask to come again (RFC 9110, RFC 8470, RFC 6585); all others refuse for good."""
 
 
+NOTHING_TO_DO = "about no incident: nothing to do"
+"""The receipt of a provider of incidents for a notice that is about none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What an API answered. ``text`` is its body; ``complete`` is False when the body broke off after the status."""
