@@ -11,4 +11,4 @@ from tests.soak.isolation import Trial
 
 
 def test_nobody_is_woken_by_what_is_not_the_targets_fault(tmp_path: Path) -> None:
-    Trial(tmp_path, stop=3.0, calm=4.0, punctual=False).run()
+    Trial(tmp_path, stop=3.0, calm=6.0, punctual=False).run()

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+
+import structlog
 
 from tests.soak.crash import Campaign
 from tests.soak.isolation import Trial
@@ -24,6 +27,7 @@ from tests.soak.virtual import Days
 def main() -> int:
     """Carry out what was asked for, one after the other, and print figures."""
     asyncio.set_event_loop(None)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0, help="length of the long run")
     parser.add_argument("--kills", type=int, default=300)

@@ -28,7 +28,8 @@ from wcr_watchd.core.model import EventKind, Incident
 
 CONFIRMED_BY = 2
 """Failing runs in a row, within one life, after which a failure is confirmed (``retry`` once)."""
-LONGEST_LIFE = 3.0
+LONGEST_WORK = 2.3
+"""Seconds that a life may go on after it has started."""
 ALL_DELIVERED_WITHIN = 90.0
 
 
@@ -64,6 +65,7 @@ class Campaign:
         with running(self.sites, *self.receivers.values()):
             self.daemon = RunningDaemon(self.folder, self._config())
             try:
+                self._measure_a_start()
                 while sum(life.killed for life in self.lives) < self.kills:
                     self._one_life()
                 self._settle()
@@ -83,13 +85,20 @@ class Campaign:
             parts.append(f'[check.{name}]\ntype = "http"\nurl = "{self.sites.url(name)}"\n{more}\n')
         return "".join(parts)
 
+    def _measure_a_start(self) -> None:
+        """How long a life may last: a start, as long as it takes on this machine now, and some seconds of work."""
+        begun = time.monotonic()
+        self.daemon.start()
+        self.longest_life = time.monotonic() - begun + LONGEST_WORK
+        self.daemon.kill()
+
     # --- one life ---
 
     def _one_life(self) -> None:
         """Start, let sites fail and recover, and end it at a moment that chance picks."""
         chance = self.chance
         life = Life(time.monotonic(), killed=chance.random() < 0.85)
-        changes = sorted((chance.uniform(0, LONGEST_LIFE), name) for name in self.names if chance.random() < 0.3)
+        changes = sorted((chance.uniform(0, self.longest_life), name) for name in self.names if chance.random() < 0.3)
         acknowledges = chance.random() < 0.3
         pick = chance.choice([self._any_time, self._any_time, self._message_under_way, self._site_changed])
         self.daemon.spawn()
@@ -114,7 +123,7 @@ class Campaign:
         return True
 
     def _any_time(self, life: Life) -> Callable[[], float]:
-        at = life.begun + self.chance.uniform(0.0, LONGEST_LIFE)
+        at = life.begun + self.chance.uniform(0.0, self.longest_life)
         return lambda: at
 
     def _message_under_way(self, life: Life) -> Callable[[], float]:
@@ -126,13 +135,13 @@ class Campaign:
         def at() -> float:
             if not hit and self._requests() > before:
                 hit.append(time.monotonic() + after)
-            return hit[0] if hit else life.begun + LONGEST_LIFE
+            return hit[0] if hit else life.begun + self.longest_life
 
         return at
 
     def _site_changed(self, life: Life) -> Callable[[], float]:
         """A moment after a site fails or recovers: while that is confirmed, stored and told."""
-        after = self.chance.uniform(0.7, 1.5)
+        after = self.longest_life - LONGEST_WORK + self.chance.uniform(0.0, 0.8)
         name = self.chance.choice(self.names)
         self._change(name)
         return lambda: life.begun + after
@@ -176,6 +185,7 @@ class Campaign:
         self._every_confirmed_failure_is_an_incident(records.incidents)
         for number in self.acknowledged:
             assert EventKind.ACKNOWLEDGED in {event.kind for event in records.events[number]}, records.events[number]
+        assert len(records.incidents) >= min(5, self.kills // 5), "too little happened for the kills to prove anything"
         taken = sum(len(receiver.taken) for receiver in self.receivers.values())
         killed = sum(life.killed for life in self.lives)
         return (

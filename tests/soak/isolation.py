@@ -23,7 +23,7 @@ from tests.real.servers.providers import WEBHOOK_SECRET
 from tests.soak.sickness import Sickness
 from tests.soak.world import MoodyReceiver, Sites, running
 
-EVERY = 1.0
+EVERY = 2.0
 HOUR = 3600
 NEVER = 10**6
 SLOW_WRITE = 0.25

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 SUMMARY_LENGTH = 300
 EVIDENCE_BYTES = 4_096
-HELD_UP = 1.0
+HELD_UP = 0.5
 """Seconds for which this process may be held up during a run before what it saw is void."""
 VOID_IN_A_ROW = 3
 """Void runs after which it is said that nothing is known; a watcher that cannot see must not be silent about it."""

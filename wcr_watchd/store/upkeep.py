@@ -28,6 +28,8 @@ LATE = 60_000
 """Milliseconds after the end of a slot before it is filed: runs that began in it may still be under way."""
 
 _ARCHIVE_ROWS = 60_000
+_UNPACKED_ROWS = 10_000
+"""Rows unpacked at a time: filing 60 000 at once would need 60 MB, of which much is never given back."""
 _PACK_STEP = 200
 _ROLLUP_STEP = 20
 _ROLLUP_STEPS = 50
@@ -89,21 +91,30 @@ class Upkeep:
     async def archive(self, now: int | None) -> bool:
         """File recent observations whose slot is over (None: all there are); returns whether there was anything."""
         recent = await self._database.fetch("recent_sources")
-        last = _last_to_file(recent, now)
+        last, rows = _last_to_file(recent, now)
         if not last:
             return False
         bodies = [row[0] for row in await self._database.fetch("recent_bodies", last)]
         floor = 0 if now is None else self._raw_floor(now)
-        filed = await self._in_thread(lambda: _by_slot(bodies, floor))
-        await self._merge_filed(filed)
-        packed = []
-        for keys in _portions(sorted(filed), _PACK_STEP):
-            packed += await self._in_thread(_packing(filed, keys))
+        parts = -(-rows // _UNPACKED_ROWS)
+        packed: list[Row] = []
+        for part in range(parts):
+            packed += await self._file(bodies, floor, part, parts)
         async with self._database.transaction(durable=False) as transaction:
-            await transaction.run_many("keep_slot", packed)
-            await transaction.run_many("add_due", {(FIVE_MINUTES, at // HOUR * HOUR, source) for at, source in filed})
+            await transaction.run_many("keep_slot", sorted(packed))
+            due = {(FIVE_MINUTES, at // HOUR * HOUR, source) for at, source, _ in packed}
+            await transaction.run_many("add_due", due)
             await transaction.run("drop_recent", last)
         return True
+
+    async def _file(self, bodies: Sequence[bytes], floor: int, part: int, parts: int) -> list[Row]:
+        """Rows to keep of one part of the sources."""
+        filed = await self._in_thread(lambda: _by_slot(bodies, floor, part, parts))
+        await self._merge_filed(filed)
+        packed: list[Row] = []
+        for keys in _portions(sorted(filed), _PACK_STEP):
+            packed += await self._in_thread(_packing(filed, keys))
+        return packed
 
     async def _merge_filed(self, filed: Slots) -> None:
         """Add what an earlier call filed already in the same slots: latecomers, and runs at the edge of a slot."""
@@ -167,28 +178,31 @@ class Upkeep:
         return (now - int(self._retention.raw * DAY)) // HOUR * HOUR
 
 
-def _last_to_file(recent: Sequence[Row], now: int | None) -> int:
-    """The number of the last commit that can be filed, 0 for none.
+def _last_to_file(recent: Sequence[Row], now: int | None) -> tuple[int, int]:
+    """The number of the last commit that can be filed, 0 for none, and how many observations there are up to it.
 
     Commits from more than an hour ahead are filed as well: they were written while the clock was wrong, and must
     not block those that follow.
     """
-    last = taken = 0
+    last = rows = taken = 0
     for number, since, sources in recent:
         taken += len(unpack_numbers(sources))
         over = now is None or since < (now - LATE) // SLOT * SLOT or since > now + HOUR
         if not over or (taken > _ARCHIVE_ROWS and last):
             break
-        last = number
-    return last
+        last, rows = number, taken
+    return last, rows
 
 
-def _by_slot(bodies: Iterable[bytes], floor: int) -> Slots:
-    """Sort observations into slots; those from before ``floor`` came too late: that hour is rolled up and gone."""
+def _by_slot(bodies: Iterable[bytes], floor: int, part: int, parts: int) -> Slots:
+    """Sort the observations of one of so many parts of the sources into slots.
+
+    Those from before ``floor`` came too late: that hour is rolled up and gone.
+    """
     slots: Slots = {}
     for body in bodies:
         for row in unpack(body):
-            if row.at >= floor:
+            if row.at >= floor and row.source % parts == part:
                 slots.setdefault((row.at // SLOT * SLOT, row.source), []).append(row)
     return slots
 
