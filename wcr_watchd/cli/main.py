@@ -35,6 +35,7 @@ from wcr_watchd.cli.options import (
     socket_option,
 )
 from wcr_watchd.cli.quiet import maintenance, silence
+from wcr_watchd.cli.reasons import policy, why
 from wcr_watchd.cli.replay import replay
 from wcr_watchd.config import discover as discovery
 from wcr_watchd.config import load as loading
@@ -69,6 +70,8 @@ cli.add_command(render_message)
 cli.add_command(silence)
 cli.add_command(maintenance)
 cli.add_command(replay)
+cli.add_command(why)
+cli.add_command(policy)
 
 
 def main() -> None:

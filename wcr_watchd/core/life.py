@@ -103,6 +103,8 @@ def tell(
     """Record the event, tell whom the policy names at once for the severity, and start its clocks."""
     plan = escalation_of(work.setup, check.policy, incident.severity)
     to, remark = _whom(work, check, plan, plan.tell)
+    if not plan.tell:
+        remark = f"; the policy {check.policy} tells nobody at once of {incident.severity.word}"
     told = replace(
         incident,
         told=_union(incident.told, to),
@@ -116,11 +118,12 @@ def tell(
 
 
 def _whom(work: Work, check: Check, plan: Escalation, targets: tuple[Target, ...]) -> tuple[tuple[Recipient, ...], str]:
-    """Whom to tell; when nobody stands behind the targets now, whoever else can be told, and a remark that says so."""
+    """Whom to tell, with a remark on targets behind which nobody stands now; if that is so of all, who else can be."""
     to = recipients(work.setup, targets, work.now)
+    missing = unreachable(work.setup, targets, work.now)
+    nobody = "; " + ", ".join(missing) if missing else ""
     if to or not targets:
-        return to, ""
-    nobody = "; " + ", ".join(unreachable(work.setup, targets, work.now))
+        return to, nobody
     others = recipients(work.setup, plan.fallback, work.now) or everybody(work.setup, check.policy, work.now)
     return others, nobody + (", so others are" if others else "")
 

@@ -94,7 +94,7 @@ class Replay:
         self.fed += 1
         observation = as_seen(self.setup, self.state, observation)
         self._latest[check.name] = observation
-        self._take(engine.observe(self.setup, self.state, observation, self.now))
+        self.take(engine.observe(self.setup, self.state, observation, self.now))
 
     def pass_time(self, until: float) -> None:
         """Let time pass up to then (epoch seconds): deadlines, windows that begin or end, acknowledgements."""
@@ -123,24 +123,25 @@ class Replay:
         due = engine.deadline(incident) if incident else None
         if incident and due is not None and due <= self.now:
             latest = self._latest.get(incident.check)
-            self._take(engine.tick(self.setup, self.state, number, self.now, latest))
+            self.take(engine.tick(self.setup, self.state, number, self.now, latest))
 
     def _pass_edge(self) -> None:
-        self._take(commands.look_again(self.setup, self.state, self.now))
+        self.take(commands.look_again(self.setup, self.state, self.now))
         self._edge = next_edge(self.setup, self.now)
 
     def _begin_silence(self) -> None:
         self._starts.pop()
-        self._take(commands.look_again(self.setup, self.state, self.now))
+        self.take(commands.look_again(self.setup, self.state, self.now))
 
     def _acknowledge(self) -> None:
         taken = self._acknowledged.pop()
         number = self.state.by_check.get(taken.check, {}).get(taken.subject)
         if number is not None and self.state.incidents[number].state is not IncidentState.ACKNOWLEDGED:
             latest = self._latest.get(taken.check)
-            self._take(commands.acknowledge(self.setup, self.state, number, taken.by, self.now, latest))
+            self.take(commands.acknowledge(self.setup, self.state, number, taken.by, self.now, latest))
 
-    def _take(self, decision: engine.Decision) -> None:
+    def take(self, decision: engine.Decision) -> None:
+        """Make a decision part of what happened."""
         engine.apply(self.state, decision)
         self.events += decision.events
         self.notifications += decision.notifications

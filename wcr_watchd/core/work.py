@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from wcr_watchd.core.dependencies import ancestors
 from wcr_watchd.core.escalation import escalation_of, other_addresses, quiet_until, recipients
+from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import (
     Alert,
     Event,
@@ -177,6 +178,7 @@ class Work:
         """Add an event to the incident's timeline and owe its message to the recipients."""
         numbered = replace(incident, sequence=incident.sequence + 1)
         self.incidents[numbered.id] = numbered
+        asleep = tuple(who for who in to if self._sleeps_through(kind, numbered.severity, who))
         self.events.append(
             Event(
                 incident=numbered.id,
@@ -185,15 +187,27 @@ class Work:
                 at=self.now,
                 severity=numbered.severity,
                 summary=numbered.summary,
-                reason=reason,
+                reason=reason
+                + self._quiet(asleep, numbered.severity, "not told in their quiet hours")
+                + self._quiet((who for who in to if who not in asleep), numbered.severity, "held back by quiet hours"),
                 by=by,
             )
         )
         if to:
             message = self._message(numbered, kind, reason, to, by, previous)
-            awake = (who for who in to if not self._sleeps_through(kind, numbered.severity, who))
+            awake = (who for who in to if who not in asleep)
             self.notifications.extend(self._notification(numbered, message, who, to) for who in awake)
         return numbered
+
+    def _quiet(self, recipients: Iterable[Recipient], severity: Severity, why: str) -> str:
+        """A remark that names those whose quiet hours it is, and until when; empty for nobody."""
+        ends = ((who, quiet_until(self.setup, who, severity, self.now)) for who in recipients)
+        found = [
+            f"{who.channel}:{who.contact} until {clock_time(end, self.setup.timezone, self.now)}"
+            for who, end in ends
+            if end > self.now
+        ]
+        return f"; {why}: {', '.join(found)}" if found else ""
 
     def _sleeps_through(self, kind: EventKind, severity: Severity, who: Recipient) -> bool:
         """Whether it is a reminder in quiet hours: one that waits for their end says nothing that the news does not."""

@@ -12,9 +12,10 @@ from aiohttp.typedefs import Handler
 
 from wcr_watchd.core.errors import ChannelError, CommandError, StoreError, UnitError
 from wcr_watchd.core.model import DeliveryState, Severity
+from wcr_watchd.core.outlook import outlook
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.view import Change, View
-from wcr_watchd.web import alertmanager, quiet, rota, shapes
+from wcr_watchd.web import alertmanager, quiet, reasons, rota, shapes
 from wcr_watchd.web.access import VISITOR
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import follow
@@ -23,6 +24,8 @@ MAX_ROWS = 1_000
 MAX_NOTE = 4_000
 """Characters of a note in a timeline."""
 DAY = 86_400.0
+LONGEST_OUTLOOK = 7 * DAY
+"""Seconds for which a trial incident is thought through at most."""
 LONGEST_LOOK = 92 * DAY
 """Seconds of on-call turns in one answer at most."""
 
@@ -37,6 +40,8 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post(f"{prefix}/checks/{{name}}/run", run_check)
     app.router.add_get(f"{prefix}/incidents", incidents)
     app.router.add_get(f"{prefix}/incidents/{{number:\\d{{1,9}}}}", incident)
+    app.router.add_get(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/why", why)
+    app.router.add_get(f"{prefix}/policy/test", policy_test)
     app.router.add_post(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/acknowledge", acknowledge)
     app.router.add_post(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/resolve", resolve)
     app.router.add_post(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/notes", note)
@@ -172,6 +177,30 @@ async def incident(request: web.Request) -> web.Response:
     body["timeline"] = [shapes.event(one) for one in await view.store.events(number)]
     body["notifications"] = [shapes.delivery(row) for row in await view.store.deliveries(incident=number)]
     return web.json_response(body)
+
+
+async def why(request: web.Request) -> web.Response:
+    """Why ``?contact=…`` (or, without one, anybody) was or was not told of an incident, step by step."""
+    view = request.app[CONTROL]
+    number = int(request.match_info["number"])
+    found = view.state.incidents.get(number) or await view.store.incident(number)
+    if found is None:
+        raise web.HTTPNotFound(text=f"there is no incident #{number}")
+    answer = await reasons.answer(view, found, request.query.get("contact", ""))
+    return web.json_response({"incident": shapes.incident(found)} | reasons.answer_json(answer))
+
+
+async def policy_test(request: web.Request) -> web.Response:
+    """Who would be told of an incident: ``?check=…&severity=critical&at=…&for=1d``; nobody is."""
+    view, query = request.app[CONTROL], request.query
+    name, severity = query.get("check", ""), query.get("severity", "critical")
+    reasons.must_be_configured(view, name)
+    if severity not in ("info", "warning", "critical"):
+        raise web.HTTPBadRequest(text=f"there is no severity {severity!r}; write info, warning or critical")
+    at, lasts = _moment(query.get("at"), view.now()), min(_duration(query.get("for", "1d")), LONGEST_OUTLOOK)
+    setup, silences = view.setup, tuple(view.state.silences.values())
+    found = await asyncio.to_thread(outlook, setup, setup.checks[name], Severity.of(severity), at, at + lasts, silences)
+    return web.json_response(reasons.outlook_json(found, name, severity))
 
 
 async def acknowledge(request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ from aiohttp import web
 from wcr_watchd.core.errors import CommandError, UnitError
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.work import check_of
+from wcr_watchd.web import reasons
 from wcr_watchd.web.access import VISITOR
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.pages import page
@@ -32,10 +33,14 @@ async def show(request: web.Request) -> web.Response:
     found = view.state.incidents.get(number) or await view.store.incident(number)
     if found is None:
         raise web.HTTPNotFound(text=f"there is no incident #{number}\n")
+    contact = request.query.get("contact", "")
     return page(
         request,
         "incident.html",
         incident=found,
+        people=list(view.setup.contacts),
+        contact=contact,
+        answer=await reasons.answer(view, found, contact) if contact else None,
         check=check_of(view.setup, found) if found.alert else view.setup.checks.get(found.check),
         generator=_safe_url(found.alert.generator) if found.alert else "",
         timeline=await view.store.events(number),
