@@ -27,7 +27,7 @@ from wcr_watchd.core.model import (
     Severity,
 )
 from wcr_watchd.core.on_call import Layer, OnCallSchedule, Override, weekly
-from wcr_watchd.core.setup import Check, Setup
+from wcr_watchd.core.setup import AlertSettings, Check, Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.units import Unit
@@ -187,6 +187,10 @@ class Showcase:
             raise CommandError(f"there is no silence {silence}")
         del self.state.silences[silence]
         return "over"
+
+    def take_alerts(self) -> None:
+        """From now on alerts are taken."""
+        self.setup = replace(self.setup, alerts=AlertSettings())
 
     async def alerts(self, sent: Sequence[Alert]) -> None:
         self.asked.append(("alerts", *sent))

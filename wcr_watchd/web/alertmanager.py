@@ -30,7 +30,7 @@ from wcr_watchd.web.access import ALERTS_PATH, VISITOR
 from wcr_watchd.web.health import CONTROL
 
 PREFIX = ALERTS_PATH.rstrip("/")
-MAX_BODY = 8 * 1024 * 1024
+MAX_BODY = 4 * 1024 * 1024
 MAX_ALERTS = 10_000
 """Alerts in one request; Prometheus sends at most a few hundred."""
 NOT_SET = "0001-01-01T00:00:00"
@@ -200,7 +200,7 @@ async def take_alerts(request: web.Request) -> web.Response:
     wrong: list[str] = []
     for one in sent:
         try:
-            right.append(_received(one, control.now(), settings.resolve_timeout))
+            right.append(alert_of(one, control.now(), settings.resolve_timeout))
         except (RefusedError, CommandError) as error:
             wrong.append(str(error))
     try:
@@ -212,7 +212,8 @@ async def take_alerts(request: web.Request) -> web.Response:
     return web.Response(status=200)
 
 
-def _received(sent: Any, now: float, timeout: float) -> Alert:
+def alert_of(sent: Any, now: float, timeout: float) -> Alert:
+    """A ``postableAlert``. Raises :class:`RefusedError` and :class:`CommandError` when it is none."""
     if not isinstance(sent, dict):
         raise RefusedError("an alert must be a JSON object")
     generator = sent.get("generatorURL") or ""
@@ -284,6 +285,8 @@ async def put_silence(request: web.Request) -> web.Response:
     asked = await _json(request)
     if not isinstance(asked, dict) or not isinstance(asked.get("matchers"), list):
         raise RefusedError("a silence is a JSON object with matchers")
+    if not asked["matchers"]:
+        raise RefusedError("matchers in body should have at least 1 items", 422)
     now = control.now()
     starts_at, ends_at = _moment(asked.get("startsAt"), "startsAt"), _moment(asked.get("endsAt"), "endsAt")
     if ends_at is None:
@@ -291,7 +294,7 @@ async def put_silence(request: web.Request) -> web.Response:
     before = _known(control, str(asked["id"])) if asked.get("id") else None
     wanted = Silence(
         id=str(uuid4()),
-        matchers=tuple(_matcher(one) for one in asked["matchers"]),
+        matchers=tuple(matcher_of(one) for one in asked["matchers"]),
         # A silence from now on is asked for a moment before it arrives.
         starts_at=starts_at if before and starts_at is not None else max(now, starts_at or now),
         ends_at=ends_at,
@@ -307,7 +310,8 @@ async def put_silence(request: web.Request) -> web.Response:
     return web.json_response({"silenceID": holds.id})
 
 
-def _matcher(asked: Any) -> Matcher:
+def matcher_of(asked: Any) -> Matcher:
+    """A ``matcher``. Raises :class:`RefusedError` when it is none."""
     if not isinstance(asked, dict) or not all(isinstance(asked.get(key), str) for key in ("name", "value")):
         raise RefusedError("a matcher has name, value, isRegex and isEqual")
     equal, regex = asked.get("isEqual", True) is not False, asked.get("isRegex") is True
@@ -372,8 +376,8 @@ def _pattern(text: str) -> re.Pattern[str] | None:
 
 async def _json(request: web.Request) -> Any:
     try:
-        return await request.clone(client_max_size=MAX_BODY).json()
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return shapes.parsed(await request.clone(client_max_size=MAX_BODY).read())
+    except ValueError as error:
         raise RefusedError(f"the body is not JSON: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, tzinfo
 from itertools import islice
 from typing import Any
@@ -28,6 +29,18 @@ EARLIEST, LATEST = 0.0, 250_000_000_000.0
 def time_text(at: float | None) -> str | None:
     """RFC 3339 in UTC, to the millisecond; None stays None."""
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON value of a body. Raises ``ValueError`` when it is none, or has half a character, which cannot be stored."""
+    try:
+        value = json.loads(body)
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("it has half a character (a lone surrogate)") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    return value
 
 
 def moment(text: str, zone: tzinfo | None = None) -> float:
