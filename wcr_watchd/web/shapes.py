@@ -32,7 +32,7 @@ def time_text(at: float | None) -> str | None:
 
 
 def parsed(body: bytes) -> Any:
-    """The JSON value of a body. Raises ``ValueError`` when it is none, or has half a character, which cannot be stored."""
+    """The JSON value of a body. Raises ``ValueError`` when it is none or has half a character (it cannot be stored)."""
     try:
         value = json.loads(body)
         json.dumps(value, ensure_ascii=False).encode()
