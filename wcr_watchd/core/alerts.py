@@ -22,7 +22,7 @@ MAX_LABELS = 64
 MAX_TEXT = 4_000
 """Characters of all labels together, and of one annotation."""
 MAX_OPEN = 10_000
-"""Alerts that can be open at once."""
+"""Incidents that can be open before no more alerts are taken."""
 
 
 def received(
@@ -71,8 +71,8 @@ def take(setup: Setup, state: State, sent: Alert, now: float) -> Decision:
     finding = Finding(severity_of(setup.alerts, sent), summary_of(sent), "")
     if incident is None:
         if sent.ends_at > now:
-            if sum(1 for one in state.incidents.values() if one.alert) >= MAX_OPEN:
-                raise CommandError(f"{MAX_OPEN} alerts are open; no more are taken")
+            if len(state.incidents) >= MAX_OPEN:
+                raise CommandError(f"{MAX_OPEN} incidents are open; no more alerts are taken")
             life.begin(work, check, subject, finding, "sent by Prometheus", alert=sent)
         return work.decision()
     alert = merged(incident.alert, sent) if incident.alert else sent

@@ -34,6 +34,8 @@ REFILL_RUNS = 50_000
 """Runs per check that are read back at a start for rules with windows: a week at intervals of 15 s and more."""
 STORE_RETRY = 5.0
 """Seconds before a batch is tried again that the store did not take."""
+ALERTS_AT_A_TIME = 50
+"""Alerts taken before the loop may go on with other things; a few milliseconds."""
 TELL_WITHIN = 2.0
 """Seconds that the store has to take what people must be told of; then they are told before it is stored."""
 MAX_WAITING_OBSERVATIONS = 50_000
@@ -204,7 +206,9 @@ class Monitor:
     async def alerts(self, sent: Sequence[Alert]) -> None:
         """Take alerts of Prometheus, and return once they are stored. Raises ``CommandError`` when one is not taken."""
         refused: CommandError | None = None
-        for alert in sent:
+        for number, alert in enumerate(sent, start=1):
+            if number % ALERTS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
             try:
                 self._take(alerts.take(self.setup, self.state, alert, self._clock.now()))
             except CommandError as error:

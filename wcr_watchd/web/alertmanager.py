@@ -7,9 +7,10 @@ alerts, too, with ``alertname`` for the check's name, so that one tool sees and 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -33,6 +34,8 @@ PREFIX = ALERTS_PATH.rstrip("/")
 MAX_BODY = 4 * 1024 * 1024
 MAX_ALERTS = 10_000
 """Alerts in one request; Prometheus sends at most a few hundred."""
+AT_A_TIME = 50
+"""Incidents that are put into an answer before the loop may go on with other things."""
 NOT_SET = "0001-01-01T00:00:00"
 """How a Go program writes a time that is not set."""
 
@@ -100,14 +103,14 @@ async def receivers(request: web.Request) -> web.Response:
 async def alerts(request: web.Request) -> web.Response:
     """What is open: ``?filter=…`` (matchers), ``active``, ``silenced``, ``inhibited``, ``receiver``."""
     _settings(request)
-    return web.json_response(list(_shown(request)))
+    return web.json_response(await _shown(request))
 
 
 async def groups(request: web.Request) -> web.Response:
     """The same, by policy and group."""
     _settings(request)
     found: dict[tuple[str, str, str], list[shapes.Json]] = {}
-    for alert in _shown(request):
+    for alert in await _shown(request):
         labels = alert["labels"]
         label = "group" if labels.get("group") else "alertname"
         found.setdefault((alert["receivers"][0]["name"], label, labels.get(label, "")), []).append(alert)
@@ -119,7 +122,8 @@ async def groups(request: web.Request) -> web.Response:
     )
 
 
-def _shown(request: web.Request) -> Iterator[shapes.Json]:
+async def _shown(request: web.Request) -> list[shapes.Json]:
+    """What the query asks for, put together a few at a time so that the loop goes on."""
     view, query = request.app[CONTROL], request.query
     wanted = _filter(request)
     receiver = _pattern(query.get("receiver", ""))
@@ -128,13 +132,17 @@ def _shown(request: web.Request) -> Iterator[shapes.Json]:
         for name, state in (("active", "active"), ("silenced", "silenced"), ("inhibited", "inhibited"))
         if query.get(name, "true") == "false"
     }
-    for incident in view.state.incidents.values():
+    found = []
+    for number, incident in enumerate(tuple(view.state.incidents.values()), start=1):
+        if number % AT_A_TIME == 0:
+            await asyncio.sleep(0)
         facts = facts_of(view.setup, check_of(view.setup, incident), incident)
         if _reason(incident) in hidden or not all(matcher.holds(facts) for matcher in wanted):
             continue
         shape = _alert(view, incident, facts)
         if receiver is None or receiver.fullmatch(shape["receivers"][0]["name"]):
-            yield shape
+            found.append(shape)
+    return found
 
 
 def _reason(incident: Incident) -> str:
