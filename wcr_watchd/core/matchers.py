@@ -17,10 +17,10 @@ from wcr_watchd.core.silence import Matcher, Operator
 
 MAX_MATCHERS = 100
 MAX_NAME = 200
-MAX_VALUE = 1_000
+MAX_VALUE = 10_000
 """Characters of a value or regular expression."""
-MAX_WILDCARDS = 12
-"""Repetitions without an end in a regular expression: each may multiply the time that a comparison takes."""
+MAX_WILDCARDS = 8
+"""Repetitions in one alternative of a regular expression: each may multiply the time that a comparison takes."""
 
 _SPACE = re.compile(r"\s*")
 _WORD = re.compile(r"""[^\s{}!=~,\\"'`]+""")
@@ -79,7 +79,7 @@ def _check_pattern(pattern: str) -> None:
     if _may_take_for_ever(pattern):
         raise MatcherError(
             f'"{pattern}" may take for ever to compare: repeat no group that has a repetition or an alternative in it, '
-            f"and use at most {MAX_WILDCARDS} of * and +"
+            f"and use at most {MAX_WILDCARDS} of * and + in one alternative"
         )
 
 
@@ -96,7 +96,7 @@ def _may_take_for_ever(pattern: str) -> bool:
     open_groups = [False]
     """For each open group, whether something in it may match in several ways."""
     closed_ambiguous = False
-    wildcards = 0
+    wildcards = most = 0
     for found in _PART.finditer(pattern):
         part = found[0]
         repeats = part in ("*", "+") or part.startswith("{")
@@ -109,10 +109,12 @@ def _may_take_for_ever(pattern: str) -> bool:
             ambiguous = open_groups.pop()
             open_groups[-1] = open_groups[-1] or ambiguous
             closed_ambiguous = ambiguous and pattern[found.end() : found.end() + 1] in ("*", "+", "{")
+        elif part == "|" and len(open_groups) == 1:
+            most, wildcards = max(most, wildcards), 0
         elif repeats or part == "|":
             open_groups[-1] = True
             wildcards += repeats
-    return wildcards > MAX_WILDCARDS
+    return max(most, wildcards) > MAX_WILDCARDS
 
 
 class _Reader:
