@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import socket as sockets
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
@@ -33,21 +34,24 @@ from wcr_watchd.kit import descriptors, garbage
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.systemd import notify, watchdog_interval
+from wcr_watchd.kit.tickets import KEY_BYTES, Tickets, kept_key
 from wcr_watchd.metrics.exposition import Exposition
 from wcr_watchd.runtime.clock import Clock
 from wcr_watchd.runtime.dead_letters import DeadLetters
 from wcr_watchd.runtime.dispatcher import Dispatcher
 from wcr_watchd.runtime.duty import DutyWatch
 from wcr_watchd.runtime.heartbeat import Heartbeats
+from wcr_watchd.runtime.links import Links
 from wcr_watchd.runtime.monitor import Monitor
 from wcr_watchd.runtime.runner import Runner
 from wcr_watchd.runtime.scheduler import Scheduler
 from wcr_watchd.runtime.standing import Standing
 from wcr_watchd.runtime.tasks import LoopLag, guard
 from wcr_watchd.runtime.windows import WindowWatch
-from wcr_watchd.store.open import from_url
+from wcr_watchd.store.open import folder_of, from_url
 from wcr_watchd.store.upkeep import Retention
-from wcr_watchd.web.access import Access
+from wcr_watchd.web.access import Access, Allowance
+from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import build as build_web
 
 log = structlog.get_logger(__name__)
@@ -84,6 +88,8 @@ class Parts:
     duty: DutyWatch
     windows: WindowWatch
     heartbeats: Heartbeats
+    shared: SharedHelpers
+    tickets: Tickets
 
 
 def read_configuration(path: Path | None) -> Loaded:
@@ -289,6 +295,7 @@ class Daemon:
         restored = await _open(store, clock, counters)
         shared = SharedHelpers()
         stack.push_async_callback(shared.close)
+        tickets = Tickets(await asyncio.to_thread(_ticket_key, folder_of(loaded.store.url)))
         dispatcher = Dispatcher(
             loaded.channels,
             store,
@@ -298,6 +305,7 @@ class Daemon:
             loaded.channel_caps,
             self._redactor.text,
             loaded.wordings,
+            Links(tickets, lambda: self._loaded.web.public_url).linked,
         )
         dispatcher.resume(restored)
         loop_lag = LoopLag(clock, counters, self._absent)
@@ -335,6 +343,8 @@ class Daemon:
             duty,
             windows,
             heartbeats,
+            shared,
+            tickets,
         )
 
     def _absent(self, seconds: float) -> None:
@@ -429,9 +439,10 @@ class Daemon:
         settings = self._loaded.web
         access = Access(settings.token, settings.metrics_for_all, self.monotonic, settings.alerts_without_token)
         exposition = Exposition(self)
-        server = web.AppRunner(
-            build_web(self, exposition, access), shutdown_timeout=SERVER_STOPS_WITHIN, access_log=None
-        )
+        parts = self._parts
+        doors = Doors(parts.tickets, lambda: self._loaded.channels, parts.shared, Allowance(self.monotonic))
+        app = build_web(self, exposition, access, doors)
+        server = web.AppRunner(app, shutdown_timeout=SERVER_STOPS_WITHIN, access_log=None)
         await server.setup()
         try:
             await _open_socket(server, self._socket)
@@ -502,6 +513,16 @@ async def _open(store: Store, clock: Clock, counters: Counters) -> Restored:
         counters.store_mended = await store.mend(clock.now())
         log.error("the records were replaced", done=counters.store_mended)
         return await store.restore()
+
+
+def _ticket_key(folder: Path) -> bytes:
+    """The key that links in messages are signed with; of this life only, where no file can be kept."""
+    path = folder / "links.key"
+    try:
+        return kept_key(path)
+    except OSError as error:
+        log.warning("links in messages will not outlive this run: their key cannot be kept", error=str(error))
+        return secrets.token_bytes(KEY_BYTES)
 
 
 async def run_checks_once(

@@ -73,6 +73,16 @@ async def test_a_mail_arrives_as_text_and_html_over_tls(
     assert "HTTP 500, expected 2xx" in html
 
 
+async def test_the_link_to_acknowledge_is_a_button_and_a_line(
+    mail_relay: MailRelay, channel: Channels, shared: SharedHelpers
+) -> None:
+    url = "https://watch.example.org/ack/a-ticket"
+    await send(channel(mail_relay), shared, make_message(ack_url=url))
+    (mail,) = mail_relay.mails
+    assert mail.part("html").count(f'<a href="{url}"') == mail.part("html").count(url) == 1
+    assert f"\nAcknowledge: {url}\n" in mail.part("plain").replace("\r", "")
+
+
 @pytest.mark.parametrize("message", MESSAGES, ids=range(len(MESSAGES)))
 async def test_every_message_can_be_mailed(
     mail_relay: MailRelay, channel: Channels, shared: SharedHelpers, message: Message

@@ -12,7 +12,7 @@ from tests.real.servers.providers import RESET, Fault, Slack
 from tests.samples import MESSAGES, OPENED, make_message, make_notification
 from wcr_watchd.channels.slack import Slack as SlackChannel
 from wcr_watchd.core.errors import ChannelError
-from wcr_watchd.core.message import redirected
+from wcr_watchd.core.message import digest, redirected
 from wcr_watchd.core.model import EventKind, Message, Recipient
 from wcr_watchd.core.protocols import Receipt
 from wcr_watchd.kit.shared import SharedHelpers
@@ -47,6 +47,26 @@ async def test_it_shows_what_happened_and_where_to_go(slack: Slack, shared: Shar
     assert "Owner: platform" in small["elements"][0]["text"]
     assert actions["elements"][0]["url"] == "https://watch.example.org/incidents/42"
     assert slack.accepted[0].fields["text"].startswith("[CRITICAL] wcr-prod: api: HTTP 500, expected 2xx #42")
+
+
+@pytest.mark.parametrize("secret", [None, "8f742231b10e8888abcd99yyyzzz85a5"])
+@pytest.mark.parametrize("several", [False, True])
+async def test_the_button_acknowledges_here_or_leads_to_where_one_can(
+    slack: Slack, shared: SharedHelpers, secret: str | None, several: bool
+) -> None:
+    message = digest([make_message(), replace(make_message(), incident=43)], OPENED) if several else make_message()
+    channel = SlackChannel.model_validate({"webhook": slack.url, **({"signing_secret": secret} if secret else {})})
+    linked = replace(message, ack_url="https://watch.example.org/ack/a-ticket")
+    await hand_over(channel, make_notification(Recipient("slack"), linked), shared)
+    (first, *others) = slack.accepted[0].fields["blocks"][-1]["elements"]
+    assert first["text"]["text"] == "Acknowledge"
+    does = {key: first[key] for key in ("action_id", "value", "url") if key in first}
+    if secret:
+        assert does == {"action_id": "acknowledge", "value": "a-ticket"}
+    else:
+        assert does == {"action_id": "confirm", "url": linked.ack_url}
+    assert [one["action_id"] for one in others] == ([] if several else ["open"])
+    assert "*Acknowledge*" not in json.dumps(slack.accepted[0].fields["blocks"])
 
 
 async def test_nothing_that_a_target_said_becomes_a_mention_or_a_link(slack: Slack, shared: SharedHelpers) -> None:

@@ -19,8 +19,11 @@ from wcr_watchd.core.rules import InstanceState, RuleState, Verdict, parse_rule
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.units import Unit
 from wcr_watchd.core.view import Change, View
+from wcr_watchd.kit.shared import SharedHelpers
+from wcr_watchd.kit.tickets import KEY_BYTES, Tickets
 from wcr_watchd.web import pages
-from wcr_watchd.web.access import COOKIE, Access
+from wcr_watchd.web.access import COOKIE, Access, Allowance
+from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import build
 from wcr_watchd.web.live import STREAMS
 
@@ -64,9 +67,15 @@ class Served:
             return answer.status, await answer.text()
 
 
-async def serve(access: Access, socket: Path | None = None) -> AsyncIterator[Served]:
-    control = Showcase()
-    app = build(control, Metrics(b"", {}), access)
+def no_doors() -> Doors:
+    return Doors(Tickets(bytes(KEY_BYTES)), dict, SharedHelpers(), Allowance(lambda: 0.0))
+
+
+async def serve(
+    access: Access, socket: Path | None = None, doors: Doors | None = None, control: Showcase | None = None
+) -> AsyncIterator[Served]:
+    control = control or Showcase()
+    app = build(control, Metrics(b"", {}), access, doors or no_doors())
     runner = web.AppRunner(app)
     await runner.setup()
     if socket:

@@ -6,24 +6,30 @@ https://www.twilio.com/docs/api/errors (error codes).
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
+from xml.sax.saxutils import escape
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from wcr_watchd.core.errors import ChannelError
-from wcr_watchd.core.message import GSM7_LENGTH, sms_text
+from wcr_watchd.core.message import GSM7_LENGTH, one_line, plain, shorten, sms_text
 from wcr_watchd.core.model import Message, Notification
-from wcr_watchd.core.protocols import Limits, Receipt
+from wcr_watchd.core.protocols import Answer, Asked, Call, Limits, Receipt
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.options import Options, Secret
 from wcr_watchd.kit.outbound import OutboundHttp, Reply, SecretUrl, Url, refused
 
 TWILIO_TOO_MANY = frozenset({14107, 20429})
 """Twilio error codes that ask to come again although their HTTP status is a refusal."""
+REMEMBERED = 1000
+"""Received messages whose repetition is noticed."""
 _PLACEHOLDER = re.compile(r"\{(to|text|id)\}")
 _TWILIO_KEYS = ("account_sid", "auth_token")
 _GATEWAY_KEYS = ("url", "body")
@@ -51,7 +57,7 @@ limit = "10/1h"
     account_sid: Secret | None = None
     """Twilio: the account."""
     auth_token: Secret | None = None
-    """Twilio: the account's token."""
+    """Twilio: the account's token; requests to ``/answer/<name of the channel>`` that it signs are obeyed."""
     sender: str = Field(default="", alias="from")
     """Twilio: the number (E.164) or sender id that messages come from."""
     messaging_service_sid: str = ""
@@ -68,6 +74,8 @@ limit = "10/1h"
     """Gateway: how ``body`` is written into the request."""
     body: dict[str, Any] = Field(default_factory=dict)
     """Gateway: the request's fields; in their texts ``{to}``, ``{text}`` and ``{id}`` stand for number, text and id."""
+
+    _seen: OrderedDict[str, None] = PrivateAttr(default_factory=OrderedDict)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -94,6 +102,41 @@ limit = "10/1h"
         if self.provider == "twilio":
             return await self._send_by_twilio(http, to, parts["text"])
         return await self._send_by_gateway(http, to, parts["text"], notification.id)
+
+    def asked(self, call: Call) -> Asked | None:
+        """What a text message asks for; None for a request that Twilio did not sign, or made before.
+
+        https://www.twilio.com/docs/usage/security#validating-requests
+        """
+        if self.provider != "twilio" or self.auth_token is None:
+            return None
+        try:
+            form = parse_qsl(call.body.decode(), keep_blank_values=True)
+        except ValueError:
+            return None
+        signed = call.url + "".join(name + value for name, value in sorted(form))
+        digest = hmac.digest(self.auth_token.get_secret_value().encode(), signed.encode(), "sha1")
+        given = call.headers.get("x-twilio-signature", "")
+        if not hmac.compare_digest(given.encode(), base64.b64encode(digest)):
+            return None
+        said = dict(form)
+        if self._is_repeated(said.get("MessageSid", "")):
+            return None
+        return Asked("SMS", address=said.get("From", ""), text=said.get("Body", "").strip())
+
+    async def answer(self, asked: Asked, sentence: str, shared: Shared) -> Answer:
+        """One text message back (TwiML), or none."""
+        said = f"<Message>{escape(shorten(plain(one_line(sentence)), GSM7_LENGTH))}</Message>" if sentence else ""
+        return Answer(f'<?xml version="1.0" encoding="UTF-8"?><Response>{said}</Response>', "text/xml")
+
+    def _is_repeated(self, sid: str) -> bool:
+        """Whether this message was here before: Twilio's signature has no time in it that could be looked at."""
+        if sid in self._seen:
+            return True
+        self._seen[sid] = None
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        return False
 
     async def _send_by_twilio(self, http: OutboundHttp, to: str, text: str) -> Receipt:
         account, token = (key.get_secret_value() if key else "" for key in (self.account_sid, self.auth_token))

@@ -50,7 +50,7 @@ def acknowledge(
         acknowledged_by=by,
         acknowledged_until=until,
         sticky=sticky,
-        owner=incident.owner or by,
+        owner=incident.owner or by.partition(" by ")[0],
         muted_by="",
         muted_until=None,
         next_step_at=None,

@@ -22,6 +22,8 @@ GSM7_LENGTH = 160
 """Septets of one SMS in the GSM 7-bit alphabet (3GPP TS 23.040)."""
 UCS2_LENGTH = 70
 """UTF-16 code units of one SMS in UCS-2."""
+STORY_BESIDE_LINK = 30
+"""Characters of the summary that an SMS keeps at least (if there are as many) when it carries a link."""
 DIGEST_ITEMS = 100
 """Messages a digest carries in full; the counts in its summary are of all."""
 LONGEST_NAME_IN_KEY = 80
@@ -58,6 +60,16 @@ _PLAIN = str.maketrans(
 # --- words -------------------------------------------------------------------------------------------------------
 
 
+_UNATTENDED = frozenset(
+    {
+        EventKind.OPENED,
+        EventKind.RAISED,
+        EventKind.LOWERED,
+        EventKind.REMINDED,
+        EventKind.ESCALATED,
+        EventKind.FLAPPING,
+    }
+)
 _COLOURS = {
     Severity.CRITICAL: "#b91c1c",
     Severity.WARNING: "#b45309",
@@ -177,9 +189,10 @@ def facts(message: Message) -> tuple[Fact, ...]:
     note = (Fact("Note", one_line(message.note)),) if message.note else ()
     if message.own_text:
         return note
+    acknowledge = (Fact("Acknowledge", message.ack_url),) if message.ack_url else ()
     if message.items:
         items = (Fact(clock_time(item.at, item.timezone, message.at), headline(item)) for item in message.items)
-        return (*note, *items)
+        return (*note, *items, *acknowledge)
     over = message.event is EventKind.RESOLVED
     found = (
         Fact("Check", what(message)),
@@ -194,14 +207,15 @@ def facts(message: Message) -> tuple[Fact, ...]:
         Fact("Tags", ", ".join(message.tags)),
         Fact("Watched by", " at ".join(filter(None, (message.watchd, message.location)))),
         Fact("Runbook", message.runbook),
+        *acknowledge,
         Fact("Incident", message.url),
     )
     return note + tuple(Fact(fact.label, one_line(fact.value)) for fact in found if fact.value)
 
 
 def links(message: Message) -> tuple[Fact, ...]:
-    """Where to go from here, as far as it can be followed: the incident's page, the runbook."""
-    known = (Fact("Incident", message.url), Fact("Runbook", message.runbook))
+    """Where to go from here, as far as it can be followed: to acknowledge, the incident's page, the runbook."""
+    known = (Fact("Acknowledge", message.ack_url), Fact("Incident", message.url), Fact("Runbook", message.runbook))
     return tuple(link for link in known if link.value.startswith(("https://", "http://")))
 
 
@@ -244,18 +258,21 @@ def sms_text(message: Message) -> str:
 
     At most 160 septets of the GSM 7-bit alphabet; a text in another script has 70 UTF-16 code units (UCS-2).
     What is too long loses the end of its summary first, then of the daemon's name, then of the check's name;
-    severity and number are always whole. A text of the user's own is shortened at its end.
+    severity and number are always whole. The link to acknowledge follows if :data:`STORY_BESIDE_LINK` characters of the
+    summary fit beside it. A text of the user's own is shortened at its end.
     """
     if message.own_text:
         return _fitting(plain(one_line(message.own_text)))
     before = f"[{_short_tag(message)}] "
     after = _short_end(message)
     pieces = [plain(one_line(text))[:GSM7_LENGTH] for text in (message.watchd, what(message), _short_story(message))]
-    for widths in _narrower(pieces):
-        said = before + ": ".join(filter(None, map(shorten, pieces, widths)))
-        text = said + after.removeprefix("." if said.endswith((".", "!", "?", " ")) else "")
-        if fits_sms(text):
-            return text
+    beside_link = _narrower_story(pieces, STORY_BESIDE_LINK) if message.ack_url else ()
+    for link, choices in ((f" {message.ack_url}", beside_link), ("", _narrower(pieces))):
+        for widths in choices:
+            said = before + ": ".join(filter(None, map(shorten, pieces, widths)))
+            text = said + after.removeprefix("." if said.endswith((".", "!", "?", " ")) else "") + link
+            if fits_sms(text):
+                return text
     return before.strip() + after.removeprefix(".")
 
 
@@ -290,11 +307,16 @@ def _short_end(message: Message) -> str:
 
 def _narrower(pieces: Sequence[str]) -> Iterable[tuple[int, ...]]:
     """Widths for the pieces, from all to nothing: the last piece gives way first, then the first, then the middle."""
-    name, about, story = (len(piece) for piece in pieces)
-    yield name, about, story
-    yield from ((name, about, width) for width in range(story, -1, -1))
+    name, about, _ = (len(piece) for piece in pieces)
+    yield from _narrower_story(pieces, 0)
     yield from ((width, about, 0) for width in range(name, -1, -1))
     yield from ((0, width, 0) for width in range(about, -1, -1))
+
+
+def _narrower_story(pieces: Sequence[str], least: int) -> Iterable[tuple[int, ...]]:
+    """Widths for the pieces when only the last one gives way, down to ``least`` characters."""
+    name, about, story = (len(piece) for piece in pieces)
+    yield from ((name, about, width) for width in range(story, min(story, least) - 1, -1))
 
 
 def shorten(text: str, width: int) -> str:
@@ -404,6 +426,12 @@ def apart(message: Message) -> tuple[Message, ...]:
     items = tuple(replace(item, note=item.note or message.note) for item in message.items)
     single = items + ((message,) if len(items) in (0, DIGEST_ITEMS) else ())
     return tuple(one for one in single if one.incident or one.event in (EventKind.DRILL, EventKind.DIGEST))
+
+
+def unattended(message: Message) -> tuple[int, ...]:
+    """The incidents, by number, that a message tells of and somebody may want to acknowledge."""
+    numbers = (one.incident for one in message.items or (message,) if one.incident and one.event in _UNATTENDED)
+    return tuple(dict.fromkeys(numbers))
 
 
 def incident_key(message: Message) -> str:

@@ -266,6 +266,8 @@ class Message:
     """The messages a digest or a cost-cap summary stands for; empty otherwise."""
     note: str = ""
     """Something about the message itself: that it comes by a fallback, or why several come as one."""
+    ack_url: str = ""
+    """Where whoever gets this copy can acknowledge it; put in when it is handed over, stored nowhere."""
     own_subject: str = ""
     """The headline in the words of the channel's own template; empty: the built-in one."""
     own_text: str = ""

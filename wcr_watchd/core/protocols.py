@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from wcr_watchd.core.model import (
     Delivery,
@@ -101,6 +101,58 @@ class Channel(Protocol):
 
     async def send(self, notification: Notification, parts: Mapping[str, str], shared: Shared) -> Receipt:
         """Hand the rendered ``parts`` to the provider for ``notification.recipient``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that a provider makes of us, not believed yet.
+
+    ``url`` is the one it was told to call, ``headers`` by lower-case name, ``at`` is now (epoch seconds).
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person wants, by a provider whose signature is right.
+
+    Either ``ticket``, from the button of a message, or ``text`` in the person's own words. ``person`` is the
+    provider's name for whoever asks; an ``address`` (a phone number) in its place must be a contact's. ``reply_to`` is
+    where the answer goes when it is not the answer to the request itself. With none of them there is nothing to do.
+    """
+
+    through: str
+    """As in "acknowledged by ann by SMS"."""
+    person: str = ""
+    address: str = ""
+    text: str = ""
+    ticket: str = ""
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to answer to a provider's request."""
+
+    body: str = ""
+    content_type: str = "text/plain"
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A channel that people can answer by: its provider calls ``/answer/<name of the channel>``."""
+
+    def asked(self, call: Call) -> Asked | None:
+        """What is asked; None when the request does not bear the provider's signature, or is an old one again."""
+        ...
+
+    async def answer(self, asked: Asked, sentence: str, shared: Shared) -> Answer:
+        """Say what came of it; nothing, when the sentence is empty."""
         ...
 
 

@@ -65,8 +65,9 @@ class Dispatcher:
     """The durable outbox's other half: takes notifications that are stored and sees that they are delivered.
 
     ``channels`` by configured name, ``wordings`` the own words of some; ``caps`` the most messages in so many seconds
-    for those that cost money; ``redact`` removes secrets from a text. One :class:`~wcr_watchd.runtime.lane.Lane` per
-    channel keeps the order, so that a provider that hangs delays no other. Call :meth:`resume` once before :meth:`run`.
+    for those that cost money; ``redact`` removes secrets from a text, ``linked`` adds the recipient's own links. One
+    :class:`~wcr_watchd.runtime.lane.Lane` per channel keeps the order, so that a provider that hangs delays no other.
+    Call :meth:`resume` once before :meth:`run`.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class Dispatcher:
         caps: Mapping[str, Cap] | None = None,
         redact: Callable[[str], str] = str,
         wordings: Mapping[str, Wording] | None = None,
+        linked: Callable[[Notification], Notification] = lambda notification: notification,
     ) -> None:
+        self._linked = linked
         self._store = store
         self._clock = clock
         self._shared = shared
@@ -252,7 +255,8 @@ class Dispatcher:
             await self._ledger.written(RECORD_PATIENCE)
             owed.unwritten = False
         try:
-            receipt = await hand_over(lane.channel, owed.notification, self._shared, self._wordings.get(lane.name))
+            notification = self._linked(owed.notification)
+            receipt = await hand_over(lane.channel, notification, self._shared, self._wordings.get(lane.name))
         except ChannelError as error:
             self._failed(lane, owed, error)
         else:

@@ -11,6 +11,11 @@ from wcr_watchd.store.sqlite import SqliteStore
 from wcr_watchd.store.upkeep import Retention
 
 
+def folder_of(url: str) -> Path:
+    """The folder of the file that the URL of a store names: what belongs to the records is kept beside them."""
+    return Path(unquote(urlsplit(url).path)).parent
+
+
 def from_url(url: str, *, retention: Retention | None = None, timeout: float = 10.0) -> Store:
     """Return the store a URL names, not opened yet: ``sqlite:///absolute/path.db``.
 

@@ -112,12 +112,40 @@ class Access:
         return ends is not None and ends > self.clock()
 
 
-def guard(access: Access, public: frozenset[str]) -> Middleware:
-    """Make the middleware that lets visitors in; ``public`` are paths that everybody may read."""
+@dataclass(slots=True)
+class Allowance:
+    """So many of something per so many seconds, all at once if need be; ``clock`` gives monotonic seconds."""
+
+    clock: Callable[[], float]
+    most: int = 30
+    seconds: float = 60.0
+    _left: float = field(default=0.0, init=False)
+    _at: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self._left, self._at = float(self.most), self.clock()
+
+    def take(self) -> bool:
+        """Whether there is one more now."""
+        now = self.clock()
+        self._left = min(self.most, self._left + (now - self._at) * self.most / self.seconds)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+def guard(access: Access, public: frozenset[str], signed: tuple[str, ...] = ()) -> Middleware:
+    """Make the middleware that lets visitors in.
+
+    ``public`` are paths that everybody may read; what is behind paths that begin with one of ``signed`` obeys only
+    requests with a signature of their own.
+    """
 
     @web.middleware
     async def let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in public:
+        if request.path in public or request.path.startswith(signed):
             return await handler(request)
         visitor = access.visitor(request)
         if not visitor:

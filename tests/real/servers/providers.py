@@ -259,12 +259,31 @@ def block_problems(block: dict[str, Any]) -> Iterator[str]:
                 yield "context with no or more than 10 elements"
             for part in elements:
                 yield from text_problems(part, 3000)
-        case {"type": "actions", "elements": [{"type": "button", "text": text, "url": str(url)}]}:
-            yield from text_problems(text, 75, ("plain_text",))
-            if len(url) > 3000 or not url.startswith(("https://", "http://")):
-                yield "button with a bad url"
+        case {"type": "actions", "elements": [*buttons]}:
+            yield from actions_problems(buttons)
         case _:
             yield f"unknown block {block}"
+
+
+def actions_problems(buttons: list[dict[str, Any]]) -> Iterator[str]:
+    """What Slack would not take about a row of buttons."""
+    if not 1 <= len(buttons) <= 25 or len({one.get("action_id") for one in buttons}) < len(buttons):
+        yield "actions with no or more than 25 elements, or one action_id twice"
+    for button in buttons:
+        yield from button_problems(button)
+
+
+def button_problems(button: dict[str, Any]) -> Iterator[str]:
+    """What Slack would not take about a button."""
+    unknown = button.keys() - {"type", "text", "action_id", "url", "value", "style"}
+    if button.get("type") != "button" or unknown:
+        yield f"no button, or one with unknown fields: {unknown}"
+    yield from text_problems(button.get("text"), 75, ("plain_text",))
+    url = button.get("url", "https://")
+    if len(url) > 3000 or not url.startswith(("https://", "http://")):
+        yield "button with a bad url"
+    if len(button.get("value", "")) > 2000 or button.get("style", "primary") not in ("primary", "danger"):
+        yield "button with a bad value or style"
 
 
 def text_problems(text: Any, length: int, types: tuple[str, ...] = ("plain_text", "mrkdwn")) -> Iterator[str]:
