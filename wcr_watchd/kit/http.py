@@ -13,6 +13,7 @@ import re
 import socket
 import ssl
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
@@ -33,6 +34,10 @@ MOST_HEADERS = 128
 CHUNK = 65536
 """Bytes read at a time; also what is decompressed at a time, so that a bomb cannot go off."""
 
+_CODINGS = frozenset({"gzip", "x-gzip", "deflate", "compress", "br", "zstd"})
+"""Registered content codings of which only some are asked for."""
+_GZIP_MAGIC = b"\x1f\x8b"
+"""How a further member of a gzip body begins."""
 _AUTOMATIC = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "gzip, deflate", "Connection": "close"}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -179,6 +184,7 @@ class HttpClient:
             protocol.set_response_params(
                 skip_payload=hop.method == "HEAD",
                 read_until_eof=True,
+                auto_decompress=False,  # aiohttp takes a gzip body that is cut short for a whole one
                 read_bufsize=CHUNK,
                 max_line_size=LONGEST_LINE,
                 max_field_size=LONGEST_LINE,
@@ -302,7 +308,8 @@ async def _answered(exchange: Exchange, protocol: ResponseHandler, sent: bytes) 
             if not 100 <= message.code < 200 or message.code == 101:
                 break
         exchange.enter("transfer", f"reading the body of {exchange.url}")
-        body, complete = await _read(content, exchange)
+        coding = message.headers.get("Content-Encoding", "").strip().lower()
+        body, complete = await _read(content, exchange, coding)
     except HttpProcessingError as error:
         raise ExchangeError("protocol", f"the answer is not proper HTTP: {_plain(error)}") from error
     except aiohttp.ClientPayloadError as error:
@@ -314,16 +321,62 @@ async def _answered(exchange: Exchange, protocol: ResponseHandler, sent: bytes) 
     return _answer(exchange, message, body, complete)
 
 
-async def _read(content: aiohttp.StreamReader, exchange: Exchange) -> tuple[bytes, bool]:
+async def _read(content: aiohttp.StreamReader, exchange: Exchange, coding: str) -> tuple[bytes, bool]:
     read = bytearray()
     limit = exchange.request.max_body
+    # What no browser knows either (`utf-8`, a mistake seen in the field) leaves the body as it is.
+    unpack = _Unpacking(coding) if coding in _CODINGS else None
     while len(read) <= limit:
         chunk = await content.read(CHUNK)
         if not chunk:
+            if unpack is not None:
+                unpack.end()
             return bytes(read), True
-        read += chunk
+        read += unpack.feed(chunk, limit + 1 - len(read)) if unpack is not None else chunk
         exchange.told(f"reading the body of {exchange.url} ({len(read)} bytes so far)")
     return bytes(read[:limit]), False
+
+
+class _Unpacking:
+    """Takes a content coding off a body piece by piece (RFC 9110, 8.4.1; gzip: RFC 1952, deflate: RFC 1950 or 1951)."""
+
+    def __init__(self, coding: str) -> None:
+        if coding not in ("gzip", "x-gzip", "deflate"):
+            asked = _AUTOMATIC["Accept-Encoding"]
+            raise ExchangeError("protocol", f"the body has the content encoding {coding}; {asked} was asked for")
+        self._coding = coding
+        self._stream: zlib._Decompress | None = None
+        self._whole = True
+
+    def feed(self, data: bytes, room: int) -> bytes:
+        """What the piece holds, at most ``room`` bytes of it: more is never unpacked, so that a bomb cannot go off."""
+        found = bytearray()
+        while data and len(found) < room:
+            if self._stream is None:
+                self._stream, self._whole = zlib.decompressobj(self._bits(data)), False
+            try:
+                found += self._stream.decompress(data, room - len(found))
+            except zlib.error as error:
+                broken = f"the body of the answer is broken: it is no {self._coding} data ({error})"
+                raise ExchangeError("protocol", broken) from error
+            data = self._stream.unconsumed_tail
+            if self._stream.eof:
+                self._whole = True
+                if not self._stream.unused_data.startswith(_GZIP_MAGIC):  # padding, as browsers take it
+                    break
+                data, self._stream = self._stream.unused_data, None
+        return bytes(found)
+
+    def end(self) -> None:
+        """The body is over; raises :class:`ExchangeError` when the packed data is not."""
+        if not self._whole:
+            raise ExchangeError("protocol", f"the body of the answer is broken: its {self._coding} data is cut short")
+
+    def _bits(self, data: bytes) -> int:
+        """How zlib is told the format: deflate comes with and, by old mistake, without its header."""
+        if self._coding == "deflate":
+            return zlib.MAX_WBITS if data[0] & 0x0F == 8 else -zlib.MAX_WBITS
+        return zlib.MAX_WBITS + 16
 
 
 def _answer(exchange: Exchange, message: RawResponseMessage, body: bytes, complete: bool) -> Answer:

@@ -176,6 +176,8 @@ NONSENSE = [
     Case(
         "a phrase without end", b"HTTP/1.1 500 " + b"very " * 1000 + b"\r\nContent-Length: 0\r\n\r\n", "status", "500"
     ),
+    Case("gzip cut short", packed(RIGHT[:-9], b"gzip"), "protocol", "its gzip data is cut short"),
+    Case("deflate cut short", packed(zlib.compress(b"all is well " * 99)[:-5], b"deflate"), "protocol", "cut short"),
     Case("plain is not gzip", packed(b"plain", b"gzip"), "protocol", BODY_BROKEN),
     Case("gzip that is damaged", packed(RIGHT[:20] + b"\xff" * 9 + RIGHT[29:], b"gzip"), "protocol", BODY_BROKEN),
     Case("brotli unasked", packed(b"\x1b\x00\x00", b"br"), "protocol", "encod"),
