@@ -188,3 +188,12 @@ def test_the_examples_of_the_documentation_can_be_used() -> None:
     assert on_call_at(schedule, at("2026-12-08T11:00:00-05:00")) == Duty(("second", "fifth"), "layer trainee")
     assert on_call_at(schedule, at("2026-12-25T11:00:00-05:00")) == Duty(("second",), "override")
     assert on_call_at(schedule, at("2026-12-12T11:00:00-05:00")).why == "layer nights and weekends"
+
+
+def test_a_signing_secret_that_no_button_can_use_is_warned_of() -> None:
+    slack = '[channel.slack]\ntype = "slack"\nwebhook = "https://hooks.example/x"\nsigning_secret = "a-secret"\n'
+    assert warned(slack) == [
+        "w.toml:1: channel.slack: has a signing secret, but without public_url in [web] its messages have no button "
+        "to answer with (set public_url in [web])"
+    ]
+    assert warned(slack + '[web]\npublic_url = "https://watch.example.org"\n') == []

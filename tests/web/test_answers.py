@@ -284,6 +284,22 @@ async def test_a_link_opens_nothing_else(outside: Outside) -> None:
     assert watched(outside).acknowledged == []
 
 
+@pytest.mark.parametrize("prefix", ["/ack/..", "/answer/..", "/ack/%2e%2e", "/ack/x/..", "//ack/..", "/ack/x/../.."])
+@pytest.mark.parametrize("path", ["/", "/incidents/42", "/api/v1/incidents", "/incidents/42/acknowledge"])
+async def test_no_way_of_writing_a_path_leads_past_the_door(outside: Outside, prefix: str, path: str) -> None:
+    host, port = outside.base.removeprefix("http://").split(":")
+    for method in ("GET", "POST"):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"{method} {prefix}{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode())
+        async with asyncio.timeout(30):
+            answer = (await reader.read()).decode()
+        writer.close()
+        assert answer.split()[1] in ("303", "401", "404", "405")
+        assert "answered 503" not in answer
+    assert watched(outside).acknowledged == []
+
+
 async def test_invalid_requests_are_limited_and_valid_ones_never(outside: Outside) -> None:
     refused = [(await outside.get("/ack/x"))[0] for _ in range(40)]
     assert refused == [404] * 30 + [429] * 10

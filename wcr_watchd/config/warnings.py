@@ -23,6 +23,10 @@ def warnings(loaded: Loaded, now: float) -> tuple[Problem, ...]:
         if reason := _gaps(schedule, now):
             place = ("on_call", schedule.name)
             found.append(loaded.sources.problem(place, reason, "add a layer or an override that covers it"))
+    for name, channel in loaded.channels.items():
+        if getattr(channel, "signing_secret", None) and not loaded.setup.public_url:
+            reason = "has a signing secret, but without public_url in [web] its messages have no button to answer with"
+            found.append(loaded.sources.problem(("channel", name), reason, "set public_url in [web]"))
     for window in loaded.setup.windows:
         if window.spans.around(now) is None and next(iter(window.spans.after(now)), None) is None:
             place = ("maintenance", window.name)

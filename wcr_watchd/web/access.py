@@ -136,16 +136,18 @@ class Allowance:
         return True
 
 
-def guard(access: Access, public: frozenset[str], signed: tuple[str, ...] = ()) -> Middleware:
+def guard(access: Access, public: frozenset[str], signed: frozenset[str]) -> Middleware:
     """Make the middleware that lets visitors in.
 
-    ``public`` are paths that everybody may read; what is behind paths that begin with one of ``signed`` obeys only
-    requests with a signature of their own.
+    ``public`` are paths that everybody may read; ``signed`` are routes (as they were added) that obey only requests
+    with a signature of their own.
     """
 
     @web.middleware
     async def let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in public or request.path.startswith(signed):
+        # By the route that was taken, not by the path: whatever is written there, nothing else is behind it.
+        resource = request.match_info.route.resource
+        if request.path in public or (resource is not None and resource.canonical in signed):
             return await handler(request)
         visitor = access.visitor(request)
         if not visitor:

@@ -27,8 +27,9 @@ from wcr_watchd.web.pages import page
 
 log = structlog.get_logger(__name__)
 
-PREFIXES = ("/ack/", "/answer/")
-"""What is behind these paths checks for itself who may."""
+ACK, ANSWER = "/ack/{ticket}", "/answer/{channel}"
+ROUTES = frozenset({ACK, ANSWER})
+"""These check for themselves who may."""
 BODY_WITHIN = 5.0
 """Seconds for a provider to send all of its request."""
 CLOCKS_DIFFER = 60.0
@@ -50,9 +51,9 @@ DOORS = web.AppKey("doors", Doors)
 
 def add_routes(app: web.Application) -> None:
     """Put the routes into the application."""
-    app.router.add_get("/ack/{ticket}", confirmation)
-    app.router.add_post("/ack/{ticket}", confirmed)
-    app.router.add_post("/answer/{channel}", answer)
+    app.router.add_get(ACK, confirmation)
+    app.router.add_post(ACK, confirmed)
+    app.router.add_post(ANSWER, answer)
 
 
 # --- the page behind a link --------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ EXPOSITION = web.AppKey("exposition", Exposition)
 def build(control: Control, exposition: Exposition, access: Access, doors: answers.Doors) -> web.Application:
     """Build the application for a running daemon; who serves it on which socket is the daemon's business."""
     logging.getLogger("aiohttp.server").addFilter(_is_of_interest)
-    let_in = guard(access, PUBLIC, answers.PREFIXES)
+    let_in = guard(access, PUBLIC, answers.ROUTES)
     app = web.Application(middlewares=[api.errors_as_json, security_headers, let_in], client_max_size=MAX_BODY)
     app[CONTROL] = control
     app[EXPOSITION] = exposition
