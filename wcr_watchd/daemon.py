@@ -29,16 +29,18 @@ from wcr_watchd.core.protocols import Probe, Restored, Store
 from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
-from wcr_watchd.core.view import Change, Counters
+from wcr_watchd.core.view import Change, Counters, DrillReport, DrillWish
 from wcr_watchd.kit import descriptors, garbage
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.systemd import notify, watchdog_interval
 from wcr_watchd.kit.tickets import KEY_BYTES, Tickets, kept_key
 from wcr_watchd.metrics.exposition import Exposition
+from wcr_watchd.runtime.canary import Canaries
 from wcr_watchd.runtime.clock import Clock
 from wcr_watchd.runtime.dead_letters import DeadLetters
 from wcr_watchd.runtime.dispatcher import Dispatcher
+from wcr_watchd.runtime.drill import Drills
 from wcr_watchd.runtime.duty import DutyWatch
 from wcr_watchd.runtime.heartbeat import Heartbeats
 from wcr_watchd.runtime.links import Links
@@ -90,6 +92,8 @@ class Parts:
     heartbeats: Heartbeats
     shared: SharedHelpers
     tickets: Tickets
+    drills: Drills
+    canaries: Canaries
 
 
 def read_configuration(path: Path | None) -> Loaded:
@@ -195,7 +199,9 @@ class Daemon:
     # --- what operators ask (Control) ---
 
     async def acknowledge(self, incident: int, by: str, *, until: float | None = None, sticky: bool = False) -> str:
-        """Acknowledge an incident; returns a sentence."""
+        """Acknowledge an incident, or answer the drill of that number; returns a sentence."""
+        if self._parts.drills.runs(incident):
+            return self._parts.drills.acknowledge(by)
         return await self._parts.monitor.acknowledge(incident, by, until=until, sticky=sticky)
 
     async def resolve(self, incident: int, by: str) -> str:
@@ -259,6 +265,23 @@ class Daemon:
         )
         receipt = await self._parts.dispatcher.send_test(found[0], message)
         return f"{channel} accepted the test message: {receipt.text}"
+
+    def start_drill(self, wish: DrillWish) -> DrillReport:
+        """Begin to walk an escalation with messages marked [DRILL]."""
+        if wish.policy not in self.setup.policies:
+            raise CommandError(f"there is no policy {wish.policy!r}; there are: {', '.join(self.setup.policies)}")
+        if wish.contact and wish.contact not in self.setup.contacts:
+            known = ", ".join(self.setup.contacts) or "none"
+            raise CommandError(f"there is no contact {wish.contact!r}; there are: {known}")
+        return self._parts.drills.start(self.setup, wish, self._parts.monitor.take_number())
+
+    def drill(self, number: int) -> DrillReport:
+        """How a drill goes or went."""
+        return self._parts.drills.report(number)
+
+    def stop_drill(self, number: int) -> DrillReport:
+        """End a drill before its time."""
+        return self._parts.drills.stop(number)
 
     async def resend(self, ids: Collection[str] | None) -> str:
         """Send messages of the dead-letter list again; returns a sentence."""
@@ -329,6 +352,8 @@ class Daemon:
         )
         windows = WindowWatch(monitor, clock, since)
         heartbeats = Heartbeats(lambda: self._loaded.heartbeats, lambda: health.moving(self), clock, shared, counters)
+        drills = Drills(dispatcher.send_test, clock.now)
+        canaries = Canaries(lambda: self._loaded.canaries, monitor, dispatcher.send_test, clock.now, counters)
         return Parts(
             clock,
             counters,
@@ -345,6 +370,8 @@ class Daemon:
             heartbeats,
             shared,
             tickets,
+            drills,
+            canaries,
         )
 
     def _absent(self, seconds: float) -> None:
@@ -364,6 +391,8 @@ class Daemon:
             "hand-overs": parts.duty.serve(),
             "maintenance windows": parts.windows.serve(),
             "heartbeats": parts.heartbeats.serve(),
+            "drills": parts.drills.serve(),
+            "canaries": parts.canaries.serve(),
             "upkeep": self._serve_upkeep(parts),
             "watchdog": self._serve_watchdog(),
         }

@@ -22,6 +22,7 @@ from wcr_watchd import __version__
 from wcr_watchd.cli import complete, render
 from wcr_watchd.cli.client import call, runtime_directory
 from wcr_watchd.cli.complete import DEFAULT_CONFIG
+from wcr_watchd.cli.drill import drill
 from wcr_watchd.cli.messages import dead_letters, render_message
 from wcr_watchd.cli.options import (
     FAILING,
@@ -70,6 +71,7 @@ cli.add_command(render_message)
 cli.add_command(silence)
 cli.add_command(maintenance)
 cli.add_command(replay)
+cli.add_command(drill)
 cli.add_command(why)
 cli.add_command(policy)
 

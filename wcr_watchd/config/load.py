@@ -38,7 +38,7 @@ from wcr_watchd.config.typed import named_tables
 from wcr_watchd.core.errors import ConfigError, Problem
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.protocols import Channel, Probe
-from wcr_watchd.core.setup import AlertSettings, Check, Heartbeat, Policy, Setup
+from wcr_watchd.core.setup import AlertSettings, Canary, Check, Heartbeat, Policy, Setup
 from wcr_watchd.core.silence import Window
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.templates import Wording
@@ -95,8 +95,8 @@ class Loaded:
     """A valid configuration.
 
     ``channel_caps`` are messages and seconds of each channel's ``limit``, ``wordings`` the own words of those that have
-    some. ``resting`` says by name which configured checks do not run here, and why; they are not in ``setup``.
-    ``secrets`` must never be shown. ``files`` were read.
+    some, ``canaries`` how often which prove that they deliver. ``resting`` says by name which configured checks do
+    not run here, and why; they are not in ``setup``. ``secrets`` must never be shown. ``files`` were read.
     """
 
     setup: Setup
@@ -104,6 +104,7 @@ class Loaded:
     channels: Mapping[str, Channel]
     channel_caps: Mapping[str, tuple[int, float]]
     wordings: Mapping[str, Wording]
+    canaries: Mapping[str, Canary]
     heartbeats: Mapping[str, Heartbeat]
     store: StoreSettings
     web: WebSettings
@@ -159,6 +160,7 @@ def _loaded(sources: Sources) -> Loaded:
         channels=MappingProxyType(people.channels),
         channel_caps=MappingProxyType(people.caps),
         wordings=MappingProxyType(people.wordings),
+        canaries=MappingProxyType(people.canaries),
         heartbeats=MappingProxyType({name: _heartbeat(table) for name, table in heartbeats.items()}),
         store=StoreSettings(store.url, store.retention),
         web=WebSettings(

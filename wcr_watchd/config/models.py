@@ -26,6 +26,7 @@ from wcr_watchd.kit.templates import TemplateText
 
 SHORTEST_INTERVAL = 0.1
 SHORTEST_TOKEN = 16
+SHORTEST_CANARY = 1.0
 DAY = 86_400.0
 
 # --- option types -----------------------------------------------------------------------------------------------------
@@ -40,6 +41,12 @@ def _positive(seconds: float) -> float:
 def _interval(seconds: float) -> float:
     if seconds < SHORTEST_INTERVAL:
         raise ValueError(f"must be at least {SHORTEST_INTERVAL * 1000:.0f}ms")
+    return seconds
+
+
+def _canary(seconds: float) -> float:
+    if seconds < SHORTEST_CANARY:
+        raise ValueError(f"must be at least {SHORTEST_CANARY:.0f}s")
     return seconds
 
 
@@ -131,6 +138,7 @@ def _sqlite_url(url: str) -> str:
 
 Interval = Annotated[Duration, AfterValidator(_interval)]
 Span = Annotated[Duration, AfterValidator(_positive)]
+Canary = Annotated[Duration, AfterValidator(_canary)]
 Days = Annotated[Duration, AfterValidator(_day)]
 _TEXTS: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed), WithJsonSchema(_TEXTS)]
@@ -334,6 +342,10 @@ class ChannelTable(Options):
     """How it tells: the channel type."""
     limit: Limit | None = None
     """Most messages in so long ("10/1h"); the rest arrives as one summary."""
+    canary: Canary | None = None
+    """How often a small [TEST] message proves that it delivers, such as "24h"; a failure opens an incident."""
+    canary_to: str = ""
+    """The contact or on-call schedule that gets it, where the channel needs one."""
     template: TemplateTable = TemplateTable()
     """Own words for headline and text."""
 

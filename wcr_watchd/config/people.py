@@ -15,7 +15,7 @@ from wcr_watchd.core.local_time import Hours
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.on_call import OnCallSchedule
 from wcr_watchd.core.protocols import Channel
-from wcr_watchd.core.setup import Contact, Escalation, Policy, Step, Target
+from wcr_watchd.core.setup import Canary, Contact, Escalation, Policy, Step, Target
 from wcr_watchd.kit.templates import Wording
 
 GROUP_WAIT = {Severity.CRITICAL: 0.2, Severity.WARNING: 5.0, Severity.INFO: 5.0}
@@ -29,6 +29,7 @@ class People:
 
     channels: dict[str, Channel] = field(default_factory=dict)
     caps: dict[str, tuple[int, float]] = field(default_factory=dict)
+    canaries: dict[str, Canary] = field(default_factory=dict)
     wordings: dict[str, Wording] = field(default_factory=dict)
     """Own words of those channels that have some."""
     kinds: dict[str, str | None] = field(default_factory=dict)
@@ -51,6 +52,8 @@ def read_people(faults: Faults, data: Mapping[str, Any], timezone: str) -> Peopl
         _contact(faults, people, name, table, timezone)
     for name, table in named_tables(faults, data, "on_call"):
         _schedule(faults, people, name, table, timezone)
+    for name, canary in people.canaries.items():
+        _check_canary(faults, people, name, canary)
     for name, plans in named_tables(faults, data, "policy"):
         people.policies[name] = _policy(faults, people, name, plans)
     return people
@@ -71,8 +74,22 @@ def _channel(faults: Faults, people: People, name: str, table: Mapping[str, Any]
     people.channels[name] = channel
     if common.limit is not None:
         people.caps[name] = common.limit
+    if common.canary is not None:
+        people.canaries[name] = Canary(common.canary, common.canary_to)
     if common.template != TemplateTable():
         people.wordings[name] = Wording(common.template.subject, common.template.text)
+
+
+def _check_canary(faults: Faults, people: People, name: str, canary: Canary) -> None:
+    """A canary must have somebody to go to."""
+    place, kind = ("channel", name, "canary_to"), people.kinds[name]
+    known = {*people.contacts, *people.faulty, *people.schedules, *people.faulty_schedules}
+    if kind and not canary.to:
+        faults.add(("channel", name, "canary"), f"needs to know to whose {kind}", 'give canary_to = "CONTACT"')
+    elif canary.to and canary.to not in known:
+        faults.add_reference(place, f'there is no contact "{canary.to}"', did_you_mean(canary.to, known))
+    elif canary.to and not kind:
+        faults.add(place, "is not needed: this channel has its own destination", "remove it")
 
 
 def _contact(faults: Faults, people: People, name: str, table: Mapping[str, Any], timezone: str) -> None:

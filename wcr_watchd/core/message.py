@@ -452,7 +452,10 @@ def redirected(message: Message, channel: str, why: str = "could not deliver") -
     return replace(message, note=f"sent here because {channel} {why}")
 
 
-def trial(*, watchd: str, location: str, timezone: str, at: float) -> Message:
+NOTIFY_TEST = "somebody ran wcr-watchd notify-test"
+
+
+def trial(*, watchd: str, location: str, timezone: str, at: float, reason: str = NOTIFY_TEST) -> Message:
     """A message that proves that a channel delivers: marked [TEST], about no incident, nothing to do."""
     return Message(
         event=EventKind.DRILL,
@@ -472,6 +475,6 @@ def trial(*, watchd: str, location: str, timezone: str, at: float) -> Message:
         owner="",
         runbook="",
         summary=f"this channel works; sent {clock_time(at, timezone, at)}, nothing to do",
-        reason="somebody ran wcr-watchd notify-test",
+        reason=reason,
         timezone=timezone,
     )

@@ -26,6 +26,7 @@ from wcr_watchd.core.work import Decision, Work
 
 ABSENCE_SUBJECT = "absence"
 NOBODY_SUBJECT = "nobody on call"
+CANARY_SUBJECT = "channel"
 CONFIRMS_NOTHING = 60.0
 """Seconds without anybody watching after which what was being confirmed must be confirmed anew."""
 NAMED = 5
@@ -89,6 +90,31 @@ def hand_over(
         identifier = f"{setup.name}-handover-{schedule}-{int(now)}-{number}"
         work.notifications.append(notice(setup, EventKind.HANDOVER, who, summary, reason, identifier, now))
     return work.decision()
+
+
+def channel_fails(setup: Setup, state: State, channel: str, why: str, now: float) -> Decision:
+    """Tell, over whatever else works, that a channel cannot deliver; nothing when that is known already."""
+    work = Work(setup, state, now, None)
+    subject = f"{CANARY_SUBJECT} {channel}"
+    if work.open_incident(OWN.name, subject) is None:
+        because = f"the channel {channel} does not deliver: {why}"
+        life.begin(work, OWN, subject, Finding(Severity.CRITICAL, because, ""), "by its canary")
+    return work.decision()
+
+
+def channel_delivers(setup: Setup, state: State, channel: str, why: str, now: float) -> Decision:
+    """End the incident of a channel that could not deliver, if there is one."""
+    work = Work(setup, state, now, None)
+    incident = work.open_incident(OWN.name, f"{CANARY_SUBJECT} {channel}")
+    if incident is not None:
+        life.end(work, incident, why)
+    return work.decision()
+
+
+def channels_that_fail(state: State) -> tuple[str, ...]:
+    """The channels of which it is known that they do not deliver."""
+    prefix = f"{CANARY_SUBJECT} "
+    return tuple(one.removeprefix(prefix) for one in state.by_check.get(OWN.name, {}) if one.startswith(prefix))
 
 
 def _reached(setup: Setup, schedule: str, people: tuple[str, ...]) -> tuple[Recipient, ...]:

@@ -49,13 +49,16 @@ def outlook(
     incident = life.begin(work, check, "", Finding(severity, f"{check.name} is {severity.word}", ""), "as a trial")
     trial.take(work.decision())
     trial.pass_time(until)
+    owed: dict[tuple[EventKind, float], list[Notification]] = {}
+    for one in trial.notifications:
+        owed.setdefault((one.event, one.created_at), []).append(one)
     tellings = tuple(
         Telling(
             event.at,
             event.kind,
             event.severity,
             event.reason,
-            tuple(one for one in trial.notifications if (one.event, one.created_at) == (event.kind, event.at)),
+            tuple(owed.get((event.kind, event.at), ())),
             _on_call(setup, check, event.at),
         )
         for event in trial.events

@@ -112,6 +112,14 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """How often (seconds) a channel proves that it delivers, and to which contact or schedule where it needs one."""
+
+    every: float
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Contact:
     """A person; ``addresses`` by kind (``phone``, ``email``), the first is told, the others when that one fails.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
-from wcr_watchd.core.model import Alert, MeasurementSpec, Observation
+from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Severity
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence
@@ -102,6 +103,64 @@ class Change:
 
     check: str = ""
     incident: int = 0
+
+
+class DrillState(StrEnum):
+    """Where a drill stands."""
+
+    RUNNING = "running"
+    ACKNOWLEDGED = "acknowledged"
+    UNANSWERED = "unanswered"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class DrillWish:
+    """What a drill is to be: ``contact`` narrows it to one person, ``speed`` shortens the delays between its steps.
+
+    ``wait`` is how many seconds an answer is waited for after the last step.
+    """
+
+    policy: str
+    severity: Severity
+    by: str
+    contact: str = ""
+    speed: float = 1.0
+    wait: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class DrillMessage:
+    """One message of a drill: when (epoch seconds), by which step and why, and what the provider said to it.
+
+    ``after`` is how many seconds into a real escalation it would come, ``instead`` the channel that it stood in for.
+    """
+
+    at: float
+    after: float
+    reason: str
+    channel: str
+    contact: str
+    accepted: bool
+    seconds: float
+    receipt: str
+    error: str
+    instead: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrillReport:
+    """How a drill went so far."""
+
+    number: int
+    policy: str
+    severity: Severity
+    state: DrillState
+    started_at: float
+    messages: tuple[DrillMessage, ...] = ()
+    acknowledged_by: str = ""
+    acknowledged_at: float | None = None
+    ended_at: float | None = None
 
 
 class View(Protocol):
@@ -233,6 +292,21 @@ class Control(View, Protocol):
 
     async def discard(self, ids: Collection[str] | None, by: str) -> str:
         """Take messages off the dead-letter list (None: all); returns a sentence, raises ``CommandError``."""
+        ...
+
+    def start_drill(self, wish: DrillWish) -> DrillReport:
+        """Begin to walk an escalation with messages marked [DRILL]. Raises ``CommandError`` when that makes no sense.
+
+        Acknowledging its number answers it.
+        """
+        ...
+
+    def drill(self, number: int) -> DrillReport:
+        """How a drill goes or went. Raises ``CommandError`` when there is none of this number."""
+        ...
+
+    def stop_drill(self, number: int) -> DrillReport:
+        """End a drill before its time."""
         ...
 
     async def reload(self) -> tuple[str, ...]:

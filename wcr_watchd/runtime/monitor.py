@@ -245,6 +245,20 @@ class Monitor:
         self._take(alerts.renewed(self.setup, self.state, now))
         self._take(notices.absence(self.setup, self.state, since, now, why))
 
+    def take_number(self) -> int:
+        """The number of something that is acknowledged like an incident and is none: a drill."""
+        number = self.state.next_incident
+        self.state.next_incident += 1
+        return number
+
+    def channel_fails(self, channel: str, why: str) -> None:
+        """A channel's canary was not accepted: somebody must know before a message is lost."""
+        self._take(notices.channel_fails(self.setup, self.state, channel, why, self._clock.now()))
+
+    def channel_delivers(self, channel: str, why: str) -> None:
+        """A channel delivers again, or is not looked after any more."""
+        self._take(notices.channel_delivers(self.setup, self.state, channel, why, self._clock.now()))
+
     def hand_over(self, schedule: str, people: tuple[str, ...], until: float | None) -> None:
         """Somebody else, or nobody, is on call from now on; ``until`` is when that turn ends (epoch seconds)."""
         self._take(notices.hand_over(self.setup, self.state, schedule, people, until, self._clock.now()))

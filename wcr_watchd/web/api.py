@@ -14,7 +14,7 @@ from wcr_watchd.core.errors import ChannelError, CommandError, StoreError, UnitE
 from wcr_watchd.core.model import DeliveryState, Severity
 from wcr_watchd.core.outlook import outlook
 from wcr_watchd.core.units import parse_duration
-from wcr_watchd.core.view import Change, View
+from wcr_watchd.core.view import Change, DrillWish, View
 from wcr_watchd.web import alertmanager, quiet, reasons, rota, shapes
 from wcr_watchd.web.access import VISITOR
 from wcr_watchd.web.health import CONTROL
@@ -24,6 +24,7 @@ MAX_ROWS = 1_000
 MAX_NOTE = 4_000
 """Characters of a note in a timeline."""
 DAY = 86_400.0
+FASTEST_DRILL = 10_000.0
 LONGEST_OUTLOOK = 7 * DAY
 """Seconds for which a trial incident is thought through at most."""
 LONGEST_LOOK = 92 * DAY
@@ -42,6 +43,9 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get(f"{prefix}/incidents/{{number:\\d{{1,9}}}}", incident)
     app.router.add_get(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/why", why)
     app.router.add_get(f"{prefix}/policy/test", policy_test)
+    app.router.add_post(f"{prefix}/drills", start_drill)
+    app.router.add_get(f"{prefix}/drills/{{number:\\d{{1,9}}}}", drill)
+    app.router.add_post(f"{prefix}/drills/{{number:\\d{{1,9}}}}/stop", stop_drill)
     app.router.add_post(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/acknowledge", acknowledge)
     app.router.add_post(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/resolve", resolve)
     app.router.add_post(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/notes", note)
@@ -201,6 +205,38 @@ async def policy_test(request: web.Request) -> web.Response:
     setup, silences = view.setup, tuple(view.state.silences.values())
     found = await asyncio.to_thread(outlook, setup, setup.checks[name], Severity.of(severity), at, at + lasts, silences)
     return web.json_response(reasons.outlook_json(found, name, severity))
+
+
+async def start_drill(request: web.Request) -> web.Response:
+    """Rehearse an escalation; acknowledging the drill's number as an incident's answers it.
+
+    JSON body: ``{"policy": "default", "severity": "critical", "contact": name, "speed": 60, "wait": "5m", "by": …}``.
+    """
+    body = await _json_body(request)
+    severity, speed = str(body.get("severity", "critical")), body.get("speed", 1.0)
+    if severity not in ("info", "warning", "critical"):
+        raise web.HTTPBadRequest(text=f"there is no severity {severity!r}; write info, warning or critical")
+    if not isinstance(speed, int | float) or not 0 < speed <= FASTEST_DRILL:
+        raise web.HTTPBadRequest(text=f"speed must be a number above 0, at most {FASTEST_DRILL:.0f}")
+    wish = DrillWish(
+        policy=str(body.get("policy", "default")),
+        severity=Severity.of(severity),
+        by=_by(request, body),
+        contact=str(body.get("contact", "")),
+        speed=float(speed),
+        wait=_duration(body.get("wait", "5m")),
+    )
+    return web.json_response(shapes.drill(request.app[CONTROL].start_drill(wish)))
+
+
+async def drill(request: web.Request) -> web.Response:
+    """How a drill goes or went."""
+    return web.json_response(shapes.drill(request.app[CONTROL].drill(int(request.match_info["number"]))))
+
+
+async def stop_drill(request: web.Request) -> web.Response:
+    """End a drill before its time."""
+    return web.json_response(shapes.drill(request.app[CONTROL].stop_drill(int(request.match_info["number"]))))
 
 
 async def acknowledge(request: web.Request) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime, tzinfo
 from itertools import islice
 from typing import Any
@@ -18,7 +19,7 @@ from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence, Window
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.verdict import judge
-from wcr_watchd.core.view import View
+from wcr_watchd.core.view import DrillReport, View
 
 Json = dict[str, Any]
 
@@ -278,3 +279,21 @@ def dead_letter(row: Delivery) -> Json:
     """A notification that could not be delivered, with what it says."""
     given_up = {"given_up_at": time_text(row.next_attempt_at), "headline": headline(row.notification.message)}
     return delivery(row) | given_up
+
+
+def drill(found: DrillReport) -> Json:
+    """How a drill goes or went."""
+    taken = None if found.acknowledged_at is None else round(found.acknowledged_at - found.started_at, 3)
+    return {
+        "number": found.number,
+        "policy": found.policy,
+        "severity": found.severity.word,
+        "state": found.state.value,
+        "started_at": time_text(found.started_at),
+        "ended_at": time_text(found.ended_at),
+        "acknowledged_by": found.acknowledged_by,
+        "acknowledged_after": taken,
+        "messages": [
+            asdict(one) | {"at": time_text(one.at), "seconds": round(one.seconds, 3)} for one in found.messages
+        ],
+    }
