@@ -77,9 +77,12 @@ class Bench:
             for count, every in self._plan.loads:
                 case = f"{count} {scheme} checks every {every} s"
                 for kind in self._plan.kinds:
-                    with self._target() as target, self._running(kind, Job(target, count, every, scheme)) as tool:
-                        time.sleep(every)
-                        yield from self._windows(case, tool, target, float(max(every, 3)))
+                    try:
+                        with self._target() as target, self._running(kind, Job(target, count, every, scheme)) as tool:
+                            time.sleep(every)
+                            yield from self._windows(case, tool, target, float(max(every, 3)))
+                    except TimeoutError as error:  # this machine is too slow for it
+                        self._say(f"{kind.name} cannot carry out {case}: {error}")
 
     def _windows(self, case: str, tool: tools.Tool, target: Target, seconds: float) -> Iterator[Result]:
         found: dict[tuple[str, str], list[float]] = defaultdict(list)
