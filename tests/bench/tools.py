@@ -61,7 +61,11 @@ def start(kind: type[Ours | Stack | Monit], folder: Path, job: Job) -> Ours | St
             program.insist()
         return job.target.requests() - before >= job.count
 
-    eventually(all_asked, f"{tool.name} asks all {job.count} targets", within=120 + 3 * job.every, every=0.2)
+    try:
+        eventually(all_asked, f"{tool.name} asks all {job.count} targets", within=60 + 3 * job.every, every=0.2)
+    except BaseException:
+        tool.stop()
+        raise
     return tool
 
 
