@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 
-_YOUNG, _MIDDLE, _OLD = 5_000, 10, 1_000
+_YOUNG, _MIDDLE, _OLD = 700, 10, 1_000
 """How often each generation is looked at (``gc.set_threshold``); the old one in practice by :func:`collect` only."""
 
 
