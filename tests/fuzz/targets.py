@@ -18,7 +18,9 @@ from aiohttp import web
 
 from tests.real.hostile.case import watch
 from tests.web.showcase import Showcase
-from tests.web.test_web import Metrics
+from tests.web.test_web import Metrics, no_doors
+from wcr_watchd.channels.slack import Slack
+from wcr_watchd.channels.sms import Sms
 from wcr_watchd.config.load import loads
 from wcr_watchd.core.errors import ConfigError, RuleError
 from wcr_watchd.core.model import Measurement, Observation, Outcome, Severity
@@ -30,6 +32,10 @@ from wcr_watchd.web.access import Access
 from wcr_watchd.web.app import build
 
 Target = Callable[[bytes], Awaitable[None]]
+ANSWERING = {
+    "slack": Slack.model_validate({"webhook": "http://localhost/", "signing_secret": "secret"}),
+    "sms": Sms.model_validate({"account_sid": "AC1", "auth_token": "secret", "from": "+15550100"}),
+}
 HANG = 20.0
 """Seconds after which an input counts as one that hangs."""
 
@@ -129,7 +135,8 @@ class Web:
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self.runner is None:
-            self.runner = web.AppRunner(build(Showcase(), Metrics(b"", {}), Access()), access_log=None)
+            app = build(Showcase(), Metrics(b"", {}), Access(), no_doors(ANSWERING))
+            self.runner = web.AppRunner(app, access_log=None)
             await self.runner.setup()
             site = web.UnixSite(self.runner, self.path) if self.folder else web.TCPSite(self.runner, "127.0.0.1", 0)
             await site.start()
@@ -184,6 +191,9 @@ _REQUEST = [
     b"\\ud800", b"1e999", b"Accept: text/html\r\n", b"Cookie: watchd_session=\xff\r\n", b"Authorization: Bearer \xff\r\n",
     b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     b"POST /api/v1/silences HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: 9\r\n\r\n",
+    b"POST /answer/slack", b"POST /answer/sms", b"/ack/", b"AAAA", b"X-Slack-Signature: v0=\xff\r\n", b"X-Twilio-Signature: \xff\r\n",
+    b"X-Slack-Request-Timestamp: 1795456800\r\n", b"payload=%7B%7D", b"Content-Type: application/x-www-form-urlencoded\r\n",
+    b"POST /answer/sms HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n", b"GET /ack/",
     b"GET /checks/api?", b"range=7d", b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
 ]  # fmt: skip
 WORDS: dict[str, list[bytes]] = {

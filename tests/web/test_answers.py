@@ -257,7 +257,7 @@ async def test_an_expired_link_shows_nothing_of_the_incident(outside: Outside) -
     assert (await outside.get(link(replace(LEAD, issued_at=NOW - VALID_FOR + 2))))[0] == 200
 
 
-@pytest.mark.parametrize("ticket", ["x", "%00", "a" * 3000, TICKETS.write(LEAD)[:-1], "é" * 100])
+@pytest.mark.parametrize("ticket", ["x", "%00", "%ff", "%ed%a0%80", "a" * 3000, TICKETS.write(LEAD)[:-1], "é" * 100])
 async def test_an_invalid_link_gives_nothing_away(outside: Outside, ticket: str) -> None:
     for status, page in (await outside.get(f"/ack/{ticket}"), await outside.post(f"/ack/{ticket}")):
         assert status == 404
@@ -295,7 +295,7 @@ async def test_no_way_of_writing_a_path_leads_past_the_door(outside: Outside, pr
         async with asyncio.timeout(30):
             answer = (await reader.read()).decode()
         writer.close()
-        assert answer.split()[1] in ("303", "401", "404", "405")
+        assert answer.split()[1] in ("303", "401", "404", "405"), answer
         assert "answered 503" not in answer
     assert watched(outside).acknowledged == []
 
@@ -484,6 +484,28 @@ async def test_texts_that_twilio_did_not_sign(outside: Outside) -> None:
     ]
     assert {answer.status for answer in answers} == {403}
     assert watched(outside).acknowledged == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"X-Slack-Signature: v0=\xff\r\nX-Slack-Request-Timestamp: %d" % NOW,
+        b"X-Slack-Request-Timestamp: \xff",
+        b"X-Twilio-Signature: \xff\xfe",
+        b"Authorization: Bearer \xff",
+        b"Cookie: watchd_session=\xff",
+    ],
+)
+async def test_headers_that_are_no_text_are_no_signature(outside: Outside, headers: bytes) -> None:
+    host, port = outside.base.removeprefix("http://").split(":")
+    for path in (b"/answer/slack", b"/answer/sms", b"/ack/x", b"/api/v1/checks"):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n" % path
+        writer.write(head + headers + b"\r\n\r\n")
+        async with asyncio.timeout(30):
+            status = (await reader.readline()).split()[1]
+        writer.close()
+        assert status in (b"400", b"401", b"403", b"404", b"405")
 
 
 # --- bounds ------------------------------------------------------------------------------------------------------

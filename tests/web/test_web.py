@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import aiohttp
 import pytest
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from tests.web.showcase import NOW, Showcase
 from wcr_watchd.core.model import Measurement, MeasurementSpec, Outcome, Severity
+from wcr_watchd.core.protocols import Channel
 from wcr_watchd.core.rules import InstanceState, RuleState, Verdict, parse_rule
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.units import Unit
@@ -67,8 +69,9 @@ class Served:
             return answer.status, await answer.text()
 
 
-def no_doors() -> Doors:
-    return Doors(Tickets(bytes(KEY_BYTES)), dict, SharedHelpers(), Allowance(lambda: 0.0))
+def no_doors(channels: Mapping[str, Channel] = MappingProxyType({})) -> Doors:
+    """Doors that nobody has a key to."""
+    return Doors(Tickets(bytes(KEY_BYTES)), lambda: channels, SharedHelpers(), Allowance(lambda: 0.0))
 
 
 async def serve(

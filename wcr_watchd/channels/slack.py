@@ -114,7 +114,7 @@ def _is_signed(call: Call, secret: str) -> bool:
     if not re.fullmatch(r"\d{1,12}", stamp, re.ASCII) or abs(call.at - int(stamp)) > OLDEST_REQUEST:
         return False
     signed = hmac.digest(secret.encode(), b"v0:" + stamp.encode() + b":" + call.body, "sha256")
-    return hmac.compare_digest(given.encode(), f"v0={signed.hex()}".encode())
+    return hmac.compare_digest(given.encode("utf-8", "replace"), f"v0={signed.hex()}".encode())
 
 
 def _pressed(payload: Any) -> Asked:

@@ -117,7 +117,7 @@ limit = "10/1h"
         signed = call.url + "".join(name + value for name, value in sorted(form))
         digest = hmac.digest(self.auth_token.get_secret_value().encode(), signed.encode(), "sha1")
         given = call.headers.get("x-twilio-signature", "")
-        if not hmac.compare_digest(given.encode(), base64.b64encode(digest)):
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), base64.b64encode(digest)):
             return None
         said = dict(form)
         if self._is_repeated(said.get("MessageSid", "")):

@@ -21,6 +21,7 @@ from wcr_watchd.core.wording import SAMPLE_AT, sample
 from wcr_watchd.daemon import read_configuration
 from wcr_watchd.kit.redact import Redactor
 
+SAMPLE_TICKET = "not-a-link-that-works-but-one-as-long"
 SEVERITIES = [severity.word for severity in (Severity.CRITICAL, Severity.WARNING, Severity.INFO)]
 
 
@@ -57,7 +58,10 @@ def _made_up(loaded: Loaded, check: str | None, event: EventKind, severity: Seve
         return trial(watchd=setup.name, location=setup.location, timezone=setup.timezone, at=SAMPLE_AT)
     message = sample(EventKind.OPENED if event is EventKind.DIGEST else event, severity, setup.name, setup.timezone)
     message = replace(
-        message, location=setup.location, url=f"{setup.public_url}/incidents/42" if setup.public_url else ""
+        message,
+        location=setup.location,
+        url=f"{setup.public_url}/incidents/42" if setup.public_url else "",
+        ack_url=f"{setup.public_url.rstrip('/')}/ack/{SAMPLE_TICKET}" if setup.public_url and message.ack_url else "",
     )
     if check is not None:
         it = setup.checks[check]

@@ -99,7 +99,7 @@ class Access:
 
     def _has_token(self, request: web.Request) -> bool:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        matches = hmac.compare_digest(given.strip().encode(), self.token.encode())
+        matches = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self.token.encode())
         return bool(self.token) and scheme.lower() == "bearer" and matches
 
     def _has_key(self, request: web.Request) -> bool:
@@ -222,4 +222,4 @@ def _names_loopback(host: str) -> bool:
 
 
 def _digest(value: str) -> bytes:
-    return hashlib.sha256(value.encode()).digest()
+    return hashlib.sha256(value.encode("utf-8", "replace")).digest()
