@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -40,6 +41,18 @@ async def carry_out(probe: Any, run: Run) -> Observation:
             return observation
     except TimeoutError:
         return run.down("timeout", f"no end within {run.timeout:g} s, {run.step}")
+
+
+def descriptors() -> int:
+    """How many files and sockets this process has open."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def none_left_open(before: int) -> None:
+    """Wait until no more are open than before; both ends of a connection take a few turns of the loop to close."""
+    async with asyncio.timeout(PATIENCE):
+        while descriptors() > before:
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

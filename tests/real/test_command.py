@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
-from tests.real.running import Observe, measured, names, probe_of
+from tests.real.running import Observe, descriptors, measured, names, none_left_open, probe_of
 from wcr_watchd.core.model import Outcome
 from wcr_watchd.kit.perfdata import parse
 
@@ -191,7 +190,7 @@ async def test_a_child_sees_none_of_the_daemons_secrets(
 async def test_no_descriptor_is_left_open(tmp_path: Path, observe: Observe) -> None:
     words = script(tmp_path, "exit 0")
     await observe("command", run=words)
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     for _ in range(5):
         await observe("command", run=words)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    await none_left_open(before)

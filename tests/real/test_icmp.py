@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import icmplib
 import pytest
 from pydantic import ValidationError
 
-from tests.real.running import Observe, carry_out, measured, names, new_run, probe_of
+from tests.real.running import Observe, carry_out, descriptors, measured, names, new_run, none_left_open, probe_of
 from wcr_watchd.core.model import Outcome
 from wcr_watchd.kit.shared import SharedHelpers
 
@@ -139,13 +138,13 @@ async def test_nothing_is_left_open_when_cancelled(lose: Lose, shared: SharedHel
     lose(lambda sequence: True)
     probe = probe_of("icmp", {"host": "127.0.0.1"})
     await carry_out(probe, new_run(shared, timeout=0.2))
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     running = asyncio.create_task(carry_out(probe, new_run(shared)))
     await asyncio.sleep(0.1)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert len(os.listdir("/proc/self/fd")) <= before
+    await none_left_open(before)
 
 
 @pytest.mark.parametrize("options", [{"host": "a b"}, {"host": "h", "count": 0}, {"host": "h", "interval": 9}])

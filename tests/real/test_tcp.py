@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -14,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.real.ports import free_port
-from tests.real.running import Observe, carry_out, measured, new_run, probe_of
+from tests.real.running import Observe, carry_out, descriptors, measured, new_run, none_left_open, probe_of
 from tests.real.servers.certificates import Authority
 from tests.real.servers.nginx import Nginx, Site
 from tests.real.servers.odd import Odd, Talk, silence
@@ -294,12 +293,12 @@ async def test_nothing_is_left_open(odd: Start, shared: SharedHelpers) -> None:
     await carry_out(probe, new_run(shared))
     while server.open:
         await asyncio.sleep(0.01)
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     for _ in range(5):
         await carry_out(probe, new_run(shared))
     while server.open:
         await asyncio.sleep(0.01)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    await none_left_open(before)
 
 
 @pytest.mark.parametrize(
