@@ -37,7 +37,7 @@ class Memory:
         """The hours of that time."""
         return [since // HOUR * HOUR + HOUR * n for n in range(int((until - since) // HOUR) + 1)]
 
-    def spans(self, hour: float) -> Mapping[str, Bounds | None]:
+    def spans(self, hour: float, names: Mapping[str, frozenset[str]]) -> Mapping[str, Bounds | None]:
         """The bounds of each check's values."""
         found: dict[str, Bounds | None] = {}
         for name in {one.check for one in self.by_hour.get(hour, [])}:

@@ -16,6 +16,7 @@ HOUR = 3_600.0
 BEGIN = 1_700_006_400.0
 """The beginning of a UTC day."""
 NAMES = frozenset({"response_time"})
+BOTH = {"api": NAMES, "web": NAMES}
 
 
 def run_of(check: str, at: float, outcome: Outcome = Outcome.UP, value: float = 0.1) -> Observation:
@@ -39,16 +40,16 @@ async def test_observations_and_bounds_beside_a_writer(tmp_path: Path) -> None:
             assert recorded.reach() == (BEGIN, pytest.approx(BEGIN + 30 * HOUR - 595))
             assert recorded.checks() == {"api", "web"}
             assert [*recorded.hours(BEGIN + 1, BEGIN + 2 * HOUR + 1)] == [BEGIN, BEGIN + HOUR, BEGIN + 2 * HOUR]
-            calm = recorded.spans(BEGIN + HOUR)
+            calm = recorded.spans(BEGIN + HOUR, BOTH)
             low, high = (calm["api"] or {})["response_time"]
             assert low <= 0.106
             assert high >= 0.111
             assert (low, high) == pytest.approx((0.106, 0.111))
-            assert recorded.spans(BEGIN + 10 * HOUR)["web"] is None, "a run was down"
-            assert recorded.spans(BEGIN + 10 * HOUR)["api"] is not None
-            assert recorded.spans(BEGIN + 29 * HOUR) == {"api": None, "web": None}, "nothing is rolled up there yet"
+            assert recorded.spans(BEGIN + 10 * HOUR, BOTH)["web"] is None, "a run was down"
+            assert recorded.spans(BEGIN + 10 * HOUR, BOTH)["api"] is not None
+            assert recorded.spans(BEGIN + 29 * HOUR, BOTH) == {"api": None, "web": None}, "not rolled up yet"
             for hour in (0, 10, 26, 29):
-                seen = recorded.observations(BEGIN + hour * HOUR, {"api": NAMES, "web": NAMES})
+                seen = recorded.observations(BEGIN + hour * HOUR, BOTH)
                 assert [one.at for one in seen] == pytest.approx(
                     [BEGIN + hour * HOUR + minute * 600 + part for minute in range(6) for part in (0, 5)]
                 )
@@ -70,8 +71,8 @@ async def test_a_value_without_end_is_not_taken_for_calm(tmp_path: Path) -> None
         await store.prune(BEGIN + 32 * HOUR)
     await store.close()
     with Recorded(tmp_path / "watchd.db") as recorded:
-        assert (recorded.spans(BEGIN)["api"] or {})["response_time"] == (float("-inf"), float("inf"))
-        assert (recorded.spans(BEGIN + HOUR)["api"] or {})["response_time"] == pytest.approx((0.1, 0.1))
+        assert (recorded.spans(BEGIN, BOTH)["api"] or {})["response_time"] == (float("-inf"), float("inf"))
+        assert (recorded.spans(BEGIN + HOUR, BOTH)["api"] or {})["response_time"] == pytest.approx((0.1, 0.1))
 
 
 def test_what_is_no_database_is_said_so(tmp_path: Path) -> None:

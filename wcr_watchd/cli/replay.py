@@ -19,6 +19,7 @@ from wcr_watchd.cli import render
 from wcr_watchd.cli.options import exits, json_option
 from wcr_watchd.config import load as loading
 from wcr_watchd.config.load import Loaded
+from wcr_watchd.core.engine import OFFLINE_SUBJECT
 from wcr_watchd.core.errors import StoreError, UnitError
 from wcr_watchd.core.model import Incident
 from wcr_watchd.core.replay import Replay, run
@@ -180,8 +181,9 @@ class _Case:
 
 def _diff(found: Json, recorded: Recorded) -> Json:
     begin, end = _seconds(found["since"]), _seconds(found["until"])
-    real = [one for one in recorded.incidents(begin, end) if one.check != OWN.name or one.subject == "offline"]
-    owed = recorded.owed(begin, end)
+    real = [one for one in recorded.incidents(begin, end) if _is_of_a_check(one)]
+    compared = {one.id for one in real}
+    owed = [one for one in recorded.owed(begin, end) if one.incident in compared]
     cases = [_Case(_incident(one, end), one.opened_at, one.resolved_at or end) for one in _by_time(real)]
     would = [_Case(row, at := _seconds(row["opened_at"]), at + row["seconds"]) for row in found["incidents"]]
     told, really = found["told"], Counter(str(one.incident) for one in owed)
@@ -195,6 +197,11 @@ def _diff(found: Json, recorded: Recorded) -> Json:
         "only_really": [one.row | {"messages": really[str(one.row["id"])]} for one in only_real],
         "only_new": [one.row | {"messages": told.get(str(one.row["id"]), 0)} for one in only_new],
     }
+
+
+def _is_of_a_check(one: Incident) -> bool:
+    """Whether observations led to it: not what Prometheus sent, and of the daemon's own troubles only being offline."""
+    return one.alert is None and (one.check != OWN.name or one.subject == OFFLINE_SUBJECT)
 
 
 def _matched(real: list[_Case], would: list[_Case]) -> tuple[list[tuple[_Case, _Case]], list[_Case], list[_Case]]:

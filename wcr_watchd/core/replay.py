@@ -44,8 +44,8 @@ class Record(Protocol):
         """The hours in which anything may have been recorded, in order."""
         ...
 
-    def spans(self, hour: float) -> Mapping[str, Bounds | None]:
-        """The checks with runs in the hour: the bounds of their values, or None unless all runs are known to be up."""
+    def spans(self, hour: float, names: Mapping[str, frozenset[str]]) -> Mapping[str, Bounds | None]:
+        """Those of these checks with runs in the hour: bounds of the values named, None unless all runs were up."""
         ...
 
     def observations(self, hour: float, names: Mapping[str, frozenset[str]]) -> Sequence[Observation]:
@@ -201,7 +201,7 @@ def run(replay: Replay, record: Record, until: float, progress: Callable[[float]
     since = replay.now
     for hour in record.hours(since, until):
         progress(hour)
-        needed = replay.needed(record.spans(hour))
+        needed = replay.needed(record.spans(hour, wanted))
         seen = record.observations(hour, {name: wanted[name] for name in needed}) if needed else ()
         for observation in seen:
             if since <= observation.at < until:

@@ -88,16 +88,17 @@ class Recorded:
         first = milliseconds(since) // HOUR * HOUR
         return (seconds(at) for at in range(first, milliseconds(until), HOUR))
 
-    def spans(self, hour: float) -> Mapping[str, Bounds | None]:
-        """The checks with runs in the hour and the bounds of their values; see :class:`core.replay.Record`."""
+    def spans(self, hour: float, names: Mapping[str, frozenset[str]]) -> Mapping[str, Bounds | None]:
+        """Those of these checks with runs in the hour, and bounds of their values; see :class:`core.replay.Record`."""
         start = milliseconds(hour)
         self._read_day(start // DAY * DAY)
         found: dict[str, Bounds | None] = {}
         for source in self._sources_of(start):
             extent = self._known.get((start, source)) if (start, source) not in self._recent else None
             check = self._sources[source][0]
-            bounds = self._bounds(extent) if extent is not None else None
-            found[check] = bounds if check not in found else None  # seen from two places: not worth putting together
+            if check in names:
+                bounds = self._bounds(extent, names[check]) if extent is not None and check not in found else None
+                found[check] = bounds  # of one seen from two places nothing is known: not worth putting together
         return found
 
     def observations(self, hour: float, names: Mapping[str, frozenset[str]]) -> Sequence[Observation]:
@@ -128,13 +129,15 @@ class Recorded:
             measurements=tuple(Measurement(name, row.values[place], labels) for place, name, labels in wanted),
         )
 
-    def _bounds(self, extent: Extent) -> Bounds | None:
+    def _bounds(self, extent: Extent, names: frozenset[str]) -> Bounds | None:
         """The bounds of an hour; None unless everything in it was up."""
         if not extent.all_up:
             return None
         found: dict[str, tuple[float, float]] = {}
         for number, (count, low, high) in extent.series.items():
             name = self._series.get(number, ("", ()))[0]
+            if name not in names:
+                continue
             if count != extent.runs:  # some values are absent, or not finite: nothing is known of it
                 low, high = -inf, inf
             known = found.get(name, (inf, -inf))
@@ -153,14 +156,12 @@ class Recorded:
         self._day = day
         self._known = {}
         self._due = {(row[0], row[1], row[2]) for row in self._fetch("due_all")}
-        complete = set()
-        for start, source, body in self._fetch("rollups_between", HOUR, day, day + DAY):
-            if (HOUR, start, source) not in self._due and not self._hours_due(start, source):
-                complete.add(source)
+        for source, body in self._fetch("rollups_of_day", day):
+            if (HOUR, day, source) not in self._due and not self._hours_due(day, source):
                 for number, extent in extents(body).items():
-                    self._known[start + number * HOUR, source] = extent
-        for start, source, body in self._fetch("rollups_between", FIVE_MINUTES, day, day + DAY):
-            if source not in complete and (FIVE_MINUTES, start, source) not in self._due:
+                    self._known[day + number * HOUR, source] = extent
+        for start, source, body in self._fetch("hours_without_day", day, day + DAY):
+            if (FIVE_MINUTES, start, source) not in self._due:
                 self._known[start, source] = merged(extents(body).values())
 
     def _hours_due(self, day: int, source: int) -> bool:

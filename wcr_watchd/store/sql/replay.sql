@@ -7,9 +7,14 @@ SELECT min(slot), max(slot) FROM observation;
 -- name: recent_all
 SELECT body FROM recent ORDER BY id;
 
--- name: rollups_between
--- Rows of all sources that begin from $2 to before $3.
-SELECT start, source_id, body FROM rollup WHERE width = $1 AND start >= $2 AND start < $3;
+-- name: rollups_of_day
+SELECT source_id, body FROM rollup WHERE width = 3600000 AND start = $1;
+
+-- name: hours_without_day
+-- Hour rows from $1 to before $2, of sources that have no row of that day yet.
+SELECT start, source_id, body FROM rollup
+WHERE width = 300000 AND start >= $1 AND start < $2
+  AND source_id NOT IN (SELECT source_id FROM rollup WHERE width = 3600000 AND start = $1);
 
 -- name: due_all
 SELECT width, start, source_id FROM rollup_due;
