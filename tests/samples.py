@@ -70,8 +70,11 @@ def make_notification(recipient: Recipient, message: Message | None = None, **ch
     return replace(notification, **changes)
 
 
+ACK_URL = "https://watch.example.org/ack/awriHAEAAAABbGVhZABzbXMrhWy8CrHsLrvLMgM"
 MESSAGES = [
     make_message(),
+    make_message(ack_url=ACK_URL),
+    replace(digest([make_message(), make_message(incident=43)], OPENED), ack_url=ACK_URL),
     make_message(event=EventKind.RESOLVED, at=OPENED + 900, state=IncidentState.RESOLVED),
     make_message(event=EventKind.ACKNOWLEDGED, by="ann"),
     make_message(event=EventKind.LOWERED, severity=Severity.WARNING, previous_severity=Severity.CRITICAL),
