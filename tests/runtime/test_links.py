@@ -131,7 +131,7 @@ def test_the_link_is_among_the_facts_and_links() -> None:
     message = linked(opened())
     assert [fact.value for fact in facts(message) if fact.label == "Acknowledge"] == [message.ack_url]
     assert links(message)[0].value == message.ack_url
-    assert facts(linked(digest([opened(42), opened(43)], 0.0)))[-1].label == "Acknowledge"
+    assert facts(linked(digest([opened(42), opened(43)], 0.0)))[0].label == "Acknowledge"
 
 
 def test_an_sms_has_the_link_if_enough_of_the_rest_fits_beside_it() -> None:

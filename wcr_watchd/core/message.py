@@ -192,13 +192,14 @@ def facts(message: Message) -> tuple[Fact, ...]:
     acknowledge = (Fact("Acknowledge", message.ack_url),) if message.ack_url else ()
     if message.items:
         items = (Fact(clock_time(item.at, item.timezone, message.at), headline(item)) for item in message.items)
-        return (*note, *items, *acknowledge)
+        return (*note, *acknowledge, *items)
     over = message.event is EventKind.RESOLVED
     found = (
         Fact("Check", what(message)),
         Fact("Target", message.target),
         Fact("Severity", _severity(message)),
         Fact("Lasted" if over else "Since", _duration(message)),
+        *acknowledge,
         Fact("Why you are told", message.reason),
         Fact("By", message.by),
         Fact("Measured", ", ".join(f"{name} {measured(value, unit)}" for name, value, unit in message.measurements)),
@@ -207,7 +208,6 @@ def facts(message: Message) -> tuple[Fact, ...]:
         Fact("Tags", ", ".join(message.tags)),
         Fact("Watched by", " at ".join(filter(None, (message.watchd, message.location)))),
         Fact("Runbook", message.runbook),
-        *acknowledge,
         Fact("Incident", message.url),
     )
     return note + tuple(Fact(fact.label, one_line(fact.value)) for fact in found if fact.value)
