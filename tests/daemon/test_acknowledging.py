@@ -149,6 +149,16 @@ def test_from_wherever_the_message_came(make_daemon: Daemons, slack: Slack, twil
     assert (found["state"], found["owner"]) == ("acknowledged", "lead")
     assert "on my way" in [entry["summary"] for entry in found["timeline"]] + [e["reason"] for e in found["timeline"]]
 
+    begun = watch.daemon.api("POST", "/drills", {"policy": "default", "wait": "60s", "by": "ann"})
+    number = begun["number"]
+    eventually(lambda: watch.sms(number) and watch.button(number), "the drill is told")
+    drilled = re.search(rf"{watch.base}/ack/\S+$", watch.sms(number))
+    assert drilled is not None, watch.sms(number)
+    assert f"Acknowledge #{number}?" in visit(drilled[0])[1]
+    assert "Acknowledged by lead by sms link" in visit(drilled[0], {})[1]
+    report = watch.daemon.api("GET", f"/drills/{number}")
+    assert (report["state"], report["acknowledged_by"]) == ("acknowledged", "lead by sms link")
+
     assert visit(f"{watch.base}/ack/{link[0][-20:]}")[0] == 404
     assert visit(f"{watch.base}/answer/slack", {"text": "ack 1"})[0] == 403
     stored = b"".join(path.read_bytes() for path in watch.daemon.folder.glob("watchd.db*"))

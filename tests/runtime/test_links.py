@@ -118,7 +118,7 @@ def test_several_incidents_in_one_message_have_one_link() -> None:
 
 @pytest.mark.parametrize("event", list(EventKind))
 def test_only_what_waits_for_somebody_has_a_link(event: EventKind) -> None:
-    waits = {"opened", "raised", "lowered", "reminded", "escalated", "flapping"}
+    waits = {"opened", "raised", "lowered", "reminded", "escalated", "flapping", "drill"}
     assert bool(linked(replace(opened(), event=event)).ack_url) == (event.value in waits)
     assert not linked(replace(opened(), event=event, incident=0)).ack_url
 

@@ -31,7 +31,7 @@ from wcr_watchd.core.setup import AlertSettings, Check, Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.view import Change, Counters
+from wcr_watchd.core.view import Change, Counters, DrillReport
 
 NOW = 1_795_456_800.0
 SPECS = (
@@ -120,6 +120,7 @@ class Showcase:
         self.store: Any = self
         self.acknowledged: list[tuple[int, str]] = []
         self.asked: list[tuple[Any, ...]] = []
+        self.drills: dict[int, DrillReport] = {}
         self.change = asyncio.Event()
         self.pending: tuple[Change, ...] = ()
 
@@ -201,6 +202,11 @@ class Showcase:
 
     async def run_now(self, check: str) -> Observation:
         return self.latest[check]
+
+    def drill(self, number: int) -> DrillReport:
+        if number not in self.drills:
+            raise CommandError(f"there is no drill #{number}")
+        return self.drills[number]
 
     async def notify_test(self, channel: str, who: str) -> str:
         if channel == "broken":

@@ -25,9 +25,10 @@ from tests.web.test_web import TOKEN, Served, serve
 from wcr_watchd.channels.slack import Slack
 from wcr_watchd.channels.sms import Sms
 from wcr_watchd.core.errors import CommandError, StoreError
-from wcr_watchd.core.model import Incident, IncidentState
+from wcr_watchd.core.model import Incident, IncidentState, Severity
 from wcr_watchd.core.protocols import Channel
 from wcr_watchd.core.setup import Contact
+from wcr_watchd.core.view import DrillReport, DrillState
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.tickets import KEY_BYTES, VALID_FOR, Ticket, Tickets
 from wcr_watchd.web.access import Access, Allowance
@@ -215,6 +216,21 @@ async def test_a_number_that_began_again_is_another_incident(outside: Outside) -
     assert "Nothing to acknowledge" in (await outside.get(old))[1]
     assert (await outside.post(old))[0] == 303
     assert watched(outside).acknowledged == []
+
+
+async def test_a_drill_is_answered_like_the_real_thing(outside: Outside) -> None:
+    drill = DrillReport(50, "night", Severity.CRITICAL, DrillState.RUNNING, NOW - 700)
+    watched(outside).drills[50] = drill
+    path = link(replace(LEAD, incidents=(50,)))
+    _, page = await outside.get(path)
+    assert "Acknowledge #50?" in page
+    assert "drill · policy night" in page
+    assert "this is a drill" in page
+    ends = {"acknowledged_at": NOW, "ended_at": NOW}
+    watched(outside).drills[50] = replace(drill, state=DrillState.ACKNOWLEDGED, acknowledged_by="lead", **ends)
+    assert "Acknowledged by lead" in (await outside.get(path))[1]
+    watched(outside).drills[50] = replace(drill, state=DrillState.UNANSWERED, ended_at=NOW)
+    assert "Over since" in (await outside.get(path))[1]
 
 
 async def test_one_link_for_several(outside: Outside) -> None:

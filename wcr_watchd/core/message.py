@@ -68,6 +68,7 @@ _UNATTENDED = frozenset(
         EventKind.REMINDED,
         EventKind.ESCALATED,
         EventKind.FLAPPING,
+        EventKind.DRILL,
     }
 )
 _COLOURS = {
@@ -429,7 +430,7 @@ def apart(message: Message) -> tuple[Message, ...]:
 
 
 def unattended(message: Message) -> tuple[int, ...]:
-    """The incidents, by number, that a message tells of and somebody may want to acknowledge."""
+    """The incidents and drills, by number, that a message tells of and somebody may want to acknowledge."""
     numbers = (one.incident for one in message.items or (message,) if one.incident and one.event in _UNATTENDED)
     return tuple(dict.fromkeys(numbers))
 

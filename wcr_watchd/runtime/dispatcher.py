@@ -183,9 +183,9 @@ class Dispatcher:
             not_before=message.at,
             message=message,
         )
-        name = recipient.channel
+        name, linked = recipient.channel, self._linked(notification)
         try:
-            receipt = await hand_over(self._lanes[name].channel, notification, self._shared, self._wordings.get(name))
+            receipt = await hand_over(self._lanes[name].channel, linked, self._shared, self._wordings.get(name))
         except ChannelError as error:
             error.summary = self._redact(error.summary)
             raise

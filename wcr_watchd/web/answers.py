@@ -19,7 +19,7 @@ from wcr_watchd.core.model import Incident, IncidentState
 from wcr_watchd.core.protocols import Answering, Asked, Call, Channel
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.setup import Contact
-from wcr_watchd.core.view import Control
+from wcr_watchd.core.view import Control, DrillState
 from wcr_watchd.kit.tickets import Ticket, Tickets
 from wcr_watchd.web.access import Allowance
 from wcr_watchd.web.health import CONTROL
@@ -114,10 +114,33 @@ async def _incidents(control: Control, ticket: Ticket) -> list[Incident]:
     """The ticket's incidents that are still known; one that began after the message is another by the same number."""
     found = []
     for number in ticket.incidents:
-        incident = control.state.incidents.get(number) or await _recorded(control, number)
+        incident = control.state.incidents.get(number) or _drilled(control, number) or await _recorded(control, number)
         if incident is not None and incident.opened_at <= ticket.issued_at + CLOCKS_DIFFER:
             found.append(incident)
     return found
+
+
+def _drilled(control: Control, number: int) -> Incident | None:
+    """The drill of this number, as the incident that it plays."""
+    try:
+        drill = control.drill(number)
+    except CommandError:
+        return None
+    over = IncidentState.ACKNOWLEDGED if drill.acknowledged_by else IncidentState.RESOLVED
+    return Incident(
+        id=drill.number,
+        check="drill",
+        subject=f"policy {drill.policy}",
+        severity=drill.severity,
+        peak=drill.severity,
+        state=IncidentState.OPEN if drill.state is DrillState.RUNNING else over,
+        opened_at=drill.started_at,
+        changed_at=drill.started_at,
+        summary="this is a drill: acknowledge it as you would a real one, and do nothing else",
+        acknowledged_at=drill.acknowledged_at,
+        acknowledged_by=drill.acknowledged_by,
+        resolved_at=drill.ended_at,
+    )
 
 
 async def _recorded(control: Control, number: int) -> Incident | None:
