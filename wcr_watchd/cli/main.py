@@ -284,7 +284,10 @@ def ack(number: int, by: str | None, for_: str | None, sticky: bool, socket: Pat
 @json_option
 @exits
 def resolve(number: int, by: str | None, socket: Path, json_: bool) -> None:
-    """End incident NUMBER by hand; it goes on if its check still fails."""
+    """End an incident by hand.
+
+    It goes on if its check still fails. NUMBER is the incident's, without the #.
+    """
     done(call(socket, "POST", f"/incidents/{number}/resolve", {"by": by}), json_)
 
 
@@ -296,7 +299,7 @@ def resolve(number: int, by: str | None, socket: Path, json_: bool) -> None:
 @json_option
 @exits
 def note(number: int, text: tuple[str, ...], by: str | None, socket: Path, json_: bool) -> None:
-    """Add TEXT to the timeline of incident NUMBER."""
+    """Add a line to an incident's timeline."""
     done(call(socket, "POST", f"/incidents/{number}/notes", {"by": by, "text": " ".join(text)}), json_)
 
 
@@ -308,7 +311,10 @@ def note(number: int, text: tuple[str, ...], by: str | None, socket: Path, json_
 @json_option
 @exits
 def assign(number: int, owner: str, by: str | None, socket: Path, json_: bool) -> None:
-    """Say that OWNER works on incident NUMBER (without OWNER: nobody)."""
+    """Say who works on an incident.
+
+    Without OWNER: nobody. NUMBER is the incident's, without the #.
+    """
     done(call(socket, "POST", f"/incidents/{number}/owner", {"by": by, "owner": owner}), json_)
 
 

@@ -102,7 +102,10 @@ def _readable(part: str) -> str:
 @socket_option
 @json_option
 def dead_letters(context: click.Context, socket: Path, json_: bool) -> None:
-    """Messages that could not be delivered; without a command: which, why, and how often each was tried."""
+    """Messages that could not be delivered.
+
+    Without a command: which, why, and how often each was tried.
+    """
     context.obj = socket
     if context.invoked_subcommand is None:
         _list(socket, json_)

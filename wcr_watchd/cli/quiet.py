@@ -36,7 +36,10 @@ def what_and_how_long(command: C) -> C:
 
 @click.group()
 def silence() -> None:
-    """Tell nobody of a known problem for a while; measuring goes on."""
+    """Tell nobody of a known problem.
+
+    For a stated time; measuring goes on, and what is still wrong at the end is told then.
+    """
 
 
 @silence.command("add")
@@ -84,7 +87,7 @@ def silence_expire(id_: str, socket: Path, json_: bool) -> None:
 
 @click.group()
 def maintenance() -> None:
-    """Announced work: start it now, end it, and see what is planned."""
+    """Announce work, and see what is planned."""
 
 
 @maintenance.command("start")

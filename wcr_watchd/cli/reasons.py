@@ -33,7 +33,10 @@ Json = dict[str, Any]
 @json_option
 @exits
 def why(number: int, contact: str, socket: Path, json_: bool) -> None:
-    """Why CONTACT (or anybody) was or was not told of incident NUMBER, step by step."""
+    """Why somebody was, or was not, told.
+
+    Step by step, of incident NUMBER; of CONTACT alone where one is named.
+    """
     found = call(socket, "GET", f"/incidents/{number}/why" + (f"?contact={quote(contact)}" if contact else ""))
     if json_:
         render.as_json(found)
