@@ -222,7 +222,9 @@ class Work:
         due = self.now + (plan.digest or 0.0) if batched else self.now
         others = (*other_addresses(self.setup, who), *recipients(self.setup, plan.fallback, self.now))
         return Notification(
-            id=f"{self.setup.name}-{incident.id}-{int(incident.opened_at)}-{incident.sequence}-{who.channel}"
+            # What was told before it was stored may be forgotten by a crash, and its number given to another event.
+            id=f"{self.setup.name}-{incident.id}-{int(incident.opened_at)}-{incident.sequence}-{message.event}"
+            + f"-{who.channel}"
             + (f"-{who.contact}" if who.contact else ""),
             incident=incident.id,
             event=message.event,
