@@ -26,8 +26,8 @@ from wcr_watchd.core.protocols import Channel, Receipt, Restored, Store
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.view import ChannelCounters, Counters
 from wcr_watchd.kit.templates import Wording
-from wcr_watchd.runtime.gathering import STORM, Gathering
-from wcr_watchd.runtime.lane import SUMMARY, Cap, Clock, Lane, Owed
+from wcr_watchd.runtime.gathering import Gathering
+from wcr_watchd.runtime.lane import CONCURRENCY, SUMMARY, Cap, Clock, Lane, Owed
 from wcr_watchd.runtime.ledger import Ledger
 
 log = structlog.get_logger(__name__)
@@ -123,16 +123,18 @@ class Dispatcher:
     def resume(self, restored: Restored) -> None:
         """Go on with what the last life still owed; reminders of what is acknowledged or over are dropped.
 
-        What may have been on its way goes out under its own key, so that a provider that has it knows: it is gathered
-        with others only where a storm would come of it.
+        What may have been on its way goes out under its own key, so that a provider that has it knows: the oldest to
+        each recipient, as no more were on their way at a time. The others are gathered, lest a storm come of them.
         """
         incidents = {incident.id: incident for incident in restored.incidents}
-        owed_to = Counter(delivery.notification.recipient for delivery in restored.pending)
+        alone: Counter[Recipient] = Counter()
         for delivery in sorted(restored.pending, key=lambda row: row.notification.created_at):
             if delivery.notification.event in _OVERTAKEN and not _unattended(incidents, delivery.notification):
                 self._ledger.note([replace(delivery, state=DeliveryState.SUPERSEDED)])
             else:
-                self._take(delivery, alone=owed_to[delivery.notification.recipient] <= STORM)
+                recipient = delivery.notification.recipient
+                self._take(delivery, alone=alone[recipient] < CONCURRENCY)
+                alone[recipient] += 1
 
     def reconfigure(
         self, channels: Mapping[str, Channel], caps: Mapping[str, Cap], wordings: Mapping[str, Wording] | None = None
@@ -227,7 +229,10 @@ class Dispatcher:
         notification = delivery.notification
         if notification.id in self._owed:
             return
-        due = max(delivery.next_attempt_at, notification.not_before)
+        now = self._clock.now()
+        # What was to go at once is not held back when the clock of the last life was ahead of ours.
+        held = notification.not_before > notification.created_at
+        due = max(delivery.next_attempt_at, notification.not_before if held else min(notification.not_before, now))
         owed = Owed(delivery, due=due, unwritten=unwritten, again_since=again_since)
         self._owed[notification.id] = owed
         self._counters.notifications_pending = len(self._owed)
@@ -236,7 +241,7 @@ class Dispatcher:
             self._fail_unknown(owed)
         elif notification.digest:
             self._gather(lane, owed)
-        elif unwritten or lane.channel.limits.single or (alone and due <= self._clock.now()):
+        elif unwritten or lane.channel.limits.single or (alone and due <= now):
             self._enqueue(lane, owed)
         else:
             for overtaken in self._gathering.take(lane, owed):

@@ -83,7 +83,8 @@ class Gathering:
         recipient = owed.notification.recipient
         waiting = self._gathered.get(recipient)
         wait = self._wait(owed, now)
-        if waiting is None and (not wait or owed.delivery.attempts):
+        # One that was tried may have been taken: in a message with others, nobody would know it again.
+        if owed.delivery.attempts or (waiting is None and not wait):
             self._send(lane, owed)
             return
         if waiting is None:
