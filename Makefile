@@ -26,7 +26,7 @@ check: $(VENV)/dev ## format, lint, types, floors of the house, generated pages
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m wcr_watchd.config.reference | diff -u docs/checks.md - || { echo "docs/checks.md is old: make docs"; exit 1; }
 
-soak: $(VENV)/dev servers ## kills, isolation, reloads and an hour of faults: make soak ARGS="--minutes 20 --kills 100"
+soak: $(VENV)/dev servers ## kills, isolation, reloads, simulated days, an hour of faults: make soak ARGS="--minutes 20 --kills 100"
 	$(BIN)/python -m tests.soak $(ARGS)
 
 fuzz: $(VENV)/dev ## whatever outsiders can feed in, by hypothesis and atheris (six minutes): make fuzz ARGS="--seconds 600 http"

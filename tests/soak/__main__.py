@@ -1,4 +1,4 @@
-"""``make soak``: kills, reloads, isolation, virtual days and an hour of faults. Exit status 0 when all of it held.
+"""``make soak``: kills, reloads, isolation, virtual and simulated days, an hour of faults. Exit status 0 when all held.
 
 ``python -m tests.soak [--minutes 60] [--kills 300] [--seed 1] [--only crash,long]``
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from tests.simulation.many import campaign
 from tests.soak.crash import Campaign
 from tests.soak.isolation import Trial
 from tests.soak.long import LongRun
@@ -32,13 +33,17 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="length of the long run")
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="some of crash, isolation, reload, days, long, separated by commas")
+    parser.add_argument("--worlds", type=int, default=10_000, help="simulated days with a crash every hour")
+    parser.add_argument(
+        "--only", default="", help="some of crash, isolation, reload, days, simulation, long, separated by commas"
+    )
     asked = parser.parse_args()
     parts: dict[str, Callable[[Path], str]] = {
         "crash": lambda folder: Campaign(folder, asked.kills, asked.seed).run(),
         "isolation": lambda folder: Trial(folder).run(),
         "reload": lambda folder: Reloads(folder, reloads=1000).run(),
         "days": lambda folder: Days(folder).run(),
+        "simulation": lambda _: campaign(asked.worlds, asked.seed),
         "long": lambda folder: LongRun(folder, asked.minutes * 60, asked.seed).run(),
     }
     wanted = [name.strip() for name in asked.only.split(",")] if asked.only else list(parts)
