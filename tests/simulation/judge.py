@@ -304,7 +304,8 @@ class Judge:
         found = None
         for _, one, item in self._told[check]:
             key = one.notification.id
-            itself = one.channel == channel and ":fallback:" not in key and key not in but
+            remembered = key not in but or item.event is EventKind.RESOLVED
+            itself = one.channel == channel and ":fallback:" not in key and remembered
             if (
                 itself
                 and (not contact or one.notification.recipient.contact == contact)
