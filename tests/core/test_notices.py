@@ -50,6 +50,30 @@ def test_a_time_without_watching_confirms_nothing() -> None:
     assert notices.unconfirmed(one.state) == ()
 
 
+def test_what_fell_due_while_nobody_watched_waits_for_a_fresh_look() -> None:
+    one = world()
+    for _ in range(3):
+        one.see("api", "down")
+    one.now += 7_200.0
+    one.take(notices.looked_at_first(one.state, one.now))
+    assert one.rechecks[-1] == ("api", 0.0)
+    assert one.see("api", "up", after=5.0) == ["resolved"]
+    assert one.told("reminded") == one.told("escalated") == []
+
+
+def test_what_is_still_wrong_after_a_fresh_look_is_told() -> None:
+    one = world()
+    for _ in range(3):
+        one.see("api", "down")
+    one.now += 7_200.0
+    one.take(notices.looked_at_first(one.state, one.now))
+    one.see("api", "down", after=5.0)
+    one.pass_time(30.0)
+    assert "reminded" in {event.kind.value for event in one.events}
+    assert "escalated" in {event.kind.value for event in one.events}
+    assert notices.looked_at_first(one.state, one.now).incidents == ()
+
+
 def test_whoever_takes_over_learns_what_is_open_and_is_not_woken_for_it() -> None:
     one = world()
     for _ in range(3):

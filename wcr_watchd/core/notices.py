@@ -29,6 +29,8 @@ NOBODY_SUBJECT = "nobody on call"
 CANARY_SUBJECT = "channel"
 CONFIRMS_NOTHING = 60.0
 """Seconds without anybody watching after which what was being confirmed must be confirmed anew."""
+FRESH_LOOK = 30.0
+"""Seconds that reminders and escalations wait after an absence for the results of their checks."""
 NAMED = 5
 """Open incidents that a message names."""
 
@@ -56,6 +58,19 @@ def unconfirmed(state: State) -> tuple[CheckState, ...]:
             rules = tuple((text, _without_pending(rule)) for text, rule in known.rules)
             found.append(replace(known, rules=rules))
     return tuple(found)
+
+
+def looked_at_first(state: State, now: float) -> Decision:
+    """Let what fell due while nobody watched wait for a fresh look: most of it may be over by now."""
+    until = now + FRESH_LOOK
+    waiting = []
+    for one in state.incidents.values():
+        step, reminder = (
+            until if at is not None and at < until else at for at in (one.next_step_at, one.next_reminder_at)
+        )
+        waiting.append(replace(one, next_step_at=step, next_reminder_at=reminder))
+    changed = tuple(one for one in waiting if one != state.incidents[one.id])
+    return Decision(incidents=changed, rechecks=tuple((one.check, 0.0) for one in changed if one.check != OWN.name))
 
 
 def _pending(rule: RuleState) -> bool:

@@ -242,6 +242,7 @@ class Monitor:
             for known in notices.unconfirmed(self.state):
                 self.state.checks[known.check] = known
                 self._waiting.states[known.check] = known
+            self._take(notices.looked_at_first(self.state, now))
         self._take(alerts.renewed(self.setup, self.state, now))
         self._take(notices.absence(self.setup, self.state, since, now, why))
 
