@@ -334,14 +334,15 @@ class Judge:
             sequence = [event.sequence for event in self._world.events[incident.id]]
             if sequence != list(range(1, incident.sequence + 1)):
                 yield f"#{incident.id} {incident.check} has not its whole timeline: {sequence}"
-        last: dict[tuple[str, int, float], Message] = {}
+        last: dict[tuple[str, int, float], tuple[Message, str]] = {}
         for told in self._told.values():
             for _, one, item in told:
                 if item.incident and item.event in (*FAILING, EventKind.RESOLVED):
-                    last[_person(one.notification.recipient), item.incident, item.opened_at] = item
-        for (who, number, opened), item in last.items():
+                    last[_person(one.notification.recipient), item.incident, item.opened_at] = item, one.notification.id
+        for (who, number, opened), (item, key) in last.items():
             kept = self._world.incidents.get(number)
-            forgotten = self._may_forget and (kept is None or kept.opened_at != opened)
+            # A crash while the store refused: nobody knows any more that this person was told.
+            forgotten = key in self._forgotten or (self._may_forget and (kept is None or kept.opened_at != opened))
             if item.event is not EventKind.RESOLVED and not forgotten:
                 at = item.at - BEGIN
                 yield f"#{number} {item.check}: {who} heard {item.event} of {at:.0f} last, never of its end"
