@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 
@@ -52,7 +53,14 @@ def daemon(make_daemon: Callable[..., RunningDaemon]) -> RunningDaemon:
     eventually(lambda: daemon.incidents(open_only=True), "the file is missed")
     there.touch()
     eventually(lambda: not daemon.incidents(open_only=True), "it is seen again")
+    over = last_run(daemon)
+    eventually(lambda: last_run(daemon) > over + 3.0, "what came of it is recorded, runs after it too")
     return daemon
+
+
+def last_run(daemon: RunningDaemon) -> float:
+    """When the file was last looked for, epoch seconds."""
+    return datetime.fromisoformat(daemon.check("file")["last_at"]).timestamp()
 
 
 def test_the_same_configuration_gives_what_really_happened(daemon: RunningDaemon) -> None:
