@@ -17,8 +17,7 @@ run: $(VENV)/run ## environment, install, discover this host, start; dashboard o
 	exec $(BIN)/wcr-watchd run $(ARGS)
 
 test: $(VENV)/dev servers check ## environment, every real server the tests need, the whole suite
-	$(BIN)/pytest $(ARGS) || { echo "Once more, what failed; mend what passes now: it leans on time or on its neighbours."; \
-		$(BIN)/pytest --last-failed --last-failed-no-failures none $(ARGS); }
+	$(BIN)/pytest $(ARGS)
 
 check: $(VENV)/dev ## format, lint, types, floors of the house, generated pages
 	$(BIN)/ruff format --check .
