@@ -46,9 +46,10 @@ docs: $(VENV)/dev ## write the reference of checks and channels anew
 lock: $(VENV)/dev ## renew the locked dependencies
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --upgrade --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --quiet \
-		pyproject.toml --output-file requirements/run.txt
-	$(BIN)/uv pip compile --upgrade --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --quiet \
 		--group dev pyproject.toml --output-file requirements/dev.txt
+	sed -n 's/ *\\$$//;s/^\([a-z0-9].*==.*\)/\1/p' requirements/dev.txt > .venv/tried-together
+	$(BIN)/uv pip compile --upgrade --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --quiet \
+		--constraint .venv/tried-together pyproject.toml --output-file requirements/run.txt
 	$(BIN)/uv pip compile --upgrade --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --quiet \
 		--group fuzz --output-file requirements/fuzz.txt
 
