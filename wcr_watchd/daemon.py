@@ -332,12 +332,15 @@ class Daemon:
         )
         dispatcher.resume(restored)
         loop_lag = LoopLag(clock, counters, self._absent)
-        runner = Runner(loaded.probes, loaded.setup, shared, self._redactor, clock, counters, loop_lag.stalled_since)
+        memories = dict(restored.memories)
+        runner = Runner(
+            loaded.probes, loaded.setup, shared, self._redactor, clock, counters, loop_lag.stalled_since, memories
+        )
         scheduler = Scheduler(clock, self._carry_out, counters)
         scheduler.set_checks({check.name: check.every for check in loaded.setup.checks.values()})
         incidents = (*restored.ended, *restored.incidents)
         state = engine.restore(restored.states, incidents, restored.next_incident, restored.silences)
-        monitor = Monitor(loaded.setup, state, store, dispatcher, clock, counters, scheduler.run_soon)
+        monitor = Monitor(loaded.setup, state, store, dispatcher, clock, counters, scheduler.run_soon, memories)
         await monitor.reload(loaded.setup)
         await monitor.refill_histories()
         since = restored.last_seen_at or clock.now()

@@ -103,6 +103,16 @@ async def test_a_next_life_goes_on_where_the_last_one_was(store: Store, make: Re
     assert restored.last_seen_at == NOW
 
 
+async def test_what_probes_keep_is_there_in_the_next_life_until_the_check_is_forgotten(
+    store: Store, make: Reopen
+) -> None:
+    await store.commit(Batch(observations=(an_observation(),), memories=(("log", '{"a":1}'), ("apt", '{"b":1}'))))
+    await store.commit(Batch(memories=(("log", '{"a":2}'),)))
+    assert (await reopened(store, make)).memories == {"log": '{"a":2}', "apt": '{"b":1}'}
+    await store.forget(["log"])
+    assert (await reopened(store, make)).memories == {"apt": '{"b":1}'}
+
+
 async def test_last_seen_is_the_newest_thing_written(store: Store, make: Reopen) -> None:
     await store.commit(Batch(observations=(an_observation(at=NOW + 10), an_observation("db", at=NOW + 30))))
     await store.commit(Batch(events=(an_event(at=NOW + 20),)))

@@ -61,7 +61,7 @@ class World:
         self.store.commit = commit  # type: ignore[method-assign]
         one = setup(check("api", times=0))
         self.monitor = Monitor(
-            one, State(), self.store, self.outbox, LoopClock(), self.counters, lambda name, delay: None
+            one, State(), self.store, self.outbox, LoopClock(), self.counters, lambda name, delay: None, {"api": "{}"}
         )  # type: ignore[arg-type]
 
     def observe(self, outcome: Outcome) -> None:
@@ -148,3 +148,4 @@ async def test_damaged_records_are_replaced_and_all_that_is_known_is_written_ane
     assert world.outbox.recorded == 1
     assert {state.check for batch in world.batches for state in batch.states} == {"api"}
     assert {one.id for batch in world.batches for one in batch.incidents} == {1}
+    assert {kept for batch in world.batches for kept in batch.memories} == {("api", "{}")}

@@ -153,3 +153,92 @@ async def test_a_check_that_is_gone_gives_nothing() -> None:
         raise AssertionError
 
     assert await runner(never).run("another") is None
+
+
+# --- memory ----------------------------------------------------------------------------------------------------
+
+
+def remembering(behaviour: Behaviour, memories: dict[str, str], probe: str = "fake") -> Runner:
+    check = Check(name="check", probe=probe, target="t", every=60.0, timeout=5.0, rules=())
+    setup = Setup("prod", "here", "UTC", "", {"check": check})
+    probes = {"check": Probe(behaviour)}
+    redactor = Redactor([])
+    return Runner(probes, setup, SharedHelpers(), redactor, LoopClock(), Counters(), memories=memories)  # type: ignore[arg-type]
+
+
+async def count(run: Run) -> Observation:
+    run.memory["runs"] = run.memory.get("runs", 0) + 1
+    return run.up(f"run {run.memory['runs']}")
+
+
+async def test_what_a_run_leaves_in_its_memory_the_next_one_finds_also_in_another_life() -> None:
+    memories: dict[str, str] = {}
+    life = remembering(count, memories)
+    first, second = await life.run("check"), await life.run("check")
+    assert first is not None
+    assert second is not None
+    assert (first.summary, second.summary) == ("run 1", "run 2")
+    assert second.memory == memories["check"]
+    third = await remembering(count, {"check": second.memory or ""}).run("check")
+    assert third is not None
+    assert third.summary == "run 3"
+
+
+async def test_memory_that_did_not_change_is_not_stored_again() -> None:
+    async def same(run: Run) -> Observation:
+        run.memory["cursor"] = 7
+        return run.up("x")
+
+    life = remembering(same, {})
+    first, second = await life.run("check"), await life.run("check")
+    assert first is not None
+    assert second is not None
+    assert first.memory is not None
+    assert second.memory is None
+
+
+@pytest.mark.parametrize("end", ["hangs", "raises", "keeps what is no JSON", "keeps too much"])
+async def test_what_an_unfinished_run_leaves_is_thrown_away(end: str) -> None:
+    async def run_on(run: Run) -> Observation:
+        run.memory["runs"] = 2
+        if end == "hangs":
+            await asyncio.sleep(1e6)
+        if end == "raises":
+            raise RuntimeError("a bug")
+        run.memory["odd"] = {1, 2} if end == "keeps what is no JSON" else "x" * 300_000
+        return run.up("x")
+
+    memories: dict[str, str] = {}
+    await remembering(count, memories).run("check")
+    before = memories["check"]
+    seen = await remembering(run_on, memories).run("check")
+    assert seen is not None
+    assert seen.outcome is not Outcome.UP
+    assert seen.memory is None
+    assert memories["check"] == before
+
+
+async def test_what_a_void_run_saw_is_seen_again() -> None:
+    memories: dict[str, str] = {}
+    life = remembering(count, memories)
+    await life.run("check")
+    life._stalled_since = lambda begun: 30.0  # the process was held up
+    assert await life.run("check") is None
+    life._stalled_since = lambda begun: 0.0
+    again = await life.run("check")
+    assert again is not None
+    assert again.summary == "run 2"
+
+
+async def test_a_check_of_another_type_does_not_find_what_it_cannot_read() -> None:
+    memories: dict[str, str] = {}
+    await remembering(count, memories).run("check")
+    seen = await remembering(count, memories, probe="other").run("check")
+    assert seen is not None
+    assert seen.summary == "run 1"
+
+
+async def test_memory_read_out_of_damaged_records_is_begun_anew() -> None:
+    seen = await remembering(count, {"check": '{"probe": "fak\ufffd'}).run("check")
+    assert seen is not None
+    assert seen.summary == "run 1"

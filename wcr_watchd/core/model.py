@@ -76,7 +76,8 @@ class Observation:
     ``at`` is when the run began (epoch seconds), ``duration`` how long it took (seconds). ``reason`` is a short
     label when the outcome is not ``up`` (``dns connect tls timeout status content auth protocol refused
     permission missing parse …``), or when it is and the probe finds fault all the same (``plugin``). ``summary`` is
-    one line for a tired person, ``evidence`` at most 4 KiB of text by name with secrets redacted.
+    one line for a tired person, ``evidence`` at most 4 KiB of text by name with secrets redacted. ``memory`` is what
+    the probe keeps for its next run, as JSON (None: what it had before).
     """
 
     check: str
@@ -88,6 +89,7 @@ class Observation:
     summary: str
     measurements: tuple[Measurement, ...] = ()
     evidence: Mapping[str, str] = field(default_factory=dict)
+    memory: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

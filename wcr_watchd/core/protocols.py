@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
 from wcr_watchd.core.model import (
@@ -30,7 +30,8 @@ class Probe(Protocol):
     A file ``probes/<type>.py`` holds one class of this shape that derives from :class:`wcr_watchd.kit.options.Options`.
     It never raises for anything the target does, honours ``run.timeout``, bounds every read, and leaves nothing
     behind when cancelled. An instance lives as long as its check is unchanged, so it may keep what it needs
-    between runs (the counters of the last run) in pydantic private attributes.
+    between runs (the counters of the last run) in pydantic private attributes; what must outlive the daemon goes into
+    ``run.memory``.
     """
 
     type: ClassVar[str]
@@ -168,6 +169,8 @@ class Batch:
     silences: tuple[Silence, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     """Outbox rows that changed (delivered, failed, next attempt …)."""
+    memories: tuple[tuple[str, str], ...] = ()
+    """Name of a check, and what its probe keeps for the next run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,8 @@ class Restored:
     pending: tuple[Delivery, ...]
     last_seen_at: float | None
     """When the last life wrote last (epoch seconds); None on first start."""
+    memories: Mapping[str, str] = field(default_factory=dict)
+    """What probes keep for their next run, by check."""
 
 
 @dataclass(frozen=True, slots=True)

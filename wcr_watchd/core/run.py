@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from wcr_watchd.core.model import Measurement, Observation, Outcome
 
 T = TypeVar("T")
+
+LONGEST_MEMORY = 256 * 1024
+"""Bytes of JSON that a check may keep from run to run."""
 
 
 class Shared(Protocol):
@@ -27,6 +30,10 @@ class Run:
     clock in seconds. A probe sets ``step`` to what it is doing ("waiting for the banner of mail:25"), so that a
     time-out can say what it was waiting for, and adds to ``measurements`` and ``evidence`` as it goes, so that
     they are kept even when it is cut off. It ends by returning :meth:`up`, :meth:`down` or :meth:`unknown`.
+    ``memory`` is what the last finished run of this check left in it, also after a restart of the daemon: a cursor, the
+    counters of the last run, when something was first seen. A probe changes it in place; JSON values, at most
+    :data:`LONGEST_MEMORY` bytes. It is stored together with the observation; what a run leaves that was cut off, failed
+    by itself or is void is thrown away, so that nothing is counted as seen that nobody was told of.
     The runner enforces the deadline, redacts and bounds the evidence, and repeats a failure; a probe does not.
     """
 
@@ -39,6 +46,7 @@ class Run:
     step: str = "starting"
     measurements: list[Measurement] = field(default_factory=list)
     evidence: dict[str, str] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
     begun: float = field(init=False)
 
     def __post_init__(self) -> None:

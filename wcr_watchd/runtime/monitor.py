@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from math import isnan, nan
+from types import MappingProxyType
 from typing import Protocol
 
 import structlog
@@ -80,6 +81,7 @@ class _Waiting:
     events: list[Event] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
     silences: dict[str, Silence] = field(default_factory=dict)
+    memories: dict[str, str] = field(default_factory=dict)
     overtaken: list[int] = field(default_factory=list)
 
     def batch(self) -> Batch:
@@ -90,6 +92,7 @@ class _Waiting:
             events=tuple(self.events),
             notifications=tuple(self.notifications),
             silences=tuple(self.silences.values()),
+            memories=tuple(self.memories.items()),
         )
 
     def put_back(self, batch: Batch) -> None:
@@ -104,12 +107,14 @@ class _Waiting:
         self.events[:0] = batch.events
         self.notifications[:0] = batch.notifications
         self.silences = {silence.id: silence for silence in batch.silences} | self.silences
+        self.memories = dict(batch.memories) | self.memories
 
 
 class Monitor:
     """Holds the engine's state, feeds it, and sees that what it decides is stored, told and shown.
 
-    ``run_soon(check, delay)`` asks the scheduler for another run; ``outbox`` delivers.
+    ``run_soon(check, delay)`` asks the scheduler for another run; ``outbox`` delivers; ``memories`` is what
+    probes keep from run to run.
     """
 
     def __init__(
@@ -121,6 +126,7 @@ class Monitor:
         clock: Clock,
         counters: Counters,
         run_soon: Callable[[str, float], None],
+        memories: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.setup = setup
         self.state = state
@@ -130,6 +136,7 @@ class Monitor:
         self._clock = clock
         self._counters = counters
         self._run_soon = run_soon
+        self._memories = memories
         self._recent: dict[str, tuple[array[float], array[float]]] = {}
         self._waiting = _Waiting()
         self._flushing = asyncio.Lock()
@@ -153,6 +160,8 @@ class Monitor:
         self._note_recent(observation)
         self._count(observation, decision)
         self._waiting.observations.append(observation)
+        if observation.memory is not None:
+            self._waiting.memories[observation.check] = observation.memory
         after = decision.check
         if after is not None and _differs(before, after):
             self._waiting.states[after.check] = after
@@ -420,6 +429,7 @@ class Monitor:
         self._counters.store_mended = done
         self._waiting.states |= self.state.checks
         self._waiting.incidents |= self.state.incidents
+        self._waiting.memories |= self._memories
         self._outbox.record_all()
 
     def _accepted(self) -> None:

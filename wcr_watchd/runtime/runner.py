@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from wcr_watchd.core.model import Measurement, MeasurementSpec, Observation, Outcome
 from wcr_watchd.core.protocols import Probe
-from wcr_watchd.core.run import Run, Shared
+from wcr_watchd.core.run import LONGEST_MEMORY, Run, Shared
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.view import Counters
 from wcr_watchd.kit import descriptors
@@ -55,8 +56,16 @@ def _never(begun: float) -> float:
     return 0.0
 
 
+class MemoryUnusableError(Exception):
+    """A probe left something for its next run that cannot be kept: a bug in it."""
+
+
 class Runner:
-    """Carries checks out. ``stalled_since`` says for how long this process was held up since a monotonic time."""
+    """Carries checks out.
+
+    ``stalled_since`` says for how long this process was held up since a monotonic time. ``memories`` is what probes
+    keep for their next run, as JSON by check; what a run leaves is put there.
+    """
 
     def __init__(
         self,
@@ -67,12 +76,14 @@ class Runner:
         clock: Clock,
         counters: Counters,
         stalled_since: Callable[[float], float] = _never,
+        memories: dict[str, str] | None = None,
     ) -> None:
         self._shared = shared
         self._redactor = redactor
         self._clock = clock
         self._counters = counters
         self._stalled_since = stalled_since
+        self._memories = {} if memories is None else memories
         self._void: dict[str, int] = {}
         self._reported: set[str] = set()
         self.replace(probes, setup)
@@ -82,6 +93,8 @@ class Runner:
         self._probes = probes
         self._setup = setup
         self._series = {name: _series(probe.specs()) for name, probe in probes.items()}
+        for name in [name for name in self._memories if name not in probes]:
+            del self._memories[name]
 
     async def run(self, name: str) -> Observation | None:
         """Run a check once; None when the run is void because this process was held up, or the check is gone."""
@@ -89,23 +102,54 @@ class Runner:
         if check is None or probe is None:
             return None
         run = Run(name, self._setup.location, self._clock.now(), check.timeout, self._clock.monotonic, self._shared)
+        run.memory = self._recalled(check)
         observation = await self._carry_out(check, probe, run)
         if observation.outcome is Outcome.DOWN and descriptors.ran_out():
             observation = run.unknown("watcher", "this watcher may not open more files (raise LimitNOFILE=)")
         if self._is_void(check, run):
             return self._void_run(run)
         self._void.pop(name, None)
+        if observation.memory is not None:
+            self._memories[name] = observation.memory
         return self._finished(observation, self._series[name])
 
     async def _carry_out(self, check: Check, probe: Probe, run: Run) -> Observation:
         try:
             async with asyncio.timeout(check.timeout):
-                return await probe.run(run)
+                return self._with_memory(check, run, await probe.run(run))
         except TimeoutError:
             return run.down("timeout", f"no result within {check.timeout:g} s; was {run.step}")
         except Exception as error:  # noqa: BLE001 - the runner's edge: a third party's probe may raise anything
             self._report(check, error)
             return run.unknown("probe_error", f"the {check.probe} probe failed: {type(error).__name__}: {error}")
+
+    def _recalled(self, check: Check) -> dict[str, Any]:
+        """What the last finished run left; nothing, when the check was of another type then."""
+        text = self._memories.get(check.name)
+        if text is None:
+            return {}
+        try:
+            kept = json.loads(text)
+        except ValueError:  # read out of damaged records
+            return {}
+        return dict(kept["memory"]) if kept["probe"] == check.probe else {}
+
+    def _with_memory(self, check: Check, run: Run, observation: Observation) -> Observation:
+        """The observation with what the run left in its memory, if that changed.
+
+        Raises :class:`MemoryUnusableError`.
+        """
+        before = self._memories.get(check.name)
+        if not run.memory and before is None:
+            return observation
+        kept = {"probe": check.probe, "memory": run.memory}
+        try:
+            left = json.dumps(kept, separators=(",", ":"), sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise MemoryUnusableError(f"what it keeps is no JSON: {error}") from error
+        if len(left) > LONGEST_MEMORY:
+            raise MemoryUnusableError(f"it keeps {len(left)} bytes, more than {LONGEST_MEMORY}")
+        return observation if left == before else replace(observation, memory=left)
 
     def _report(self, check: Check, error: Exception) -> None:
         """A probe should never raise: say so with the traceback, once per kind of error."""

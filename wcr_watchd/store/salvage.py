@@ -21,6 +21,7 @@ _PRESENT: Mapping[str, TypeAdapter[Any] | None] = {
     "incident": INCIDENT,
     "check_state": CHECK_STATE,
     "event": None,
+    "check_memory": None,
 }
 """Tables that matter now, the most important first, and what the column ``data`` of a sound row holds."""
 

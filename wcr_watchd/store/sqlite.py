@@ -114,6 +114,7 @@ class SqliteStore:
             next_incident=(last_incident or 0) + 1,
             pending=tuple(codec.delivery_of(row) for row in await fetch("pending_deliveries")),
             last_seen_at=None if last_seen is None else seconds(last_seen),
+            memories=dict(await fetch("memories")),
         )
 
     async def commit(self, batch: Batch) -> None:
@@ -139,6 +140,7 @@ class SqliteStore:
         """Drop the state of checks that are no longer configured; history and incidents stay until retention."""
         async with self._database.transaction(durable=True) as transaction:
             await transaction.run_many("forget_state", [(check,) for check in checks])
+            await transaction.run_many("forget_memory", [(check,) for check in checks])
 
     async def observations(self, check: str, *, since: float, limit: int = 1000) -> Sequence[Observation]:
         """Raw observations of a check since a time, oldest first; the newest ``limit`` when there are more."""
@@ -286,6 +288,7 @@ async def _write_present(transaction: Transaction, batch: Batch) -> None:
     """What the engine knows, what happened and what is owed."""
     states = [(state.check, to_json(CHECK_STATE, state)) for state in batch.states]
     await transaction.run_many("keep_state", states)
+    await transaction.run_many("keep_memory", batch.memories)
     await transaction.run_many("keep_incident", [codec.incident_row(incident) for incident in batch.incidents])
     silences = [(one.id, milliseconds(one.ends_at), to_json(SILENCE, one)) for one in batch.silences]
     await transaction.run_many("keep_silence", silences)

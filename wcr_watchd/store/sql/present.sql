@@ -11,6 +11,17 @@ DELETE FROM check_state WHERE check_name = $1;
 -- name: states
 SELECT data FROM check_state ORDER BY check_name;
 
+-- name: keep_memory
+-- What a check's probe keeps for its next run.
+INSERT INTO check_memory (check_name, data) VALUES ($1, $2)
+ON CONFLICT (check_name) DO UPDATE SET data = excluded.data;
+
+-- name: forget_memory
+DELETE FROM check_memory WHERE check_name = $1;
+
+-- name: memories
+SELECT check_name, data FROM check_memory;
+
 -- name: keep_incident
 INSERT INTO incident (id, check_name, subject, severity, state, opened_at, resolved_at, data)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
