@@ -31,6 +31,7 @@ LOCAL = {
     "certfile": "reads a file",
     "command": "starts a program; its own tests let one hang",
     "host": "reads the kernel's files",
+    "nginx": "reads a log",
     "icmp": "has no server that could accept and be silent; its own tests ask an address that does not answer",
     "process": "reads the kernel's files",
 }

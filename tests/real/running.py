@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 import tomllib
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from wcr_watchd.core.model import Observation
-from wcr_watchd.core.run import Run
+from wcr_watchd.core.run import LONGEST_MEMORY, Run
 from wcr_watchd.kit.plugins import load
 from wcr_watchd.kit.shared import SharedHelpers
 
@@ -87,3 +88,28 @@ def measured(observation: Observation, name: str, **labels: str) -> float:
 def names(observation: Observation) -> set[str]:
     """The names of all measurements there are."""
     return {one.name for one in observation.measurements}
+
+
+class Watch:
+    """A check that is run again and again: what a run leaves in memory is there for the next, as after a restart."""
+
+    def __init__(self, shared: SharedHelpers, kind: str, **options: Any) -> None:
+        self.shared = shared
+        self.kind = kind
+        self.options = options
+        self.memory = "{}"
+
+    async def run(self, started: float | None = None, timeout: float = PATIENCE) -> Observation:
+        """One more run, by a new probe; ``started`` pretends another wall time."""
+        run = new_run(self.shared, timeout, started)
+        run.memory = json.loads(self.memory)
+        seen = await carry_out(probe_of(self.kind, self.options), run)
+        self.memory = json.dumps(run.memory)
+        assert len(self.memory) <= LONGEST_MEMORY
+        return seen
+
+
+@pytest.fixture
+def watch(shared: SharedHelpers) -> Callable[..., Watch]:
+    """``check = watch("docker", socket=…)``; then ``await check.run()`` as often as it is wanted."""
+    return lambda kind, **options: Watch(shared, kind, **options)

@@ -120,6 +120,12 @@ pid {folder}/pid;
 error_log stderr;
 events {{ worker_connections 512; }}
 http {{
+    log_format timed '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
+                     '"$http_referer" "$http_user_agent" rt=$request_time uct=$upstream_connect_time';
+    log_format json escape=json '{{"time_iso8601": "$time_iso8601", "remote_addr": "$remote_addr", '
+                     '"request": "$request", "status": "$status", "body_bytes_sent": "$body_bytes_sent", '
+                     '"request_time": "$request_time", "http_user_agent": "$http_user_agent"}}';
+    log_format short '$msec|$status|$request_method $request_uri|$request_time';
     access_log {folder}/access.log;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
