@@ -25,6 +25,7 @@ pytest_plugins = [
     "tests.real.servers.postgres",
     "tests.real.servers.prometheus",
     "tests.real.servers.redis",
+    "tests.real.tools",
     # each builds on the one before, and pytest wants to import it itself
     "tests.real.servers.providers",
     "tests.real.servers.pagers",

@@ -28,11 +28,13 @@ PACKAGE = "wcr_watchd.probes"
 TYPES = names(PACKAGE)
 
 LOCAL = {
+    "apt": "asks apt; its own tests let it hang",
     "certfile": "reads a file",
     "command": "starts a program; its own tests let one hang",
     "host": "reads the kernel's files",
     "nginx": "reads a log",
     "icmp": "has no server that could accept and be silent; its own tests ask an address that does not answer",
+    "kernel": "reads files of this machine and asks tools of it; its own tests let one hang",
     "process": "reads the kernel's files",
 }
 """Probe types that talk to no server, and why; all others are aimed at a silent one."""

@@ -1,0 +1,192 @@
+"""The apt probe on this machine's real apt, and on what apt-get of Debian 12 and Ubuntu 24.04 printed (recorded)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.real.running import measured, names, probe_of
+from tests.real.tools import Looks, Tools
+from wcr_watchd.core.model import Outcome
+from wcr_watchd.probes.apt import parse_simulation
+
+DAY = 86_400.0
+
+DEBIAN = """\
+NOTE: This is only a simulation!
+Reading package lists...
+The following packages were automatically installed and are no longer required:
+  libfoo1 libbar2
+  linux-image-6.1.0-40-amd64
+Use 'apt autoremove' to remove them.
+The following packages have been kept back:
+  nginx
+The following packages will be upgraded:
+  libssl3 bash firmware-linux
+3 upgraded, 1 newly installed, 0 to remove and 1 not upgraded.
+Inst bash [5.2.15-2+b8] (5.2.15-2+b13 Debian:12.15/oldstable [amd64])
+Inst libgcrypt20 [1.10.1-3] (1.10.1-3+deb12u1 Debian:12.15/oldstable, Debian-Security:12/oldstable-security [amd64]) []
+Inst linux-image-6.1.0-50-amd64 (6.1.170-1 Debian-Security:12/oldstable-security [amd64])
+Inst firmware-linux [20230210-5] (20230210-6 Debian:12.15/oldstable [all])
+Conf bash (5.2.15-2+b13 Debian:12.15/oldstable [amd64])
+"""
+UBUNTU = (
+    "Inst openssl [3.0.13-0ubuntu3.4] "
+    "(3.0.13-0ubuntu3.5 Ubuntu:24.04/noble-updates, Ubuntu:24.04/noble-security [amd64])\n"
+)
+
+
+def recorded(tools: Tools, lists: Path, simulation: str, status: int = 0) -> None:
+    tools.prints("apt-get", simulation, status)
+    tools.prints("apt-mark", "nginx\npostgresql-15\n")
+    settings = f"LISTS='{lists}/'\nSTATE='{lists.parent}/'\nUNATTENDED='1'\n"
+    tools.prints("apt-config", settings)
+
+
+@pytest.fixture
+def lists(tmp_path: Path) -> Path:
+    """Package lists that were renewed just now."""
+    folder = tmp_path / "state" / "lists"
+    folder.mkdir(parents=True)
+    for archive in ("bookworm", "bookworm-security"):
+        (folder / f"deb.debian.org_debian_dists_{archive}_InRelease").touch()
+    return folder
+
+
+async def test_this_machine(looks: Looks) -> None:
+    """Against what apt-get itself counts, by another way of asking."""
+    seen = await looks.at(probe_of("apt", {}))
+    lists = Path("/var/lib/apt/lists")
+    renewed = [one.stat().st_ctime for one in lists.glob("*Release")]
+    if not renewed or time.time() - min(renewed) > 2 * DAY:
+        assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "stale")
+        return
+    assert seen.outcome is Outcome.UP, seen.summary
+    told = subprocess.run(["apt-get", "-s", "dist-upgrade"], capture_output=True, text=True, check=True).stdout
+    upgraded = re.search(r"^(\d+) upgraded", told, re.MULTILINE)
+    assert upgraded
+    assert measured(seen, "updates") == int(upgraded[1])
+    security = [line for line in told.splitlines() if line.startswith("Inst") and "-security" in line and "[" in line]
+    assert measured(seen, "security_updates") == len(security)
+    assert measured(seen, "security_update_age") == 0
+    assert measured(seen, "lists_age") == pytest.approx(time.time() - min(renewed), abs=60)
+
+
+async def test_what_a_simulation_tells(tools: Tools, lists: Path, looks: Looks) -> None:
+    recorded(tools, lists, DEBIAN)
+    seen = await looks.at(probe_of("apt", {}))
+    assert seen.outcome is Outcome.UP, seen.summary
+    assert measured(seen, "updates") == 3  # a new package is no update
+    assert measured(seen, "security_updates") == 1
+    assert measured(seen, "driver_updates") == 1
+    assert measured(seen, "autoremovable") == 3
+    assert measured(seen, "held") == 2
+    assert seen.summary.startswith("1 security updates wait (of 3 updates)")
+    assert "libgcrypt20 1.10.1-3 -> 1.10.1-3+deb12u1" in seen.evidence["security updates"]
+    assert "firmware-linux" in seen.evidence["drivers"]
+
+
+def test_ubuntu_names_its_security_archive_second() -> None:
+    (update,), unneeded = parse_simulation(UBUNTU)
+    assert (update.package, update.installed, update.version) == ("openssl", "3.0.13-0ubuntu3.4", "3.0.13-0ubuntu3.5")
+    assert update.security
+    assert not unneeded
+    (esm,), _ = parse_simulation(
+        "Inst ffmpeg [7:6.1.1-3] (7:6.1.1-3esm1 UbuntuESMApps:24.04/noble-apps-security [amd64])"
+    )
+    assert esm.security
+
+
+async def test_an_update_ages_from_when_it_was_first_seen(tools: Tools, lists: Path, looks: Looks) -> None:
+    recorded(tools, lists, DEBIAN)
+    probe, now = probe_of("apt", {}), time.time()
+    await looks.at(probe, now)
+    assert measured(await looks.at(probe, now + 1.5 * DAY), "security_update_age") == 1.5 * DAY
+    tools.prints("apt-get", DEBIAN.replace("1.10.1-3+deb12u1", "1.10.1-3+deb12u2"))
+    assert measured(await looks.at(probe, now + 1.6 * DAY), "security_update_age") == 0  # another version, another age
+    tools.prints("apt-get", "0 upgraded\n")
+    done = await looks.at(probe, now + 1.7 * DAY)
+    assert measured(done, "security_update_age") == measured(done, "updates") == 0
+    assert done.summary == "every package is up to date"
+    assert looks.memory == {"seen": {}}
+
+
+async def test_old_lists_say_nothing(tools: Tools, lists: Path, looks: Looks) -> None:
+    recorded(tools, lists, DEBIAN)
+    seen = await looks.at(probe_of("apt", {}), time.time() + 3 * DAY)
+    assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "stale")
+    assert "3 d old (2 d allowed)" in seen.summary
+    assert measured(seen, "lists_age") == pytest.approx(3 * DAY, abs=60)
+    assert names(seen) == {"held", "lists_age", "unattended_upgrades_enabled"}
+    longer = await looks.at(probe_of("apt", {"stale_after": "4d"}), time.time() + 3 * DAY)
+    assert longer.outcome is Outcome.UP
+    for one in lists.iterdir():
+        one.unlink()
+    none = await looks.at(probe_of("apt", {}))
+    assert (none.outcome, none.reason) == (Outcome.UNKNOWN, "stale")
+
+
+async def test_unattended_upgrades(tools: Tools, lists: Path, looks: Looks) -> None:
+    recorded(tools, lists, DEBIAN)
+    assert measured(await looks.at(probe_of("apt", {})), "unattended_upgrades_enabled") == 0  # it is not installed
+    tools.prints("unattended-upgrade", "")
+    never = await looks.at(probe_of("apt", {}))
+    assert measured(never, "unattended_upgrades_enabled") == 1
+    assert "unattended_upgrades_age" not in names(never)
+    assert "has never ended well yet" in never.evidence["absent"]
+    stamp = lists.parent / "periodic" / "upgrade-stamp"
+    stamp.parent.mkdir()
+    stamp.touch()
+    os.utime(stamp, (time.time() - 4 * DAY,) * 2)
+    assert measured(await looks.at(probe_of("apt", {})), "unattended_upgrades_age") == pytest.approx(4 * DAY, abs=60)
+    for off in ("UNATTENDED='0'", "UNATTENDED='1'\nPERIODIC='0'", ""):
+        tools.prints("apt-config", f"LISTS='{lists}/'\nSTATE='{lists.parent}/'\n{off}\n")
+        assert measured(await looks.at(probe_of("apt", {})), "unattended_upgrades_enabled") == 0, off
+
+
+async def test_an_apt_that_cannot_upgrade_is_down(tools: Tools, lists: Path, looks: Looks) -> None:
+    recorded(tools, lists, "E: Unmet dependencies. Try 'apt --fix-broken install'.", status=100)
+    seen = await looks.at(probe_of("apt", {}))
+    assert (seen.outcome, seen.reason) == (Outcome.DOWN, "status")
+    assert "Unmet dependencies" in seen.summary
+
+
+async def test_without_apt(tools: Tools, looks: Looks) -> None:
+    tools.only()
+    seen = await looks.at(probe_of("apt", {}))
+    assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "missing")
+    assert "Debian and Ubuntu" in seen.summary
+
+
+async def test_lists_that_may_not_be_read(tools: Tools, tmp_path: Path, looks: Looks) -> None:
+    recorded(tools, tmp_path / "nowhere", DEBIAN)
+    seen = await looks.at(probe_of("apt", {}))
+    assert seen.outcome is Outcome.UNKNOWN
+    assert "nowhere" in seen.summary
+
+
+async def test_a_hanging_apt(tools: Tools, lists: Path, looks: Looks) -> None:
+    recorded(tools, lists, DEBIAN)
+    tools.put("apt-get", "sleep 61.7")
+    seen = await looks.at(probe_of("apt", {}), timeout=0.5)
+    assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "timeout")
+    task = asyncio.create_task(looks.at(probe_of("apt", {})))
+    await asyncio.sleep(0.3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not subprocess.run(["pgrep", "-f", "sleep 61.7"], capture_output=True, check=False).stdout
+
+
+async def test_hostile_output(tools: Tools, lists: Path, looks: Looks) -> None:
+    recorded(tools, lists, "Inst \x00 [\n" + "Inst a [1] (2 x [y])\n" * 5000)
+    seen = await looks.at(probe_of("apt", {}))
+    assert measured(seen, "updates") == 5000
+    tools.prints("apt-config", "LISTS='unfinished")
+    assert (await looks.at(probe_of("apt", {}))).reason == "parse"
