@@ -55,6 +55,7 @@ from wcr_watchd.store.upkeep import Retention
 from wcr_watchd.web.access import Access, Allowance
 from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import build as build_web
+from wcr_watchd.web.blackbox.endpoint import Prober, Probing
 
 log = structlog.get_logger(__name__)
 
@@ -473,7 +474,7 @@ class Daemon:
         exposition = Exposition(self)
         parts = self._parts
         doors = Doors(parts.tickets, lambda: self._loaded.channels, parts.shared, Allowance(self.monotonic))
-        app = build_web(self, exposition, access, doors)
+        app = build_web(self, exposition, access, doors, Prober(self._probing, parts.shared, access))
         server = web.AppRunner(app, shutdown_timeout=SERVER_STOPS_WITHIN, access_log=None)
         await server.setup()
         try:
@@ -485,6 +486,11 @@ class Daemon:
             await server.cleanup()
             await exposition.close()
             self._socket.unlink(missing_ok=True)
+
+    def _probing(self) -> Probing | None:
+        """What `/probe` may do by the configuration in force."""
+        wanted = self._loaded.probe
+        return Probing(wanted.modules, wanted.allow, wanted.timeout_offset) if wanted else None
 
     async def _look_for_warnings(self, *, log_them: bool = False) -> None:
         """See what is to be said of the configuration by now: gaps of on-call schedules come nearer with time."""

@@ -19,9 +19,12 @@ from tests.real.servers.odd import Odd
 from tests.real.servers.postgres import Postgres
 from wcr_watchd.core.model import Observation, Outcome, Severity
 from wcr_watchd.core.rules import History, RuleState, Verdict, evaluate, parse_rule, remember
+from wcr_watchd.kit import postgres as kit
+from wcr_watchd.kit.postgres import without_values
+from wcr_watchd.kit.postgres_archive import end_of
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.probes import postgres as module
-from wcr_watchd.probes.postgres import _end_of, _Share, _without_values
+from wcr_watchd.probes.postgres import _Share
 
 StartPostgres = Callable[..., Postgres]
 Connect = Callable[..., Awaitable[Any]]
@@ -447,7 +450,7 @@ async def test_cancelling_in_the_middle_of_a_query_leaves_nothing_behind(
 async def test_a_query_that_hangs_is_given_up_by_the_server_and_the_others_go_on(
     holder: tuple[Postgres, Any], observe: Observe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "STATEMENT_TIMEOUT", 0.3)
+    monkeypatch.setattr(kit, "STATEMENT_TIMEOUT", 0.3)
     holder[0].sql("REVOKE EXECUTE ON FUNCTION pg_database_size(name) FROM PUBLIC")
     seen = await observe("postgres", dsn=holder[0].dsn)
     assert seen.outcome is Outcome.UP
@@ -601,17 +604,17 @@ def test_a_dsn_that_cannot_be_used_is_refused_without_being_repeated(dsn: str, s
     assert "sec@ret" not in str(refused.value)
 
 
-def test_queries_are_shown_without_values() -> None:
-    shown = _without_values("UPDATE users\n  SET age = 42 WHERE id = $1 AND t2.x1 = 1.5 AND name = 'Ann' AND key = 7")
+def test_queries_are_shownwithout_values() -> None:
+    shown = without_values("UPDATE users\n  SET age = 42 WHERE id = $1 AND t2.x1 = 1.5 AND name = 'Ann' AND key = 7")
     assert shown == "UPDATE users SET age = ? WHERE id = $1 AND t2.x1 = ? AND name = …"
-    assert _without_values("DO $body$ secret $body$") == "DO …"
-    assert _without_values(None) == "no query shown"
-    assert len(_without_values("SELECT " + "a, " * 500)) < 210
+    assert without_values("DO $body$ secret $body$") == "DO …"
+    assert without_values(None) == "no query shown"
+    assert len(without_values("SELECT " + "a, " * 500)) < 210
 
 
 def test_positions_of_archived_files() -> None:
     size = 16 * 2**20
-    assert _end_of("000000010000000000000001", size) == 2 * size
-    assert _end_of("000000020000000A000000FF", size) == 0xB * 2**32
-    assert _end_of("00000002000000000000000A.00000028.backup", size) == 11 * size
-    assert _end_of("00000002.history", size) is None
+    assert end_of("000000010000000000000001", size) == 2 * size
+    assert end_of("000000020000000A000000FF", size) == 0xB * 2**32
+    assert end_of("00000002000000000000000A.00000028.backup", size) == 11 * size
+    assert end_of("00000002.history", size) is None

@@ -27,6 +27,7 @@ from wcr_watchd.web import pages
 from wcr_watchd.web.access import COOKIE, Access, Allowance
 from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import build
+from wcr_watchd.web.blackbox.endpoint import Prober
 from wcr_watchd.web.live import STREAMS
 
 TOKEN = "a-token-of-enough-length"
@@ -78,7 +79,7 @@ async def serve(
     access: Access, socket: Path | None = None, doors: Doors | None = None, control: Showcase | None = None
 ) -> AsyncIterator[Served]:
     control = control or Showcase()
-    app = build(control, Metrics(b"", {}), access, doors or no_doors())
+    app = build(control, Metrics(b"", {}), access, doors or no_doors(), Prober(lambda: None, SharedHelpers(), access))
     runner = web.AppRunner(app)
     await runner.setup()
     if socket:

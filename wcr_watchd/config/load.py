@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from wcr_watchd.config.models import (
     Alerts,
     Defaults,
     HeartbeatTable,
+    Probing,
     Retention,
     Store,
     Watchd,
@@ -40,6 +42,7 @@ from wcr_watchd.core.model import Severity
 from wcr_watchd.core.protocols import Channel, Probe
 from wcr_watchd.core.setup import AlertSettings, Canary, Check, Heartbeat, Policy, Setup
 from wcr_watchd.core.silence import Window
+from wcr_watchd.kit.blackbox_modules import Module, ModulesError, read_modules
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.templates import Wording
 
@@ -58,6 +61,7 @@ SECTIONS = (
     "maintenance",
     "heartbeat",
     "alerts",
+    "probe",
 )
 LATER_SECTIONS = {
     "task": "tasks",
@@ -91,6 +95,15 @@ class WebSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeSettings:
+    """``[probe]``: blackbox_exporter's modules by name, the networks that may use them, the offset in seconds."""
+
+    modules: Mapping[str, Module]
+    allow: tuple[IPv4Network | IPv6Network, ...]
+    timeout_offset: float
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """A valid configuration.
 
@@ -108,6 +121,7 @@ class Loaded:
     heartbeats: Mapping[str, Heartbeat]
     store: StoreSettings
     web: WebSettings
+    probe: ProbeSettings | None
     secrets: frozenset[str]
     files: tuple[str, ...]
     resting: Mapping[str, str]
@@ -140,6 +154,7 @@ def _loaded(sources: Sources) -> Loaded:
     web = _single(faults, data, "web", Web)
     defaults = _single(faults, data, "defaults", Defaults)
     alerts = _single(faults, data, "alerts", Alerts)
+    probing = _probing(faults, _single(faults, data, "probe", Probing))
     _check_access(faults, web)
     people = read_people(faults, data, watchd.timezone)
     checks = read_checks(faults, data, defaults, watchd.location, people.policies)
@@ -170,6 +185,7 @@ def _loaded(sources: Sources) -> Loaded:
             web.metrics == "all",
             alerts.without_token,
         ),
+        probe=probing,
         secrets=frozenset(hidden),
         files=tuple(source.name for source in sources.files),
         resting=MappingProxyType(checks.resting),
@@ -203,6 +219,18 @@ def _heartbeats(faults: Faults, data: Mapping[str, Any]) -> dict[str, HeartbeatT
 
 def _heartbeat(table: HeartbeatTable) -> Heartbeat:
     return Heartbeat(table.url.get_secret_value(), table.every, table.method)
+
+
+def _probing(faults: Faults, section: Probing) -> ProbeSettings | None:
+    if section.modules is None:
+        return None
+    try:
+        modules = read_modules(section.modules)
+    except ModulesError as error:
+        for problem in str(error).splitlines():
+            faults.add(("probe", "modules"), problem, "it must be a module file of blackbox_exporter")
+        return None
+    return ProbeSettings(MappingProxyType(modules), section.allow, section.timeout_offset)
 
 
 def _check_access(faults: Faults, web: Web) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from datetime import time
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
@@ -228,6 +229,20 @@ class Web(Options):
     """What everybody not on this machine must show."""
     metrics: Literal["loopback", "all"] = "loopback"
     """Who may read /metrics without the token: programs on this machine, or all."""
+
+
+class Probing(Options):
+    """`/probe` for a Prometheus that is configured for blackbox_exporter."""
+
+    modules: str | None = None
+    """blackbox_exporter's module file, read as it is; without it nothing is probed there."""
+    allow: tuple[Annotated[IPv4Network | IPv6Network, Field(union_mode="left_to_right")], ...] = (
+        IPv4Network("127.0.0.0/8"),
+        IPv6Network("::1/128"),
+    )
+    """Networks whose programs may use it without the token, such as "192.0.2.0/24"."""
+    timeout_offset: Duration = 0.5
+    """How much earlier than Prometheus' own deadline a probe ends."""
 
 
 class HeartbeatTable(Options):

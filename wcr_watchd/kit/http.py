@@ -50,6 +50,7 @@ class Request:
     ``ip`` is ``any``, ``4`` or ``6``; ``resolve`` an address to use for the URL's host instead of looking it up;
     ``server_name`` another name than the host's to ask for in TLS. ``redirects`` is how many are followed (0: none),
     ``downgrade`` whether one may lead from https to http. ``max_body`` bounds the body, in bytes after decompression.
+    ``coding`` is the content coding to take off the body, whatever the answer says of it (None: as the answer says).
     """
 
     method: str
@@ -63,6 +64,7 @@ class Request:
     redirects: int = 10
     downgrade: bool = False
     max_body: int = 1024 * 1024
+    coding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +310,9 @@ async def _answered(exchange: Exchange, protocol: ResponseHandler, sent: bytes) 
             if not 100 <= message.code < 200 or message.code == 101:
                 break
         exchange.enter("transfer", f"reading the body of {exchange.url}")
-        coding = message.headers.get("Content-Encoding", "").strip().lower()
+        coding = exchange.request.coding
+        if coding is None:
+            coding = message.headers.get("Content-Encoding", "").strip().lower()
         body, complete = await _read(content, exchange, coding)
     except HttpProcessingError as error:
         raise ExchangeError("protocol", f"the answer is not proper HTTP: {_plain(error)}") from error

@@ -11,7 +11,8 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -22,8 +23,18 @@ BUDGET = 2.0
 _PROGRAM = """
 import json, re, sys
 pairs = json.load(sys.stdin)
-json.dump([re.search(pattern, text) is not None for pattern, text in pairs], sys.stdout)
+matches = [re.search(pattern, text) for pattern, text in pairs]
+json.dump([one and [one.span(), (one[0], *one.groups()), one.groupdict()] for one in matches], sys.stdout)
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Where a pattern was found, and its groups: ``groups[0]`` is all of it, None one that took no part."""
+
+    span: tuple[int, int]
+    groups: tuple[str | None, ...]
+    names: Mapping[str, str | None]
 
 
 class PatternsTooSlowError(Exception):
@@ -31,7 +42,12 @@ class PatternsTooSlowError(Exception):
 
 
 async def found(pairs: Sequence[tuple[str, str]], budget: float = BUDGET) -> list[bool]:
-    """Whether each pattern occurs in its text.
+    """Whether each pattern occurs in its text. Raises what :func:`search` raises."""
+    return [match is not None for match in await search(pairs, budget)]
+
+
+async def search(pairs: Sequence[tuple[str, str]], budget: float = BUDGET) -> list[Match | None]:
+    """Where each pattern occurs first in its text.
 
     Raises :class:`PatternsTooSlowError` after ``budget`` seconds, and ``OSError`` when no process can be started.
     """
@@ -56,8 +72,7 @@ async def found(pairs: Sequence[tuple[str, str]], budget: float = BUDGET) -> lis
         await _end(process)
     if process.returncode != 0:
         raise OSError(f"the process that matches patterns ended with status {process.returncode}")
-    answer: list[bool] = json.loads(output)
-    return answer
+    return [Match(tuple(one[0]), tuple(one[1]), one[2]) if one else None for one in json.loads(output)]
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -7,44 +7,33 @@ PgBouncer, too.
 
 from __future__ import annotations
 
-import asyncio
 import re
-import ssl
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-import asyncpg
-from pydantic import ConfigDict, PrivateAttr, field_validator
+from pydantic import PrivateAttr
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration, format_value
-from wcr_watchd.kit.network import NameResolver, connect_problem, is_address
-from wcr_watchd.kit.options import Options, Secret
-from wcr_watchd.kit.postgres_bounds import bounded
+from wcr_watchd.kit.postgres import PostgresServer, Row, Session, without_values
+from wcr_watchd.kit.postgres_archive import (
+    ARCHIVE_MEASUREMENTS,
+    SLOT_MEASUREMENTS,
+    look_at_archive,
+    look_at_slots,
+)
 
-Row = asyncpg.Record
-
-STATEMENT_TIMEOUT = 5.0
-"""Seconds after which the server itself gives one of our queries up."""
 LEAST_BLOCKS, LEAST_TRANSACTIONS = 1_000, 100
 """A share is told when so many block reads, or transactions, have come together since it was told last."""
 LONG_TRANSACTION = 60.0
 """Seconds from which on a transaction is named in the evidence."""
 MOST_NAMED = 5
 """Sessions named in the evidence, at most, of each kind."""
-UNARCHIVED_LEAST = 64 * 1024
-"""Bytes written since the last archived file that count as something to archive; the server itself writes a little."""
 STATES = ("active", "idle", "idle_in_transaction", "idle_in_transaction_aborted", "other")
 WRAPAROUND = 2**31 - 3_000_000
 """Age of the oldest transaction at which the server stops to take new ones (PostgreSQL documentation, 25.1.5)."""
-
-_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-_FAILURES_AT_NONSENSE = (AttributeError, LookupError, TypeError, ValueError, struct.error)
-"""What the driver also fails with when what it connects to does not speak as PostgreSQL does."""
 
 
 def _spec(name: str, unit: Unit, text: str, *labels: str, counter: bool = False) -> MeasurementSpec:
@@ -55,10 +44,8 @@ def _about(topic: str, *specs: MeasurementSpec) -> tuple[MeasurementSpec, ...]:
     return tuple(replace(spec, topic=topic) for spec in specs)
 
 
-class Postgres(Options):
+class Postgres(PostgresServer):
     """Options of a PostgreSQL check."""
-
-    model_config = ConfigDict(hide_input_in_errors=True)
 
     type: ClassVar[str] = "postgres"
     target_key: ClassVar[str] = "dsn"
@@ -112,18 +99,9 @@ role = "primary"
             _spec("replay_behind", Unit.BYTES, "On a standby: what was received and not replayed yet"),
             _spec("replay_lag", Unit.SECONDS, "On a standby: age of what it shows, 0 when it has replayed everything"),
             _spec("receiving", Unit.COUNT, "On a standby that is to stream: 1 while it is connected, else 0"),
-            _spec("slot_behind", Unit.BYTES, "Log that is kept back for a replication slot", "slot"),
-            _spec("slot_active", Unit.COUNT, "1 while somebody uses a replication slot, else 0", "slot"),
-            _spec("slot_lost", Unit.COUNT, "1 when log that a slot needs is lost or about to be, else 0", "slot"),
         ),
-        *_about(
-            "archive",
-            _spec("archive_failures", Unit.COUNT, "Failed attempts to archive a log file", counter=True),
-            _spec("archive_failing", Unit.COUNT, "1 when the latest attempt to archive a log file failed, else 0"),
-            _spec("archive_age", Unit.SECONDS, "Time since something was archived, 0 when nothing is to be"),
-            _spec("archive_backlog", Unit.COUNT, "Finished log files that wait to be archived"),
-            _spec("archive_waiting", Unit.SECONDS, "How long the oldest finished log file has been waiting"),
-        ),
+        *SLOT_MEASUREMENTS,
+        *ARCHIVE_MEASUREMENTS,
         *_about(
             "wraparound",
             _spec("transaction_ids_used", Unit.RATIO, "Age of the oldest transaction, 1 when the server must stop"),
@@ -163,95 +141,19 @@ role = "primary"
         (Severity.CRITICAL, "checksum_failures > 0"),
     )
 
-    dsn: Secret
-    """Where and as whom: "postgresql://user:password@host:5432/database?sslmode=verify-full"."""
-    password: Secret | None = None
-    """The password, when it does not stand in the DSN; here it needs no percent-encoding."""
     role: Literal["any", "primary", "standby"] = "any"
     """What the server must be; another one answering in its place is a failure."""
 
     _hits: _Share = PrivateAttr(default_factory=lambda: _Share(LEAST_BLOCKS))
     _rolled_back: _Share = PrivateAttr(default_factory=lambda: _Share(LEAST_TRANSACTIONS))
 
-    @field_validator("dsn")
-    @classmethod
-    def _is_a_dsn(cls, dsn: Secret) -> Secret:
-        """Refuse what the driver would refuse at every run; the text must not repeat the DSN, which is a secret."""
-        text = dsn.get_secret_value()
-        if not text.startswith(("postgresql://", "postgres://")):
-            raise ValueError('must begin with "postgresql://", as in postgresql://user:password@host:5432/database')
-        if urlsplit(text).netloc.count("@") > 1:
-            raise ValueError(
-                'a "@" in the password must be written "%40", or set the password by itself: password = "…"'
-            )
-        try:
-            _places(urlsplit(text))
-            parse_qs(urlsplit(text).query, strict_parsing=bool(urlsplit(text).query))
-        except ValueError:
-            raise ValueError("host, port or parameters of the DSN cannot be read") from None
-        return dsn
-
-    @property
-    def target(self) -> str:
-        """Database and server, without user and password."""
-        parts = urlsplit(self.dsn.get_secret_value())
-        parameters = parse_qs(parts.query)
-        database = unquote(parts.path.lstrip("/")) or "".join(parameters.get("dbname", ()))
-        where = ", ".join(host if host.startswith("/") else f"{host}:{port}" for host, port in _places(parts))
-        return f"{database or 'the default database'} on {where or 'this machine'}"
-
     def specs(self) -> tuple[MeasurementSpec, ...]:
         """The type's measurements."""
         return self.measurements
 
-    async def run(self, run: Run) -> Observation:
-        """Log in, ask, and leave."""
-        places = _places(urlsplit(self.dsn.get_secret_value()))
-        if len(places) == 1 and not places[0][0].startswith("/") and not is_address(places[0][0]):
-            run.step = f"looking up {places[0][0]}"
-            try:
-                await run.shared.get(NameResolver).addresses(*places[0])
-            except OSError as error:
-                return run.down("dns", f"{self.target}: {places[0][0]} cannot be looked up: {connect_problem(error)}")
-        with bounded() as conversation:
-            seen = await self._converse(run)
-        return run.down("protocol", f"{self.target}: {conversation.excess}") if conversation.excess else seen
-
-    async def _converse(self, run: Run) -> Observation:
-        run.step = f"connecting to {self.target}"
-        begun = run.clock()
-        try:
-            connection = await self._connect(run)
-        except (*_FAILURES, *_FAILURES_AT_NONSENSE) as error:
-            return _not_connected(run, self.target, error)
-        run.measure("connect_time", run.clock() - begun)
-        try:
-            return await self._ask(run, connection)
-        finally:
-            # Says goodbye and waits for nobody. When a run is cut off in a query, the driver begins a task that would
-            # connect again to cancel it; this stops that task, which needs one turn to notice.
-            connection.terminate()
-            await asyncio.sleep(0)
-
-    async def _connect(self, run: Run) -> asyncpg.Connection[asyncpg.Record]:
-        """Connect; the driver's own deadline lies behind the run's. No statement cache: a pooler changes servers."""
-        password = self.password.get_secret_value() if self.password else None
-        return await asyncpg.connect(
-            self.dsn.get_secret_value(),
-            password=password,
-            timeout=run.timeout + 1,
-            statement_cache_size=0,
-            server_settings={"application_name": "wcr-watchd"},
-        )
-
-    async def _ask(self, run: Run, connection: asyncpg.Connection[asyncpg.Record]) -> Observation:
-        try:
-            return await self._look(run, _Session(run, connection))
-        except _FAILURES as error:
-            reason, _ = _REFUSALS.get(_state(error)[:2], ("protocol", ""))
-            return run.down(reason, f"{self.target}: failed while {run.step}: {_words(error)}")
-
-    async def _look(self, run: Run, session: _Session) -> Observation:
+    async def look(self, run: Run, session: Session) -> Observation:
+        """Everything there is to see, and whether it is the server that it should be."""
+        run.measure("connect_time", session.connect_time)
         begun = run.clock()
         await session.rows("SELECT 1", "the answer to SELECT 1")
         run.measure("query_time", run.clock() - begun)
@@ -264,14 +166,14 @@ role = "primary"
         await _look_at_age(run, session, server["version"])
         await _look_at_replication(run, session, server)
         if server["archive_mode"] == "always" or (server["archive_mode"] == "on" and not standby):
-            await _look_at_archive(run, session, server)
+            await look_at_archive(run, session, server)
         await session.end()
         if self.role != "any" and standby != (self.role == "standby"):
             found = "a standby (in recovery)" if standby else "a primary (not in recovery)"
             return run.down("content", f"{self.target} is {found}; it should be a {self.role}")
         return run.up(_summary(run, server["version_text"]))
 
-    async def _look_at_sessions(self, run: Run, session: _Session, server: Row) -> None:
+    async def _look_at_sessions(self, run: Run, session: Session, server: Row) -> None:
         names = ("connections", "connections_used", "longest_transaction", "longest_idle_in_transaction")
         if not server["monitoring_privilege"]:
             run.missing(names, f"role {server['own_role']} lacks pg_monitor: GRANT pg_monitor TO {server['own_role']}")
@@ -293,11 +195,11 @@ role = "primary"
             oldest = await session.rows_or_missing(_OLDEST, "the oldest transactions", ()) or []
             run.evidence["transactions"] = "\n".join(
                 f"{_who(row)}: open for {format_duration(row['transaction'])}, {row['state']} "
-                f"for {format_duration(row['in_state'] or 0)}: {_without_values(row['query'])}"
+                f"for {format_duration(row['in_state'] or 0)}: {without_values(row['query'])}"
                 for row in oldest
             )
 
-    async def _look_at_database(self, run: Run, session: _Session) -> None:
+    async def _look_at_database(self, run: Run, session: Session) -> None:
         names = ("deadlocks", "rollbacks", "temporary_files", "cache_hits", "rolled_back")
         for row in await session.rows_or_missing(_DATABASE, "the database's statistics", names) or ():
             run.measure_all({name: row[name] for name in ("deadlocks", "rollbacks", "temporary_files")})
@@ -314,51 +216,6 @@ role = "primary"
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
-
-
-class _Session:
-    """Queries in one read-only transaction; one that fails is left out, and the next begin a new one.
-
-    The time limit is set for the transaction only, so that behind a pooler nobody else inherits it.
-    """
-
-    def __init__(self, run: Run, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        self._run = run
-        self._connection = connection
-        self._begun = False
-
-    async def rows(self, query: str, waiting_for: str, *args: object) -> Sequence[Row]:
-        """Rows of a query; whatever the server objects is raised."""
-        self._run.step = f"waiting for {waiting_for}"
-        if not self._begun:
-            limit = round(STATEMENT_TIMEOUT * 1000)
-            await self._connection.execute(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {limit}")
-            self._begun = True
-        return await self._connection.fetch(query, *args)
-
-    async def row(self, query: str, waiting_for: str) -> Row:
-        """The one row of a query."""
-        return (await self.rows(query, waiting_for))[0]
-
-    async def rows_or_missing(
-        self, query: str, about: str, names: Sequence[str], *args: object
-    ) -> Sequence[Row] | None:
-        """Rows of a query; None when the server refuses it, which is said in the evidence. A lost connection raises."""
-        try:
-            return await self.rows(query, about, *args)
-        except asyncpg.PostgresError as error:
-            if self._connection.is_closed() or _is_the_end(error):
-                raise
-            self._run.missing(names or (about,), _words(error))
-            await self._connection.execute("ROLLBACK")
-            self._begun = False
-        return None
-
-    async def end(self) -> None:
-        """End the transaction."""
-        if self._begun:
-            await self._connection.execute("COMMIT")
-            self._begun = False
 
 
 class _Share:
@@ -383,7 +240,7 @@ class _Share:
 # --- locks, age, replication, archive ---------------------------------------------------------------------------------
 
 
-async def _look_at_locks(run: Run, session: _Session, version: int) -> None:
+async def _look_at_locks(run: Run, session: Session, version: int) -> None:
     since = "l.waitstart" if version >= 140000 else "NULL::timestamptz"
     waiting = await session.rows_or_missing(
         _WAITING.format(since=since), "sessions that wait for locks", ("blocked_sessions", "longest_lock_wait")
@@ -400,18 +257,18 @@ async def _look_at_locks(run: Run, session: _Session, version: int) -> None:
     known = await session.rows_or_missing(_BLOCKERS, "sessions that block others", (), holders) or []
     lines = [
         f"{_who(row)} has been waiting for {format_duration(row['waits'] or 0)} "
-        f"for pid {', '.join(map(str, row['blockers'])) or 'nobody any more'}: {_without_values(row['query'])}"
+        f"for pid {', '.join(map(str, row['blockers'])) or 'nobody any more'}: {without_values(row['query'])}"
         for row in waiting[:MOST_NAMED]
     ]
     lines += [
         f"blocking: {_who(row)}, {row['state'] or 'state not shown'}, transaction open for "
-        f"{format_duration(row['transaction'] or 0)}: {_without_values(row['query'])}"
+        f"{format_duration(row['transaction'] or 0)}: {without_values(row['query'])}"
         for row in known[:MOST_NAMED]
     ]
     run.evidence["locks"] = "\n".join(lines)
 
 
-async def _look_at_age(run: Run, session: _Session, version: int) -> None:
+async def _look_at_age(run: Run, session: Session, version: int) -> None:
     ages = await session.rows_or_missing(
         _AGE, "the age of transactions", ("transaction_ids_used", "multixact_ids_used")
     )
@@ -423,19 +280,14 @@ async def _look_at_age(run: Run, session: _Session, version: int) -> None:
         run.measure_all({"checksum_failures": damaged[0]["failures"] if damaged else None})
 
 
-async def _look_at_replication(run: Run, session: _Session, server: Row) -> None:
+async def _look_at_replication(run: Run, session: Session, server: Row) -> None:
     if server["monitoring_privilege"]:
         standbys = await session.rows_or_missing(_STANDBYS, "standbys", ("standbys", "standby_behind", "standby_lag"))
         if standbys is not None:
             _measure_standbys(run, standbys)
     else:
         run.missing(("standbys", "standby_behind", "standby_lag"), f"role {server['own_role']} lacks pg_monitor")
-    lost = "wal_status IN ('unreserved', 'lost')" if server["version"] >= 130000 else "NULL::bool"
-    slots = await session.rows_or_missing(_SLOTS.format(lost=lost), "replication slots", ("slot_behind", "slot_lost"))
-    for row in slots or ():
-        for name, value in (("slot_behind", row["behind"]), ("slot_active", row["active"]), ("slot_lost", row["lost"])):
-            if value is not None:
-                run.measure(name, value, slot=row["slot"])
+    await look_at_slots(run, session, server["version"])
     if server["in_recovery"]:
         names = ("replay_behind", "replay_lag", "receiving")
         for row in await session.rows_or_missing(_STANDBY, "the standby's progress", names) or ():
@@ -470,106 +322,12 @@ def _measure_standby(run: Run, row: Row) -> None:
         run.measure("receiving", row["connected"])
 
 
-async def _look_at_archive(run: Run, session: _Session, server: Row) -> None:
-    names = ("archive_failures", "archive_failing", "archive_age")
-    for row in await session.rows_or_missing(_ARCHIVER, "the archiver", names) or ():
-        run.measure("archive_failures", row["failures"])
-        run.measure("archive_failing", row["failing"])
-        if row["failing"]:
-            run.evidence["archive"] = (
-                f"archiving {row['failed_file']} failed {format_duration(row['failed'])} ago; "
-                "the server's log tells why: see archive_command"
-            )
-        if row["position"] is not None and row["age"] is not None:
-            end = _end_of(row["archived_file"] or "", server["segment_size"])
-            pending = end is None or row["position"] - end > UNARCHIVED_LEAST
-            run.measure("archive_age", row["age"] if pending else 0)
-    if server["version"] < 120000:
-        return
-    if not server["may_list_archive"]:
-        run.missing(("archive_backlog", "archive_waiting"), f"role {server['own_role']} lacks pg_monitor")
-        return
-    for row in (
-        await session.rows_or_missing(_BACKLOG, "files to archive", ("archive_backlog", "archive_waiting")) or ()
-    ):
-        run.measure_all({"archive_backlog": row["files"], "archive_waiting": row["oldest"] or 0})
-
-
-def _end_of(name: str, segment_size: int) -> int | None:
-    """Position in the log behind a file of that name (timeline, upper, lower half: 8 hexadecimal digits each)."""
-    if not re.match(r"[0-9A-F]{24}", name):
-        return None
-    per_upper = 2**32 // segment_size
-    return (int(name[8:16], 16) * per_upper + int(name[16:24], 16) + 1) * segment_size
-
-
 # --- in words ---------------------------------------------------------------------------------------------------------
-
-
-def _places(parts: SplitResult) -> list[tuple[str, int]]:
-    """Hosts (or folders of sockets) and ports that a DSN names; ``ValueError`` when a port is none."""
-    parameters = parse_qs(parts.query)
-    named = parts.netloc.rpartition("@")[2] or "".join(parameters.get("host", ()))
-    default = "".join(parameters.get("port", ())) or "5432"
-    places = []
-    for place in filter(None, unquote(named).split(",")):
-        found = re.fullmatch(r"(?:\[(?P<ipv6>[^\]]+)\]|(?P<host>/.*|[^:\[\]]+))(?::(?P<port>\d+))?", place)
-        if not found or not 0 < int(found["port"] or default.split(",")[0]) < 65536:
-            raise ValueError("not a host and port")
-        places.append((found["ipv6"] or found["host"], int(found["port"] or default.split(",")[0])))
-    return places
-
-
-_REFUSALS: Mapping[str, tuple[str, str]] = {
-    "08": ("connect", "it ended the connection"),
-    "28": ("auth", "it refused the login"),
-    "3D": ("missing", "it has no such database"),
-    "42": ("permission", "the role may not connect"),
-    "53": ("refused", "it takes no more connections"),
-    "57": ("refused", "it is starting, stopping or under repair"),
-}
-"""What a refusal means, by class of its SQLSTATE (PostgreSQL documentation, appendix A)."""
-
-
-def _not_connected(run: Run, target: str, error: Exception) -> Observation:
-    """Why there is no connection, with the words of the system or of the server."""
-    if isinstance(error, asyncpg.ClientConfigurationError):
-        return run.unknown("parse", f"{target}: the DSN cannot be used: {_words(error)}")
-    if isinstance(error, FileNotFoundError) and "on /" not in target:
-        return run.unknown("missing", f"{target}: a file that the DSN names (sslrootcert, sslcert …): {error.strerror}")
-    if isinstance(error, ssl.SSLError) or (isinstance(error, ConnectionError) and "SSL" in str(error)):
-        return run.down("tls", f"{target}: no TLS: {_words(error)}")
-    if isinstance(error, OSError):
-        return run.down("connect", f"{target}: no connection: {connect_problem(error)}")
-    state = _state(error)
-    reason, meaning = _REFUSALS.get(state[:2], ("protocol", "it does not speak as PostgreSQL does"))
-    return run.down(reason, f"{target}: {meaning}: {_words(error)}" + (f" ({state})" if state else ""))
-
-
-def _state(error: Exception) -> str:
-    return getattr(error, "sqlstate", None) or ""
-
-
-def _is_the_end(error: asyncpg.PostgresError) -> bool:
-    """Whether the server ends the connection with it: connection exceptions, and shut-downs but not a time-out."""
-    return _state(error).startswith(("08", "57P"))
-
-
-def _words(error: Exception) -> str:
-    """An error in one line."""
-    return " ".join(str(error).split()) or "an error without words"
 
 
 def _who(row: Row) -> str:
     program = f" ({row['application']})" if row["application"] else ""
     return f"pid {row['pid']} {row['role'] or 'no role'}{program}"
-
-
-def _without_values(query: str | None) -> str:
-    """The beginning of a query without the values in it, which may be anybody's data."""
-    shown = re.split(r"'|\$[A-Za-z_]*\$", query or "no query shown")[0]
-    shown = re.sub(r"(?<![\w$])\d+(?:\.\d+)?", "?", " ".join(shown.split()))
-    return shown[:200] + (" …" if len(shown) > 200 or shown != " ".join((query or shown).split()) else "")
 
 
 def _summary(run: Run, version: str) -> str:
@@ -652,31 +410,9 @@ SELECT application_name AS application, host(client_addr) AS address, state AS p
 FROM pg_stat_replication WHERE state <> 'backup'
 """
 
-_SLOTS = """
-SELECT slot_name::text AS slot, active, {lost} AS lost,
-       pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
-                       restart_lsn)::float8 AS behind
-FROM pg_replication_slots WHERE NOT temporary
-"""
-
 _STANDBY = """
 SELECT pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::float8 AS behind,
        extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 AS age,
        EXISTS (SELECT FROM pg_stat_wal_receiver) AS connected,
        (SELECT setting <> '' FROM pg_settings WHERE name = 'primary_conninfo') AS is_to_stream
-"""
-
-_ARCHIVER = """
-SELECT failed_count AS failures, last_archived_wal AS archived_file, last_failed_wal AS failed_file,
-       coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) AS failing,
-       extract(epoch FROM clock_timestamp() - last_failed_time)::float8 AS failed,
-       extract(epoch FROM clock_timestamp() - coalesce(last_archived_time, stats_reset))::float8 AS age,
-       CASE WHEN pg_is_in_recovery() THEN NULL
-            ELSE pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8 END AS position
-FROM pg_stat_archiver
-"""
-
-_BACKLOG = """
-SELECT count(*)::int AS files, extract(epoch FROM clock_timestamp() - min(modification))::float8 AS oldest
-FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'
 """

@@ -73,7 +73,7 @@ class Access:
         return (
             self.metrics_for_all
             or bool(_unix_user(request))
-            or (_is_direct(request) and _peer_is_loopback(request))
+            or (is_direct(request) and _peer_is_loopback(request))
             or self._has_token(request)
         )
 
@@ -162,10 +162,10 @@ def guard(access: Access, public: frozenset[str], signed: frozenset[str]) -> Mid
 
 def is_local(request: web.Request) -> bool:
     """Whether the request comes from a program on this machine that meant to talk to this machine."""
-    return _is_direct(request) and _peer_is_loopback(request) and _names_loopback(request.host)
+    return is_direct(request) and _peer_is_loopback(request) and _names_loopback(request.host)
 
 
-def _is_direct(request: web.Request) -> bool:
+def is_direct(request: web.Request) -> bool:
     """Whether it came through no proxy: behind one everybody looks local."""
     return not any(name in request.headers for name in _FORWARDED)
 

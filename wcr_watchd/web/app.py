@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from wcr_watchd.core.view import Control
 from wcr_watchd.web import alertmanager, answers, api, dead_letters_page, incident_page, live, pages, quiet_page
 from wcr_watchd.web.access import Access, guard
+from wcr_watchd.web.blackbox import endpoint
 from wcr_watchd.web.health import CONTROL, healthz, readyz
 
 MAX_BODY = 64 * 1024
@@ -44,18 +45,22 @@ class Exposition(Protocol):
 EXPOSITION = web.AppKey("exposition", Exposition)
 
 
-def build(control: Control, exposition: Exposition, access: Access, doors: answers.Doors) -> web.Application:
+def build(
+    control: Control, exposition: Exposition, access: Access, doors: answers.Doors, prober: endpoint.Prober
+) -> web.Application:
     """Build the application for a running daemon; who serves it on which socket is the daemon's business."""
     logging.getLogger("aiohttp.server").addFilter(_is_of_interest)
-    let_in = guard(access, PUBLIC, answers.ROUTES)
+    let_in = guard(access, PUBLIC, answers.ROUTES | {endpoint.PATH})
     app = web.Application(middlewares=[api.errors_as_json, security_headers, let_in], client_max_size=MAX_BODY)
     app[CONTROL] = control
     app[EXPOSITION] = exposition
     app[pages.ACCESS] = access
     app[answers.DOORS] = doors
+    app[endpoint.PROBER] = prober
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
+    endpoint.add_routes(app)
     live.set_up(app)
     api.add_routes(app)
     alertmanager.add_routes(app)
