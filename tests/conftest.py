@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.real.servers.alertmanager",
     "tests.real.servers.certificates",
     "tests.real.servers.dns",
+    "tests.real.servers.engine",
     "tests.real.servers.imap",
     "tests.real.servers.mail",
     "tests.real.servers.nginx",
@@ -26,6 +27,7 @@ pytest_plugins = [
     "tests.real.servers.prometheus",
     "tests.real.servers.redis",
     "tests.real.tools",
+    "tests.real.servers.service_manager",
     # each builds on the one before, and pytest wants to import it itself
     "tests.real.servers.providers",
     "tests.real.servers.pagers",

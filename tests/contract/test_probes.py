@@ -36,10 +36,12 @@ LOCAL = {
     "icmp": "has no server that could accept and be silent; its own tests ask an address that does not answer",
     "kernel": "reads files of this machine and asks tools of it; its own tests let one hang",
     "process": "reads the kernel's files",
+    "systemd": "asks a D-Bus of this machine; its own tests let one be silent",
 }
 """Probe types that talk to no server, and why; all others are aimed at a silent one."""
 
 AIMED: dict[str, Callable[[Odd], dict[str, Any]]] = {
+    "docker": lambda server: {"socket": f"tcp://{server.address}"},
     "dns": lambda server: {"server": server.address, "transport": "tcp"},
     "tcp": lambda server: {"address": server.address, "expect": "hello"},
 }
