@@ -15,7 +15,7 @@ import pytest
 
 from wcr_watchd.kit import follow as following
 from wcr_watchd.kit.aside import aside
-from wcr_watchd.kit.follow import LONGEST_LINE, Followed, follow, rotated
+from wcr_watchd.kit.follow import LONGEST_LINE, Followed, beginning, follow, rotated
 
 PLENTY = 1 << 30
 
@@ -48,6 +48,7 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lines: list[str] = []
+        self.time = time.time()
 
     def write(self, count: int = 1) -> None:
         fresh = [f"line {number}" for number in range(len(self.lines), len(self.lines) + count)]
@@ -57,6 +58,9 @@ class Writer:
     def add(self, text: str) -> None:
         with self.path.open("a") as file:
             file.write(text)
+        # Where the clock of files goes in steps of milliseconds, a test is faster than it.
+        self.time = max(time.time(), self.time + 0.001)
+        os.utime(self.path, (self.time, self.time))
 
 
 Rotate = Callable[[], None]
@@ -126,6 +130,18 @@ def test_random_writes_rotations_and_reads(log: Path) -> None:
     reader.read()
     assert reader.lines == writer.lines
     assert reader.lost == 0
+
+
+def test_an_empty_file_after_a_late_word_in_the_old_one(log: Path) -> None:
+    """A writer that took a moment to open the new file must not make the old one be read again."""
+    writer, reader = Writer(log), Reader(log)
+    writer.write(5)
+    log.rename(log.with_name("app.log.1"))
+    log.touch()
+    Writer(log.with_name("app.log.1")).add("late\n")
+    for _ in range(2):
+        reader.read()
+    assert reader.lines == [*writer.lines, "late"]
 
 
 def test_half_a_line_waits_for_its_end(log: Path) -> None:
@@ -255,6 +271,16 @@ def test_what_is_being_compressed_counts_once(log: Path) -> None:
     writer.write(1)
     reader.read()
     assert reader.lines == writer.lines
+
+
+def test_a_new_file_is_read_from_its_beginning(log: Path) -> None:
+    log.with_name("app.log.1").write_text("of yesterday\n")
+    os.utime(log.with_name("app.log.1"), (0, 0))
+    reader = Reader(log)
+    reader.cursor = beginning()
+    Writer(log).add("all of it\n")
+    reader.read()
+    assert reader.lines == ["all of it"]
 
 
 def test_a_cursor_of_another_version_begins_anew(log: Path) -> None:

@@ -22,7 +22,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 HEAD = 1024
@@ -34,6 +34,8 @@ SETTLED_AFTER = 10.0
 MOST_ROTATED = 60
 """Rotated files, newest first, among which the rest of a file is looked for."""
 _PIECE = 64 * 1024
+_CLOCK_STEP = 0.02
+"""Seconds by which the time of a file may lie behind."""
 _File = io.RawIOBase | io.BufferedIOBase
 _OPENERS: Mapping[str, Callable[[io.FileIO], _File]] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
@@ -62,14 +64,15 @@ class Followed:
 class _Cursor:
     """How far a file is read: ``offset`` is where a line begins, unless it is ``within`` one whose rest is not wanted.
 
-    ``head`` is the digest of the first ``length`` bytes, ``modified`` when the file was written last (epoch seconds).
+    ``head`` is the digest of the first ``length`` bytes. When the file is empty, what rotated files hold was read
+    ``until`` then (epoch seconds).
     """
 
     inode: int
     offset: int
     length: int
     head: str
-    modified: float
+    until: float
     within: bool = False
 
 
@@ -128,7 +131,13 @@ def follow(path: str, cursor: Mapping[str, Any] | None, most: int, each: Callabl
             if part.compressed:
                 room -= lines.size
                 lost = lost or lines.more
-        return Followed(asdict(end), size, skipped, lost)
+        until = max(end.until, *(part.source.modified for part in parts))
+        return Followed(asdict(replace(end, until=until)), size, skipped, lost)
+
+
+def beginning() -> dict[str, Any]:
+    """A cursor for a file that came to be just now: all of it is new."""
+    return asdict(_Cursor(inode=0, offset=0, length=0, head="", until=time.time()))
 
 
 def rotated(path: str) -> list[str]:
@@ -209,7 +218,7 @@ def _unread(older: Iterable[_Source], known: _Cursor) -> list[_Part] | None:
     """
     passed: list[_Part] = []
     for source in older:
-        if not known.length and source.modified <= known.modified:
+        if not known.length and source.modified <= known.until:
             break
         if known.length and _is_it(source, known):
             passed.append(_Part(source, known.offset, known.within))
@@ -254,7 +263,12 @@ def _at_end(source: _Source) -> _Cursor:
 
 def _cursor(source: _Source, offset: int, within: bool) -> _Cursor:
     length = min(offset, HEAD)
-    return _Cursor(source.inode, offset, length, _digest(source, length), source.modified, within)
+    return _Cursor(source.inode, offset, length, _digest(source, length), _now(), within)
+
+
+def _now() -> float:
+    """By the clock that stamps files, which goes in steps."""
+    return time.time() - _CLOCK_STEP
 
 
 def _shorten(parts: Sequence[_Part], most: int) -> tuple[int, int]:
