@@ -35,6 +35,7 @@ LOCAL = {
     "nginx": "reads a log",
     "icmp": "has no server that could accept and be silent; its own tests ask an address that does not answer",
     "kernel": "reads files of this machine and asks tools of it; its own tests let one hang",
+    "log": "reads files",
     "process": "reads the kernel's files",
     "systemd": "asks a D-Bus of this machine; its own tests let one be silent",
 }

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,12 +41,13 @@ async def aside(work: Callable[[Any], Any], given: Any) -> Any:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd="/",
+        start_new_session=True,
     )
     try:
         output, errors = await process.communicate(json.dumps(given).encode())
     finally:
         if process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # with what it may have started itself
             await process.wait()
     if process.returncode != 0:
         raise RuntimeError(f"{work.__qualname__} ended with status {process.returncode}: {_last_line(errors)}")

@@ -141,25 +141,30 @@ def beginning() -> dict[str, Any]:
 
 
 def rotated(path: str) -> list[str]:
-    """The files that logrotate(8) made of this one, newest first.
-
-    Their names have a number or a date after the name (``log.1``, ``log-20260131.gz``), or before its extension.
-    """
-    folder, name = os.path.split(path)
-    stem, extension = os.path.splitext(name)
-    middle = r"[.-]\d[\d._-]*"
-    end = "|".join(map(re.escape, _OPENERS))
-    pattern = re.compile(rf"(?:{re.escape(name)}{middle}|{re.escape(stem)}{middle}{re.escape(extension)})(?:{end})?")
+    """The files that logrotate(8) made of this one, newest first."""
     found = []
-    with os.scandir(folder or ".") as entries:
+    name = rotated_name(path)
+    with os.scandir(os.path.dirname(path) or ".") as entries:
         for entry in entries:
-            if pattern.fullmatch(entry.name):
+            if name.fullmatch(entry.name):
                 with suppress(OSError):
                     found.append((entry.stat().st_mtime, entry.path))
     names = {file for _, file in found}
     # One that is being compressed is there twice.
     whole = [one for one in found if os.path.splitext(one[1])[0] not in names]
     return [file for _, file in sorted(whole, reverse=True)[:MOST_ROTATED]]
+
+
+def rotated_name(path: str) -> re.Pattern[str]:
+    """What the names look like that logrotate(8) gives to this file.
+
+    They have a number or a date after the name (``app.log.1``, ``app.log-20260131.gz``), or before its extension.
+    """
+    name = os.path.basename(path)
+    stem, extension = os.path.splitext(name)
+    middle = r"[.-]\d[\d._-]*"
+    end = "|".join(map(re.escape, _OPENERS))
+    return re.compile(rf"(?:{re.escape(name)}{middle}|{re.escape(stem)}{middle}{re.escape(extension)})(?:{end})?")
 
 
 # --- where to read ----------------------------------------------------------------------------------------------------

@@ -205,7 +205,7 @@ async def _by_systemctl(names: Sequence[str], user: bool, threads: Threads) -> U
     timers = _list(await say("list-timers", "--output=json"))[:MOST_TIMERS]
     return Units(
         tuple(_told_by_systemctl(name, block) for name, block in zip(names, blocks, strict=False)),
-        tuple(Unit(*line.split()[:4]) for line in failed.splitlines() if len(line.split()) >= 4),
+        tuple(_failed_by_systemctl(line) for line in failed.splitlines() if len(line.split()) >= 4),
         tuple(Timer(one["unit"], _moment(one.get("next")), _moment(one.get("last"))) for one in timers),
         "systemctl",
     )
@@ -249,3 +249,8 @@ def _list(text: str) -> list[Any]:
 
 def _moment(microseconds: int | None) -> float | None:
     return microseconds / 1e6 if microseconds not in (None, *_NEVER) else None
+
+
+def _failed_by_systemctl(line: str) -> Unit:
+    name, load, active, sub, *_ = line.split()
+    return Unit(name, load, active, sub)
