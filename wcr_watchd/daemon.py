@@ -9,7 +9,7 @@ import secrets
 import signal
 import socket as sockets
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from wcr_watchd.config.warnings import warnings
 from wcr_watchd.core import engine, health
 from wcr_watchd.core.errors import CommandError, ConfigError, StoreDamagedError, StoreError, WatchdError
 from wcr_watchd.core.escalation import recipients, unreachable
+from wcr_watchd.core.heartbeat import Book, Ping
 from wcr_watchd.core.message import trial
 from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Outcome
 from wcr_watchd.core.protocols import Probe, Restored, Store
@@ -45,6 +46,7 @@ from wcr_watchd.runtime.duty import DutyWatch
 from wcr_watchd.runtime.heartbeat import Heartbeats
 from wcr_watchd.runtime.links import Links
 from wcr_watchd.runtime.monitor import Monitor
+from wcr_watchd.runtime.pings import PingDesk
 from wcr_watchd.runtime.runner import Runner
 from wcr_watchd.runtime.scheduler import Scheduler
 from wcr_watchd.runtime.standing import Standing
@@ -91,6 +93,7 @@ class Parts:
     duty: DutyWatch
     windows: WindowWatch
     heartbeats: Heartbeats
+    pings: PingDesk
     shared: SharedHelpers
     tickets: Tickets
     drills: Drills
@@ -236,6 +239,14 @@ class Daemon:
         """End a planned maintenance window for this time; returns a sentence."""
         return await self._parts.monitor.stop_window(name, by)
 
+    async def pings(self, check: str) -> Sequence[Ping]:
+        """The last signals of a check's jobs, newest first, without secrets."""
+        kept = await self.store.pings(check)
+        return await asyncio.to_thread(lambda: [replace(one, body=self._redacted(one.body)) for one in kept])
+
+    def _redacted(self, body: bytes) -> bytes:
+        return self._redactor.text(body.decode(errors="replace")).encode()
+
     async def run_now(self, check: str) -> Observation:
         """Run a check out of turn, but never beside itself, and return what it found."""
         if check not in self.setup.checks:
@@ -341,7 +352,11 @@ class Daemon:
         scheduler.set_checks({check.name: check.every for check in loaded.setup.checks.values()})
         incidents = (*restored.ended, *restored.incidents)
         state = engine.restore(restored.states, incidents, restored.next_incident, restored.silences)
-        monitor = Monitor(loaded.setup, state, store, dispatcher, clock, counters, scheduler.run_soon, memories)
+        book = shared.get(Book)
+        book.states.update(((one.check, one.job), one) for one in restored.heartbeats)
+        monitor = Monitor(
+            loaded.setup, state, store, dispatcher, clock, counters, scheduler.run_soon, memories, book.states
+        )
         await monitor.reload(loaded.setup)
         await monitor.refill_histories()
         since = restored.last_seen_at or clock.now()
@@ -355,6 +370,8 @@ class Daemon:
             lambda: self._loaded.channels, lambda: self._loaded.wordings, lambda: monitor.state.incidents, store, shared
         )
         windows = WindowWatch(monitor, clock, since)
+        pings = PingDesk(book, monitor, clock, shared, self._redactor.text, scheduler.run_soon)
+        pings.replace(loaded.probes)
         heartbeats = Heartbeats(lambda: self._loaded.heartbeats, lambda: health.moving(self), clock, shared, counters)
         drills = Drills(dispatcher.send_test, clock.now)
         canaries = Canaries(lambda: self._loaded.canaries, monitor, dispatcher.send_test, clock.now, counters)
@@ -372,6 +389,7 @@ class Daemon:
             duty,
             windows,
             heartbeats,
+            pings,
             shared,
             tickets,
             drills,
@@ -395,6 +413,7 @@ class Daemon:
             "hand-overs": parts.duty.serve(),
             "maintenance windows": parts.windows.serve(),
             "heartbeats": parts.heartbeats.serve(),
+            "pings": parts.pings.serve(),
             "drills": parts.drills.serve(),
             "canaries": parts.canaries.serve(),
             "upkeep": self._serve_upkeep(parts),
@@ -474,7 +493,8 @@ class Daemon:
         exposition = Exposition(self)
         parts = self._parts
         doors = Doors(parts.tickets, lambda: self._loaded.channels, parts.shared, Allowance(self.monotonic))
-        app = build_web(self, exposition, access, doors, Prober(self._probing, parts.shared, access))
+        prober = Prober(self._probing, parts.shared, access)
+        app = build_web(self, exposition, access, doors, prober, parts.pings)
         server = web.AppRunner(app, shutdown_timeout=SERVER_STOPS_WITHIN, access_log=None)
         await server.setup()
         try:
@@ -518,6 +538,7 @@ class Daemon:
         parts.scheduler.set_checks({name: after[name].every for name in same})
         await parts.monitor.reload(loaded.setup)
         parts.runner.replace(self._probes, loaded.setup)
+        parts.pings.replace(self._probes)
         parts.windows.reloaded()
         parts.dispatcher.reconfigure(loaded.channels, loaded.channel_caps, loaded.wordings)
         parts.scheduler.set_checks({name: check.every for name, check in after.items()})

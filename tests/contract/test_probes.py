@@ -31,6 +31,8 @@ LOCAL = {
     "apt": "asks apt; its own tests let it hang",
     "certfile": "reads a file",
     "command": "starts a program; its own tests let one hang",
+    "heartbeat": "waits to be told",
+    "heartbeats": "waits to be told",
     "host": "reads the kernel's files",
     "nginx": "reads a log",
     "icmp": "has no server that could accept and be silent; its own tests ask an address that does not answer",

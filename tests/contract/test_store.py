@@ -11,6 +11,7 @@ import pytest
 
 from tests.store.samples import MAIL, NOW, a_notification, an_event, an_incident, an_observation
 from wcr_watchd.core.errors import StoreError, StoreLockedError
+from wcr_watchd.core.heartbeat import KEPT_SIGNALS, Heard, HeartbeatState, Phase, Ping, PingKind, Standing
 from wcr_watchd.core.model import (
     Delivery,
     DeliveryState,
@@ -335,3 +336,44 @@ async def test_a_store_that_is_not_open_says_so(make: Reopen) -> None:
     with pytest.raises(StoreError, match="not open"):
         await store.commit(Batch(states=(CheckState("api"),)))
     await store.close()
+
+
+async def test_signals_and_what_they_say_of_a_job_outlive_the_daemon(store: Store, make: Reopen) -> None:
+    known = HeartbeatState(
+        "backup",
+        "db",
+        standing=Standing.DOWN,
+        count=2,
+        last_at=NOW,
+        started_at=NOW - 5,
+        run_id="11111111-1111-4111-8111-111111111111",
+        exit_status=3,
+        down_at=NOW,
+        down_by=Phase.FAILED,
+        heard=(Heard(NOW, PingKind.FAIL, 3, "zwölf"),),
+    )
+    said = Ping(PingKind.FAIL, "backup", "db", number=2, at=NOW, exit_status=3, body=b"\xe9\x00 not text")
+    await store.commit(Batch(heartbeats=(replace(known, count=1), known), pings=(said,)))
+    assert (await reopened(store, make)).heartbeats == (known,)
+    assert await store.pings("backup") == (said,)
+    assert await store.pings("other") == ()
+
+
+async def test_the_newest_signals_of_each_job_are_kept(store: Store) -> None:
+    for job in ("a", "b"):
+        said = [Ping(PingKind.LOG, "backup", job, number=n, at=NOW + n) for n in range(1, KEPT_SIGNALS + 6)]
+        await store.commit(Batch(pings=tuple(said[:3])))
+        await store.commit(Batch(pings=tuple(said[3:])))
+    kept = await store.pings("backup", limit=1_000)
+    assert sorted({one.number for one in kept}) == list(range(6, KEPT_SIGNALS + 6))
+    assert len(kept) == 2 * KEPT_SIGNALS
+    assert [one.at for one in kept] == sorted((one.at for one in kept), reverse=True)
+
+
+async def test_a_check_that_is_gone_takes_its_signals_along(store: Store, make: Reopen) -> None:
+    for check in ("gone", "stays"):
+        await store.commit(Batch(heartbeats=(HeartbeatState(check),), pings=(Ping(PingKind.LOG, check, number=1),)))
+    await store.forget(["gone"])
+    assert (await reopened(store, make)).heartbeats == (HeartbeatState("stays"),)
+    assert await store.pings("gone") == ()
+    assert len(await store.pings("stays")) == 1

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from tests.real.hostile.case import watch
 from tests.web.showcase import Showcase
-from tests.web.test_web import Metrics, no_doors
+from tests.web.test_web import Metrics, no_desk, no_doors, no_prober
 from wcr_watchd.channels.slack import Slack
 from wcr_watchd.channels.sms import Sms
 from wcr_watchd.config.load import loads
@@ -135,7 +135,8 @@ class Web:
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self.runner is None:
-            app = build(Showcase(), Metrics(b"", {}), Access(), no_doors(ANSWERING))
+            access = Access()
+            app = build(Showcase(), Metrics(b"", {}), access, no_doors(ANSWERING), no_prober(access), no_desk())
             self.runner = web.AppRunner(app, access_log=None)
             await self.runner.setup()
             site = web.UnixSite(self.runner, self.path) if self.folder else web.TCPSite(self.runner, "127.0.0.1", 0)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from wcr_watchd.core.errors import ChannelError, CommandError
+from wcr_watchd.core.heartbeat import Ping, PingKind
 from wcr_watchd.core.local_time import Hours, merged
 from wcr_watchd.core.model import (
     Alert,
@@ -199,6 +200,9 @@ class Showcase:
     async def stop_window(self, name: str, by: str) -> str:
         self.asked.append(("stop_window", name, by))
         return "over for this time"
+
+    async def pings(self, check: str) -> Sequence[Ping]:
+        return [Ping(PingKind.FAIL, check, number=7, at=NOW - 60, exit_status=3, body=b"disk full")]
 
     async def run_now(self, check: str) -> Observation:
         return self.latest[check]

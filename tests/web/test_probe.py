@@ -24,7 +24,7 @@ from tests.real.servers.certificates import Authority
 from tests.real.servers.dns import NameServer
 from tests.real.servers.odd import Odd, silence
 from tests.web.showcase import Showcase
-from tests.web.test_web import TOKEN, Metrics, no_doors
+from tests.web.test_web import TOKEN, Metrics, no_desk, no_doors
 from wcr_watchd.kit.blackbox_modules import parse_modules
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.web.access import Access
@@ -71,7 +71,7 @@ async def serve() -> AsyncIterator[Serve]:
         probing = Probing(parse_modules(modules), networks, offset) if modules is not None else None
         control = Showcase()
         control.monotonic = asyncio.get_running_loop().time  # type: ignore[method-assign]
-        app = build(control, Metrics(b"", {}), access, no_doors(), Prober(lambda: probing, shared, access))
+        app = build(control, Metrics(b"", {}), access, no_doors(), Prober(lambda: probing, shared, access), no_desk())
         runner = web.AppRunner(app)
         await runner.setup()
         runners.append(runner)

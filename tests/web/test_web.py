@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from tests.web.showcase import NOW, Showcase
+from wcr_watchd.core.heartbeat import Book, HeartbeatState, Ping
 from wcr_watchd.core.model import Measurement, MeasurementSpec, Outcome, Severity
 from wcr_watchd.core.protocols import Channel
 from wcr_watchd.core.rules import InstanceState, RuleState, Verdict, parse_rule
@@ -23,6 +24,7 @@ from wcr_watchd.core.units import Unit
 from wcr_watchd.core.view import Change, View
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.tickets import KEY_BYTES, Tickets
+from wcr_watchd.runtime.pings import PingDesk
 from wcr_watchd.web import pages
 from wcr_watchd.web.access import COOKIE, Access, Allowance
 from wcr_watchd.web.answers import Doors
@@ -75,11 +77,34 @@ def no_doors(channels: Mapping[str, Channel] = MappingProxyType({})) -> Doors:
     return Doors(Tickets(bytes(KEY_BYTES)), lambda: channels, SharedHelpers(), Allowance(lambda: 0.0))
 
 
+def no_prober(access: Access) -> Prober:
+    """What answers ``/probe`` where nothing is configured for it."""
+    return Prober(lambda: None, SharedHelpers(), access)
+
+
+def no_desk() -> PingDesk:
+    """A desk where no job may report."""
+    shared = SharedHelpers()
+    return PingDesk(Book(), NoRecords(), Showcase(), shared, str, lambda check, delay: None)
+
+
+class NoRecords:
+    def heard(self, state: HeartbeatState, ping: Ping | None = None) -> None:
+        raise AssertionError("nobody may report")
+
+    async def flush(self) -> bool:
+        raise AssertionError("nothing is to be stored")
+
+
 async def serve(
-    access: Access, socket: Path | None = None, doors: Doors | None = None, control: Showcase | None = None
+    access: Access,
+    socket: Path | None = None,
+    doors: Doors | None = None,
+    control: Showcase | None = None,
+    desk: PingDesk | None = None,
 ) -> AsyncIterator[Served]:
     control = control or Showcase()
-    app = build(control, Metrics(b"", {}), access, doors or no_doors(), Prober(lambda: None, SharedHelpers(), access))
+    app = build(control, Metrics(b"", {}), access, doors or no_doors(), no_prober(access), desk or no_desk())
     runner = web.AppRunner(app)
     await runner.setup()
     if socket:
@@ -486,3 +511,21 @@ async def test_a_malformed_request_leaves_no_traceback_in_the_log(
     assert b"Traceback" not in answer
     assert "Traceback" not in caplog.text
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_what_a_job_said_can_be_read(served: Served) -> None:
+    status, text = await served.get("/api/v1/checks/api/pings")
+    assert status == 200
+    (said,) = json.loads(text)["pings"]
+    assert (said["number"], said["kind"], said["exit_status"], said["body"]) == (7, "fail", 3, "disk full")
+    assert (await served.get("/api/v1/checks/nope/pings"))[0] == 404
+
+
+async def test_reporting_needs_the_key_and_nothing_else(guarded: Served) -> None:
+    status, text = await guarded.get("/ping/6d2f1d3e-1c0b-4d0a-9a55-0f2a7e3c9b11")
+    assert (status, text) == (404, "not found")
+    for path in ("/ping/../api/v1/status", "/ping/%2e%2e/api/v1/status", "/ping/", "/ping"):
+        assert (await guarded.get(path))[0] in (303, 404, 401)
+    url = guarded.base + "/ping/6d2f1d3e-1c0b-4d0a-9a55-0f2a7e3c9b11"
+    async with guarded.session.delete(url, allow_redirects=False) as answer:
+        assert answer.status == 303, "only what reports is let in without signing in"

@@ -44,11 +44,11 @@ from wcr_watchd.config import schema as schemas
 from wcr_watchd.config import show as showing
 from wcr_watchd.config.faults import did_you_mean
 from wcr_watchd.config.load import Loaded
-from wcr_watchd.config.models import local_timezone
 from wcr_watchd.config.warnings import warnings
 from wcr_watchd.core.errors import UnitError
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.daemon import Daemon, read_configuration, run_checks_once
+from wcr_watchd.kit.local_zone import local_timezone
 from wcr_watchd.kit.log import configure as configure_logging
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.web import shapes

@@ -16,11 +16,11 @@ from wcr_watchd.cli import complete, render
 from wcr_watchd.cli.client import call
 from wcr_watchd.cli.options import exits, json_option, socket_option
 from wcr_watchd.config import load as loading
-from wcr_watchd.config.models import local_timezone
 from wcr_watchd.core.errors import UnitError
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.outlook import outlook
 from wcr_watchd.core.units import format_duration, parse_duration
+from wcr_watchd.kit.local_zone import local_timezone
 from wcr_watchd.web import reasons, shapes
 
 Json = dict[str, Any]

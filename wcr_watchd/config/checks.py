@@ -21,7 +21,7 @@ from wcr_watchd.config.typed import PROBES, load_type, named_tables, split
 from wcr_watchd.config.write import duration_text
 from wcr_watchd.core.errors import RuleError
 from wcr_watchd.core.model import MeasurementSpec, Retry, Severity
-from wcr_watchd.core.protocols import Probe
+from wcr_watchd.core.protocols import Awaiting, Probe
 from wcr_watchd.core.rules import Rule, parse_rule
 from wcr_watchd.core.setup import OWN, Check, FlapLimits, Policy
 
@@ -124,7 +124,6 @@ class _Reading:
                 f"after {duration_text(every)} ({self._origin_of_every(common)})",
                 "timeout must not be longer than every",
             )
-        retry = common.retry or self._defaults.retry
         return Check(
             name=name,
             probe=common.type,
@@ -132,7 +131,7 @@ class _Reading:
             every=every,
             timeout=timeout,
             rules=tuple(self._rules(place, common, probe)),
-            retry=Retry(retry.times, retry.every),
+            retry=self._retry(common, probe),
             policy=common.policy or self._defaults.policy or DEFAULT_POLICY,
             depends_on=common.depends_on,
             tags=tuple(dict.fromkeys((*self._defaults.tags, *common.tags))),
@@ -142,6 +141,13 @@ class _Reading:
             external=_looks_beyond(probe) if common.external is None else common.external,
             flapping=FlapLimits() if self._flaps(common) else None,
         )
+
+    def _retry(self, common: CheckTable, probe: Probe) -> Retry:
+        """What a job has reported is not confirmed by looking again, unless the check itself wants that."""
+        if common.retry is None and isinstance(probe, Awaiting):
+            return Retry(times=0)
+        retry = common.retry or self._defaults.retry
+        return Retry(retry.times, retry.every)
 
     def _flaps(self, common: CheckTable) -> bool:
         return self._defaults.flapping if common.flapping is None else common.flapping

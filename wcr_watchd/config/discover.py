@@ -17,9 +17,9 @@ from typing import Any
 from wcr_watchd.config import greet
 from wcr_watchd.config.greet import HttpAnswer, SmtpAnswer
 from wcr_watchd.config.look import Listener, Seen, is_socket, look, user_name
-from wcr_watchd.config.models import local_timezone
 from wcr_watchd.config.typed import PROBES
 from wcr_watchd.config.write import commented, table_text
+from wcr_watchd.kit.local_zone import local_timezone
 from wcr_watchd.kit.plugins import names
 
 DEADLINE = 6.0

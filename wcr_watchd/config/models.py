@@ -20,6 +20,7 @@ from wcr_watchd.config.hours import FULL_WEEKDAYS, WEEKDAYS, WeekHours
 from wcr_watchd.core.errors import UnitError
 from wcr_watchd.core.local_time import MINUTES_A_WEEK, WeekSpans
 from wcr_watchd.core.units import parse_duration
+from wcr_watchd.kit.local_zone import local_timezone
 from wcr_watchd.kit.network import split_address
 from wcr_watchd.kit.options import Duration, Options, Secret
 from wcr_watchd.kit.outbound import SecretUrl, Url
@@ -177,7 +178,7 @@ class Watchd(Options):
 
     name: Annotated[str, Field(min_length=1, max_length=64)] = Field(default_factory=socket.gethostname)
     """Stands in every message; default: the host name."""
-    timezone: Timezone = Field(default_factory=lambda: local_timezone())
+    timezone: Timezone = Field(default_factory=local_timezone)
     """Time zone of messages, windows and schedules, such as "America/New_York"; default: the system's."""
     location: Annotated[str, Field(min_length=1, max_length=64)] = "local"
     """Where this daemon stands."""
@@ -418,18 +419,6 @@ class PlanTable(Options):
 
 
 # --- defaults of this machine -----------------------------------------------------------------------------------------
-
-
-def local_timezone() -> str:
-    """The IANA name of this machine's time zone: ``TZ``, else where /etc/localtime leads, else ``UTC``."""
-    target = os.path.realpath("/etc/localtime")
-    for name in (os.environ.get("TZ", "").lstrip(":"), target.partition("zoneinfo/")[2]):
-        try:
-            if name and ZoneInfo(name):
-                return name
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            continue
-    return "UTC"
 
 
 def default_store_url() -> str:

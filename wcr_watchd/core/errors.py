@@ -5,6 +5,7 @@ WatchdError
 ├── RuleError              a rule text that cannot be used; carries the column and a suggestion
 ├── UnitError              a quantity such as ``5 parsecs`` that cannot be read
 ├── MatcherError           a label matcher that cannot be used; carries the column
+├── ScheduleError          a schedule that cannot be read, or of which it cannot be told when it is next
 ├── CommandError           an operator's command that cannot be carried out (unknown incident, …)
 ├── ChannelError           a notification was not accepted; says whether trying again can help
 └── StoreError             the store did not take or give what it was asked for
@@ -70,6 +71,10 @@ class MatcherError(WatchdError):
         super().__init__(reason)
         self.reason = reason
         self.column = column
+
+
+class ScheduleError(WatchdError):
+    """A schedule (cron, OnCalendar) that cannot be read, or whose next time cannot be told; the text says why."""
 
 
 class CommandError(WatchdError):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
+from wcr_watchd.core.heartbeat import HeartbeatState, Ping, Terms
 from wcr_watchd.core.model import (
     Delivery,
     DeliveryState,
@@ -58,6 +59,30 @@ class Probe(Protocol):
 
     async def run(self, run: Run) -> Observation:
         """Carry the check out once."""
+        ...
+
+
+@runtime_checkable
+class Awaiting(Protocol):
+    """A probe whose target reports by itself: others call ``/ping/…``, and what they said is judged.
+
+    What was reported is a fact that another look cannot change, so that it is not confirmed.
+    """
+
+    @property
+    def terms(self) -> Terms:
+        """What it accepts."""
+        ...
+
+    def addresses(self, check: str) -> Sequence[tuple[str, str]]:
+        """Where signals for the check of this name arrive: a key and nothing, or a ping key and a name.
+
+        A ping key and the name ``*`` are for jobs that announce themselves. The keys are secrets.
+        """
+        ...
+
+    async def due(self, state: HeartbeatState, shared: Shared) -> float | None:
+        """When the next success of a job is due (epoch seconds; None: none is). Raises ``ScheduleError``."""
         ...
 
 
@@ -171,6 +196,8 @@ class Batch:
     """Outbox rows that changed (delivered, failed, next attempt …)."""
     memories: tuple[tuple[str, str], ...] = ()
     """Name of a check, and what its probe keeps for the next run."""
+    heartbeats: tuple[HeartbeatState, ...] = ()
+    pings: tuple[Ping, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +216,7 @@ class Restored:
     """When the last life wrote last (epoch seconds); None on first start."""
     memories: Mapping[str, str] = field(default_factory=dict)
     """What probes keep for their next run, by check."""
+    heartbeats: tuple[HeartbeatState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +294,10 @@ class Store(Protocol):
         limit: int = 100,
     ) -> Sequence[Delivery]:
         """Rows of the outbox, newest first."""
+        ...
+
+    async def pings(self, check: str, limit: int = 30) -> Sequence[Ping]:
+        """The last signals of a check's jobs with their bodies as they came, newest first."""
         ...
 
     async def prune(self, now: float) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from wcr_watchd.core.heartbeat import Ping
 from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Severity
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Setup
@@ -273,6 +274,10 @@ class Control(View, Protocol):
 
     async def stop_window(self, name: str, by: str) -> str:
         """End a planned maintenance window for this time; raises ``CommandError`` when it is not open."""
+        ...
+
+    async def pings(self, check: str) -> Sequence[Ping]:
+        """The last signals of a check's jobs, newest first, without secrets. Raises ``StoreError``."""
         ...
 
     async def run_now(self, check: str) -> Observation:

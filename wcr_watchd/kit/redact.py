@@ -15,7 +15,7 @@ SHORTEST = 4
 SHORTEST_HEAD = 6
 """Characters from which on the beginning of a secret, cut off, is taken for one: half of it, and never fewer."""
 
-_IN_URL = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)", re.IGNORECASE)
+_IN_URL = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]*:)[^\s/@]+(?=@)", re.IGNORECASE)
 _IN_HEADER = re.compile(r"(?P<head>\bauthorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer)\s+)[^\s'\",]+", re.IGNORECASE)
 _IN_PERCENT = re.compile(r"%[0-9A-F]{2}")
 _CUT = ('"', "'", "…", " …", "...", ",", ";", "\\", "<")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from math import isnan, nan
@@ -16,6 +16,7 @@ import structlog
 from wcr_watchd.core import alerts, announcements, commands, engine, notices
 from wcr_watchd.core.connectivity import as_seen
 from wcr_watchd.core.errors import CommandError, StoreDamagedError, StoreError
+from wcr_watchd.core.heartbeat import HeartbeatState, JobKey, Ping
 from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import Alert, Event, EventKind, Incident, Notification, Observation, Outcome
 from wcr_watchd.core.protocols import Batch, Store
@@ -41,6 +42,8 @@ TELL_WITHIN = 2.0
 """Seconds that the store has to take what people must be told of; then they are told before it is stored."""
 MAX_WAITING_OBSERVATIONS = 50_000
 """Observations kept in memory while the store does not take them; beyond it the oldest are dropped and counted."""
+MAX_WAITING_PINGS = 500
+"""Signals of jobs likewise: with their bodies they may be 50 MB. What they changed is kept whatever happens."""
 
 
 class Clock(Protocol):
@@ -82,6 +85,8 @@ class _Waiting:
     notifications: list[Notification] = field(default_factory=list)
     silences: dict[str, Silence] = field(default_factory=dict)
     memories: dict[str, str] = field(default_factory=dict)
+    heartbeats: dict[JobKey, HeartbeatState] = field(default_factory=dict)
+    pings: list[Ping] = field(default_factory=list)
     overtaken: list[int] = field(default_factory=list)
 
     def batch(self) -> Batch:
@@ -93,6 +98,8 @@ class _Waiting:
             notifications=tuple(self.notifications),
             silences=tuple(self.silences.values()),
             memories=tuple(self.memories.items()),
+            heartbeats=tuple(self.heartbeats.values()),
+            pings=tuple(self.pings),
         )
 
     def put_back(self, batch: Batch) -> None:
@@ -108,13 +115,16 @@ class _Waiting:
         self.notifications[:0] = batch.notifications
         self.silences = {silence.id: silence for silence in batch.silences} | self.silences
         self.memories = dict(batch.memories) | self.memories
+        self.heartbeats = {(one.check, one.job): one for one in batch.heartbeats} | self.heartbeats
+        self.pings[:0] = batch.pings
+        del self.pings[: max(0, len(self.pings) - MAX_WAITING_PINGS)]
 
 
 class Monitor:
     """Holds the engine's state, feeds it, and sees that what it decides is stored, told and shown.
 
     ``run_soon(check, delay)`` asks the scheduler for another run; ``outbox`` delivers; ``memories`` is what
-    probes keep from run to run.
+    probes keep from run to run, ``heartbeats`` what is known of jobs that report by themselves.
     """
 
     def __init__(
@@ -127,6 +137,7 @@ class Monitor:
         counters: Counters,
         run_soon: Callable[[str, float], None],
         memories: Mapping[str, str] = MappingProxyType({}),
+        heartbeats: MutableMapping[JobKey, HeartbeatState] | None = None,
     ) -> None:
         self.setup = setup
         self.state = state
@@ -137,6 +148,7 @@ class Monitor:
         self._counters = counters
         self._run_soon = run_soon
         self._memories = memories
+        self._heartbeats = {} if heartbeats is None else heartbeats
         self._recent: dict[str, tuple[array[float], array[float]]] = {}
         self._waiting = _Waiting()
         self._flushing = asyncio.Lock()
@@ -226,6 +238,13 @@ class Monitor:
         if refused is not None:
             raise refused
 
+    def heard(self, state: HeartbeatState, ping: Ping | None = None) -> None:
+        """A job is in this state from now on, by a signal or (None) because none came; :meth:`flush` stores it."""
+        key = (state.check, state.job)
+        self._heartbeats[key] = self._waiting.heartbeats[key] = state
+        if ping is not None:
+            self._waiting.pings.append(ping)
+
     async def stop_window(self, name: str, by: str) -> str:
         """End a planned window for this time; returns a sentence. Raises ``CommandError`` when it is not open."""
         done = commands.stop_window(self.setup, self.state, name, by, self._clock.now())
@@ -292,6 +311,8 @@ class Monitor:
         for name in gone:
             for kept in (self.state.checks, self.state.histories, self.latest, self._recent, self._counters.checks):
                 kept.pop(name, None)
+        for key in [key for key in self._heartbeats if key[0] in gone]:
+            del self._heartbeats[key]
         if gone:
             await self.flush()
             try:
@@ -430,6 +451,7 @@ class Monitor:
         self._waiting.states |= self.state.checks
         self._waiting.incidents |= self.state.incidents
         self._waiting.memories |= self._memories
+        self._waiting.heartbeats |= self._heartbeats
         self._outbox.record_all()
 
     def _accepted(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 from wcr_watchd.core.errors import StoreError
+from wcr_watchd.core.heartbeat import HeartbeatState, Ping
 from wcr_watchd.core.model import (
     Delivery,
     DeliveryState,
@@ -33,6 +35,8 @@ CHECK_STATE = TypeAdapter(CheckState)
 INCIDENT = TypeAdapter(Incident)
 NOTIFICATION = TypeAdapter(Notification)
 SILENCE = TypeAdapter(Silence)
+HEARTBEAT = TypeAdapter(HeartbeatState)
+PING = TypeAdapter(Ping)
 
 OUTCOMES = (Outcome.UP, Outcome.DOWN, Outcome.UNKNOWN)
 """By the number they are stored as."""
@@ -96,6 +100,17 @@ def incident_row(incident: Incident) -> tuple[Any, ...]:
         milliseconds_or_none(incident.resolved_at),
         to_json(INCIDENT, incident),
     )
+
+
+def ping_row(ping: Ping) -> tuple[Any, ...]:
+    """Values for the statement ``keep_ping``; the body is no text and stands for itself."""
+    head = to_json(PING, replace(ping, body=b""))
+    return ping.check, ping.job, ping.number, milliseconds(ping.at), head, ping.body
+
+
+def ping_of(row: tuple[Any, ...]) -> Ping:
+    """The reverse of :func:`ping_row`, for a row of the statement ``pings``."""
+    return replace(from_json(PING, row[0]), body=bytes(row[1]))
 
 
 def event_row(event: Event) -> tuple[Any, ...]:

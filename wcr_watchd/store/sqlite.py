@@ -11,6 +11,7 @@ from typing import TypeVar
 import structlog
 
 from wcr_watchd.core.errors import StoreDamagedError, StoreError
+from wcr_watchd.core.heartbeat import KEPT_SIGNALS, Ping
 from wcr_watchd.core.model import (
     Delivery,
     DeliveryState,
@@ -24,7 +25,7 @@ from wcr_watchd.core.model import (
 )
 from wcr_watchd.core.protocols import Batch, Point, Restored
 from wcr_watchd.store import codec
-from wcr_watchd.store.codec import CHECK_STATE, INCIDENT, SILENCE, from_json, milliseconds, seconds, to_json
+from wcr_watchd.store.codec import CHECK_STATE, HEARTBEAT, INCIDENT, SILENCE, from_json, milliseconds, seconds, to_json
 from wcr_watchd.store.database import Database, Transaction
 from wcr_watchd.store.history import Course, Rollups, choose_width, read_raw, read_rollups, rows_of
 from wcr_watchd.store.intern import Numbers
@@ -115,16 +116,18 @@ class SqliteStore:
             pending=tuple(codec.delivery_of(row) for row in await fetch("pending_deliveries")),
             last_seen_at=None if last_seen is None else seconds(last_seen),
             memories=dict(await fetch("memories")),
+            heartbeats=tuple(from_json(HEARTBEAT, row[0]) for row in await fetch("heartbeats")),
         )
 
     async def commit(self, batch: Batch) -> None:
         """Write the batch in one transaction; writing the same batch again changes nothing.
 
-        A batch that decides whom to tell, or notes who was told, also survives a power failure; observations alone
-        do not wait for the disk.
+        A batch that decides whom to tell, notes who was told, or holds a signal of which we say that we have it, also
+        survives a power failure; observations alone do not wait for the disk.
         """
         await self._in_thread(self._database.look)
-        durable = bool(batch.incidents or batch.events or batch.notifications or batch.deliveries or batch.silences)
+        decides = batch.incidents or batch.events or batch.notifications or batch.deliveries or batch.silences
+        durable = bool(decides or batch.pings)
         try:
             async with self._database.transaction(durable=durable) as transaction:
                 await self._write_observations(transaction, batch.observations)
@@ -141,6 +144,8 @@ class SqliteStore:
         async with self._database.transaction(durable=True) as transaction:
             await transaction.run_many("forget_state", [(check,) for check in checks])
             await transaction.run_many("forget_memory", [(check,) for check in checks])
+            await transaction.run_many("forget_heartbeats", [(check,) for check in checks])
+            await transaction.run_many("forget_pings", [(check,) for check in checks])
 
     async def observations(self, check: str, *, since: float, limit: int = 1000) -> Sequence[Observation]:
         """Raw observations of a check since a time, oldest first; the newest ``limit`` when there are more."""
@@ -202,6 +207,10 @@ class SqliteStore:
         to = (recipient.channel, recipient.contact, recipient.address) if recipient else (None, None, None)
         rows = await self._database.fetch("deliveries", incident, wanted, *to, milliseconds(since), limit)
         return tuple(codec.delivery_of(row) for row in rows)
+
+    async def pings(self, check: str, limit: int = KEPT_SIGNALS) -> Sequence[Ping]:
+        """The last signals of a check's jobs with their bodies as they came, newest first."""
+        return tuple(codec.ping_of(row) for row in await self._database.fetch("pings", check, limit))
 
     async def prune(self, now: float) -> None:
         """File observations, roll up what is complete and delete what retention no longer keeps.
@@ -289,6 +298,11 @@ async def _write_present(transaction: Transaction, batch: Batch) -> None:
     states = [(state.check, to_json(CHECK_STATE, state)) for state in batch.states]
     await transaction.run_many("keep_state", states)
     await transaction.run_many("keep_memory", batch.memories)
+    heartbeats = [(state.check, state.job, to_json(HEARTBEAT, state)) for state in batch.heartbeats]
+    await transaction.run_many("keep_heartbeat", heartbeats)
+    await transaction.run_many("keep_ping", [codec.ping_row(ping) for ping in batch.pings])
+    old = [(ping.check, ping.job, ping.number - KEPT_SIGNALS) for ping in batch.pings]
+    await transaction.run_many("forget_old_pings", old)
     await transaction.run_many("keep_incident", [codec.incident_row(incident) for incident in batch.incidents])
     silences = [(one.id, milliseconds(one.ends_at), to_json(SILENCE, one)) for one in batch.silences]
     await transaction.run_many("keep_silence", silences)

@@ -38,6 +38,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get(f"{prefix}/checks", checks)
     app.router.add_get(f"{prefix}/checks/{{name}}", check)
     app.router.add_get(f"{prefix}/checks/{{name}}/history", history)
+    app.router.add_get(f"{prefix}/checks/{{name}}/pings", pings)
     app.router.add_post(f"{prefix}/checks/{{name}}/run", run_check)
     app.router.add_get(f"{prefix}/incidents", incidents)
     app.router.add_get(f"{prefix}/incidents/{{number:\\d{{1,9}}}}", incident)
@@ -146,6 +147,12 @@ async def history(request: web.Request) -> web.Response:
     )
     rows = [[p.at, p.mean, p.minimum, p.maximum, p.count] for p in found]
     return web.json_response({"check": name, "measurement": measurement, "points": rows})
+
+
+async def pings(request: web.Request) -> web.Response:
+    """The last signals of a heartbeat, newest first, with what the job said."""
+    found = await request.app[CONTROL].pings(_check_name(request))
+    return web.json_response({"pings": [shapes.ping(one) for one in found]})
 
 
 async def run_check(request: web.Request) -> web.Response:

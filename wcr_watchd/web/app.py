@@ -11,7 +11,7 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from wcr_watchd.core.view import Control
-from wcr_watchd.web import alertmanager, answers, api, dead_letters_page, incident_page, live, pages, quiet_page
+from wcr_watchd.web import alertmanager, answers, api, dead_letters_page, incident_page, live, pages, ping, quiet_page
 from wcr_watchd.web.access import Access, guard
 from wcr_watchd.web.blackbox import endpoint
 from wcr_watchd.web.health import CONTROL, healthz, readyz
@@ -46,17 +46,24 @@ EXPOSITION = web.AppKey("exposition", Exposition)
 
 
 def build(
-    control: Control, exposition: Exposition, access: Access, doors: answers.Doors, prober: endpoint.Prober
+    control: Control,
+    exposition: Exposition,
+    access: Access,
+    doors: answers.Doors,
+    prober: endpoint.Prober,
+    desk: ping.Desk,
 ) -> web.Application:
     """Build the application for a running daemon; who serves it on which socket is the daemon's business."""
     logging.getLogger("aiohttp.server").addFilter(_is_of_interest)
-    let_in = guard(access, PUBLIC, answers.ROUTES | {endpoint.PATH})
+    let_in = guard(access, PUBLIC, answers.ROUTES | ping.ROUTES | {endpoint.PATH})
     app = web.Application(middlewares=[api.errors_as_json, security_headers, let_in], client_max_size=MAX_BODY)
     app[CONTROL] = control
     app[EXPOSITION] = exposition
     app[pages.ACCESS] = access
     app[answers.DOORS] = doors
     app[endpoint.PROBER] = prober
+    app[ping.DESK] = desk
+    app[ping.COUNTER] = ping.Counter(control.monotonic)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
@@ -66,6 +73,7 @@ def build(
     alertmanager.add_routes(app)
     pages.add_routes(app)
     answers.add_routes(app)
+    ping.add_routes(app)
     incident_page.add_routes(app)
     dead_letters_page.add_routes(app)
     quiet_page.add_routes(app)

@@ -10,6 +10,7 @@ from typing import Any
 
 from wcr_watchd.core.announcements import covered
 from wcr_watchd.core.escalation import LOOK_AHEAD
+from wcr_watchd.core.heartbeat import Ping
 from wcr_watchd.core.message import headline
 from wcr_watchd.core.model import Delivery, Event, Incident, Labels, Measurement, Observation, Outcome, Severity
 from wcr_watchd.core.mute import open_span
@@ -296,4 +297,21 @@ def drill(found: DrillReport) -> Json:
         "messages": [
             asdict(one) | {"at": time_text(one.at), "seconds": round(one.seconds, 3)} for one in found.messages
         ],
+    }
+
+
+def ping(one: Ping) -> dict[str, Any]:
+    """A signal of a job; ``body`` is what it said."""
+    return {
+        "number": one.number,
+        "at": time_text(one.at),
+        "job": one.job,
+        "kind": one.kind.value,
+        "exit_status": one.exit_status,
+        "run_id": one.run_id,
+        "method": one.method,
+        "scheme": one.scheme,
+        "remote": one.remote,
+        "agent": one.agent,
+        "body": one.body.decode(errors="replace"),
     }
