@@ -46,7 +46,9 @@ LOCAL = {
 AIMED: dict[str, Callable[[Odd], dict[str, Any]]] = {
     "docker": lambda server: {"socket": f"tcp://{server.address}"},
     "dns": lambda server: {"server": server.address, "transport": "tcp"},
+    "payment": lambda server: {"url": server.url("/")},
     "tcp": lambda server: {"address": server.address, "expect": "hello"},
+    "vendor": lambda server: {"url": server.url("/")},
 }
 """Options that aim a type at a server, for types that need more than their target pointed there."""
 
