@@ -35,6 +35,7 @@ LOCAL = {
     "heartbeats": "waits to be told",
     "host": "reads the kernel's files",
     "nginx": "reads a log",
+    "textfile": "reads files",
     "icmp": "has no server that could accept and be silent; its own tests ask an address that does not answer",
     "kernel": "reads files of this machine and asks tools of it; its own tests let one hang",
     "log": "reads files",

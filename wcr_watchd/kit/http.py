@@ -106,10 +106,12 @@ class Exchange:
 
     ``phases`` are seconds by name (``dns connect tls first_byte transfer``), summed over redirects; a phase that did
     not happen is not there. ``told`` is called with what is going on at the moment, for whoever cuts it off.
+    ``cookies`` are those of exchanges before; without them, those that are set on the way are forgotten at its end.
     """
 
     request: Request
     told: Callable[[str], None] = lambda step: None
+    cookies: aiohttp.CookieJar | None = None
     phases: dict[str, float] = field(default_factory=dict)
     phase: str = ""
     redirects: int = 0
@@ -160,18 +162,20 @@ class HttpClient:
         """
         request = exchange.request
         hop = _Hop(request.method, request.url, request.headers, request.body)
-        cookies: aiohttp.CookieJar | None = None
+        cookies = exchange.cookies
         try:
             while True:
                 exchange.url = str(hop.url)
                 answer = await self._ask(exchange, hop, _cookie_header(cookies, hop.url))
                 location = answer.headers.get("location", ("",))[0]
-                if request.redirects == 0 or answer.status not in _REDIRECTS or not location:
+                ended = request.redirects == 0 or answer.status not in _REDIRECTS or not location
+                if cookies is None and not ended:
+                    cookies = aiohttp.CookieJar(unsafe=True)
+                if cookies is not None:
+                    cookies.update_cookies_from_headers(answer.headers.get("set-cookie", ()), hop.url)
+                if ended:
                     exchange.answer = answer
                     return answer
-                if cookies is None:
-                    cookies = aiohttp.CookieJar(unsafe=True)
-                cookies.update_cookies_from_headers(answer.headers.get("set-cookie", ()), hop.url)
                 hop = _redirected(exchange, hop, answer.status, location)
         finally:
             exchange.enter("")

@@ -87,7 +87,7 @@ async def run_child(
                 for one in reading:
                     one.cancel()
         finally:
-            await _end(child)
+            await end_group(child)
         return Finished(status, out.text, err.text, out.more or err.more)
 
 
@@ -138,7 +138,7 @@ class _Output:
             self.more = self.more or len(chunk) > room
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
+async def end_group(child: asyncio.subprocess.Process) -> None:
     """Kill what is left of the child's process group, and reap the child."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)

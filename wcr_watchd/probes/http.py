@@ -13,27 +13,20 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlencode
 
-import aiohttp
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from yarl import URL
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit
-from wcr_watchd.kit.certificates import (
-    SERVED_EXPIRES_SOON,
-    SERVED_MEASUREMENTS,
-    Certificate,
-    in_words,
-    measure_served,
-    read_chain,
-)
+from wcr_watchd.kit.asking import Auth, WebUrl, shown_chain
+from wcr_watchd.kit.certificates import SERVED_EXPIRES_SOON, SERVED_MEASUREMENTS, in_words, measure_served
 from wcr_watchd.kit.expectations import Document, Expect, Path, shown
 from wcr_watchd.kit.http import Answer, Exchange, ExchangeError, HttpClient, Request
 from wcr_watchd.kit.network import HostName, IpVersion, is_address
 from wcr_watchd.kit.options import Options, Secret, Size
 from wcr_watchd.kit.patterns import PatternsTooSlowError
-from wcr_watchd.kit.tls import TlsSettings, UnusableFileError, Version, explain, served_chain
+from wcr_watchd.kit.tls import TlsSettings, UnusableFileError, Version, explain
 
 EXCERPT = 512
 """Bytes of the body that are kept as evidence of a failure."""
@@ -43,42 +36,7 @@ _ANY_2XX = Expect()
 """What is expected when nothing is said; one for all checks."""
 
 
-def _checked_url(url: str) -> str:
-    try:
-        parsed = URL(url)
-    except ValueError as error:
-        raise ValueError(f"not a URL: {error}") from error
-    if parsed.scheme not in ("http", "https") or not parsed.raw_host:
-        raise ValueError('must begin with "http://" or "https://" and name a host')
-    if parsed.user or parsed.password:
-        raise ValueError("a URL is shown everywhere: put user and password under auth.user and auth.password")
-    return url
-
-
 # --- options ----------------------------------------------------------------------------------------------------------
-
-
-class Auth(Options):
-    """Who asks: user and password (Basic, RFC 7617) or a token (Bearer, RFC 6750)."""
-
-    user: str = ""
-    """User name for Basic authentication."""
-    password: Secret = Secret("")
-    """Password for Basic authentication."""
-    bearer: Secret = Secret("")
-    """Token for Bearer authentication."""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Auth:
-        if bool(self.user) == bool(self.bearer.get_secret_value()):
-            raise ValueError("give either user and password, or bearer")
-        return self
-
-    def header(self) -> str:
-        """The value of the Authorization header."""
-        if self.user:
-            return aiohttp.encode_basic_auth(self.user, self.password.get_secret_value())
-        return f"Bearer {self.bearer.get_secret_value()}"
 
 
 class Http(Options):
@@ -114,7 +72,7 @@ values.users = "userCount"
         (Severity.WARNING, SERVED_EXPIRES_SOON),
     )
 
-    url: Annotated[str, AfterValidator(_checked_url)]
+    url: WebUrl
     """What to ask: http:// or https://."""
     method: Annotated[str, Field(pattern=r"^[A-Z]+$")] = "GET"
     """Method, in capitals."""
@@ -240,7 +198,7 @@ values.users = "userCount"
 
     def _handshake_failed(self, run: Run, client: HttpClient, exchange: Exchange, error: OSError) -> Observation:
         trusted = client.contexts.authorities(exchange.request.tls)
-        chain = _chain(exchange)
+        chain = shown_chain(exchange)
         asked = exchange.handshake.asked
         return run.down("tls", f"{self._asked}: {explain(error, chain, asked, run.started, trusted)}")
 
@@ -298,20 +256,10 @@ def _measure_exchange(run: Run, exchange: Exchange) -> None:
         run.measure("status", exchange.answer.status)
     if exchange.answer is not None and exchange.answer.complete:
         run.measure("body_size", len(exchange.answer.body))
-    chain = _chain(exchange)
+    chain = shown_chain(exchange)
     measure_served(run, chain)
     if chain:
         run.evidence["certificates"] = "\n".join(in_words(certificate, run.started) for certificate in chain)
     session = exchange.handshake.session
     if session is not None and session.version():
         run.evidence["tls"] = f"{session.version()}, {(session.cipher() or ('no cipher',))[0]}"
-
-
-def _chain(exchange: Exchange) -> tuple[Certificate, ...]:
-    session = exchange.handshake.session
-    if session is None:
-        return ()
-    try:
-        return read_chain(served_chain(session))
-    except ValueError:
-        return ()  # what OpenSSL takes and cryptography cannot read; the verdict is OpenSSL's
