@@ -37,6 +37,7 @@ LOCAL = {
     "nginx": "reads a log",
     "textfile": "reads files",
     "icmp": "has no server that could accept and be silent; its own tests ask an address that does not answer",
+    "journal": "asks journalctl; its own tests let it hang",
     "kernel": "reads files of this machine and asks tools of it; its own tests let one hang",
     "log": "reads files",
     "process": "reads the kernel's files",

@@ -103,10 +103,11 @@ def tally_files(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tally_journal(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Read on in the journal with ``command`` (journalctl and its arguments) and count; at most ``most`` entries.
+    """Read on in the journal with ``command`` (journalctl and its arguments) and count.
 
-    The answer is a :class:`Tally`'s, with the ``cursor`` of the last entry (None: there was none), how many entries
-    there were by ``priorities`` (0-7, as text), and what journalctl ``said`` against it, with its ``status``.
+    The entry whose cursor is ``after`` has been counted before. The answer is a :class:`Tally`'s, with the ``cursor`` of
+    the last entry (None: there was none), how many entries there were by ``priorities`` (0-7, as text), and what
+    journalctl ``said`` against it, with its ``status``.
     """
     tally = Tally(given["patterns"], given["ignore"])
     priorities: dict[str, int] = {}
@@ -115,6 +116,8 @@ def tally_journal(given: Mapping[str, Any]) -> dict[str, Any]:
         assert child.stdout is not None and child.stderr is not None  # noqa: PT018 - for the type checker
         for line in child.stdout:
             entry = json.loads(line)
+            if entry["__CURSOR"] == given["after"]:
+                continue
             cursor = entry["__CURSOR"]
             priority = str(entry.get("PRIORITY", "6"))
             priorities[priority] = priorities.get(priority, 0) + 1
