@@ -105,9 +105,9 @@ def tally_files(given: Mapping[str, Any]) -> dict[str, Any]:
 def tally_journal(given: Mapping[str, Any]) -> dict[str, Any]:
     """Read on in the journal with ``command`` (journalctl and its arguments) and count.
 
-    The entry whose cursor is ``after`` has been counted before. The answer is a :class:`Tally`'s, with the ``cursor`` of
-    the last entry (None: there was none), how many entries there were by ``priorities`` (0-7, as text), and what
-    journalctl ``said`` against it, with its ``status``.
+    The entry whose cursor is ``after`` was counted before. The answer is a :class:`Tally`'s, with the ``cursor`` of the
+    last entry (None: there was none), how many entries there were by ``priorities`` (0-7, as text), and what journalctl
+    ``said`` against it, with its ``status``.
     """
     tally = Tally(given["patterns"], given["ignore"])
     priorities: dict[str, int] = {}
