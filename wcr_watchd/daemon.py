@@ -26,7 +26,7 @@ from wcr_watchd.core.escalation import recipients, unreachable
 from wcr_watchd.core.heartbeat import Book, Ping
 from wcr_watchd.core.message import trial
 from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Outcome
-from wcr_watchd.core.protocols import Probe, Restored, Store
+from wcr_watchd.core.protocols import Accepting, Probe, Restored, Store
 from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
@@ -123,6 +123,7 @@ class Daemon:
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._waiting: dict[str, list[asyncio.Future[Observation]]] = {}
+        self._accepting: dict[str, tuple[str, asyncio.Future[Observation]]] = {}
         self._first_round = set(loaded.setup.checks)
         self.reload_problems: tuple[str, ...] = ()
         self.warnings: tuple[str, ...] = ()
@@ -249,10 +250,31 @@ class Daemon:
 
     async def run_now(self, check: str) -> Observation:
         """Run a check out of turn, but never beside itself, and return what it found."""
-        if check not in self.setup.checks:
-            raise CommandError(f"there is no check named {check!r}; `wcr-watchd list` shows all")
+        self._must_be_configured(check)
         future: asyncio.Future[Observation] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(check, []).append(future)
+        return await self._run_soon(check, future)
+
+    async def accept(self, check: str, by: str) -> Observation:
+        """Run a check and take what it finds as being right from now on; returns what it found."""
+        self._must_be_configured(check)
+        if not isinstance(self._probes[check], Accepting):
+            raise CommandError(f"{check} compares with nothing that could be accepted")
+        if check in self._accepting:
+            raise CommandError(f"somebody else is accepting {check} just now")
+        future: asyncio.Future[Observation] = asyncio.get_running_loop().create_future()
+        # A run that is going on began before this was asked, so it is the next one that accepts.
+        self._accepting[check] = by, future
+        try:
+            return await self._run_soon(check, future)
+        finally:
+            self._accepting.pop(check, None)
+
+    def _must_be_configured(self, check: str) -> None:
+        if check not in self.setup.checks:
+            raise CommandError(f"there is no check named {check!r}; `wcr-watchd list` shows all")
+
+    async def _run_soon(self, check: str, future: asyncio.Future[Observation]) -> Observation:
         self._parts.scheduler.run_soon(check, 0.0)
         patience = 2 * self.setup.checks[check].timeout + 5.0
         try:
@@ -422,12 +444,15 @@ class Daemon:
 
     async def _carry_out(self, name: str) -> None:
         """One run of one check, from probe to engine."""
-        observation = await self._parts.runner.run(name)
+        by, accepting = self._accepting.pop(name, ("", None))
+        observation = await self._parts.runner.run(name, by)
         if observation is None:
+            if accepting and not accepting.done():
+                accepting.set_exception(CommandError(f"{name} was not accepted: its run came to nothing; try again"))
             return
         self._parts.monitor.receive(observation)
         self._say_first(observation)
-        for future in self._waiting.pop(name, ()):
+        for future in (*self._waiting.pop(name, ()), *((accepting,) if accepting else ())):
             if not future.done():
                 future.set_result(observation)
 

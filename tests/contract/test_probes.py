@@ -28,20 +28,23 @@ PACKAGE = "wcr_watchd.probes"
 TYPES = names(PACKAGE)
 
 LOCAL = {
+    "accounts": "reads files of this machine",
     "apt": "asks apt; its own tests let it hang",
     "certfile": "reads a file",
     "command": "starts a program; its own tests let one hang",
     "heartbeat": "waits to be told",
     "heartbeats": "waits to be told",
     "host": "reads the kernel's files",
-    "nginx": "reads a log",
-    "textfile": "reads files",
     "icmp": "has no server that could accept and be silent; its own tests ask an address that does not answer",
+    "integrity": "reads files of this machine",
     "journal": "asks journalctl; its own tests let it hang",
     "kernel": "reads files of this machine and asks tools of it; its own tests let one hang",
     "log": "reads files",
+    "nginx": "reads a log",
+    "ports": "reads the kernel's files",
     "process": "reads the kernel's files",
     "systemd": "asks a D-Bus of this machine; its own tests let one be silent",
+    "textfile": "reads files",
 }
 """Probe types that talk to no server, and why; all others are aimed at a silent one."""
 

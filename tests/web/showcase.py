@@ -207,6 +207,10 @@ class Showcase:
     async def run_now(self, check: str) -> Observation:
         return self.latest[check]
 
+    async def accept(self, check: str, by: str) -> Observation:
+        self.asked.append(("accept", check, by))
+        return self.latest[check]
+
     def drill(self, number: int) -> DrillReport:
         if number not in self.drills:
             raise CommandError(f"there is no drill #{number}")

@@ -374,6 +374,26 @@ def probe(names: tuple[str, ...], type_: str | None, tag: str | None, config: Pa
 
 
 @cli.command()
+@click.argument("check", shell_complete=complete.checks)
+@by_option
+@socket_option
+@json_option
+@exits
+def accept(check: str, by: str | None, socket: Path, json_: bool) -> int:
+    """Take what a check finds now as being right.
+
+    For checks that say what is new or changed since somebody last accepted it: files (integrity), accounts, open ports.
+    Exit status 1 when the daemon could not look.
+    """
+    seen = call(socket, "POST", f"/checks/{quote(check, safe='')}/accept", {"by": by})
+    if json_:
+        render.as_json(seen)
+    else:
+        click.echo(seen["summary"])
+    return FAILING if seen["outcome"] != "up" else FINE
+
+
+@cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @exits
 def completion(shell: str) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import socket
 from datetime import time
 from ipaddress import IPv4Network, IPv6Network
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -24,6 +22,7 @@ from wcr_watchd.kit.local_zone import local_timezone
 from wcr_watchd.kit.network import split_address
 from wcr_watchd.kit.options import Duration, Options, Secret
 from wcr_watchd.kit.outbound import SecretUrl, Url
+from wcr_watchd.kit.signed import state_folder
 from wcr_watchd.kit.templates import TemplateText
 
 SHORTEST_INTERVAL = 0.1
@@ -422,15 +421,8 @@ class PlanTable(Options):
 
 
 def default_store_url() -> str:
-    """The URL of ``watchd.db`` in the state folder: systemd's, else the user's (XDG Base Directory Specification)."""
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    folder = Path(given) if given else _user_state() / "wcr-watchd"
-    return f"sqlite://{quote(str(folder / 'watchd.db'))}"
-
-
-def _user_state() -> Path:
-    given = os.environ.get("XDG_STATE_HOME", "")
-    return Path(given) if given.startswith("/") else Path("~/.local/state").expanduser()
+    """The URL of ``watchd.db`` in the state folder."""
+    return f"sqlite://{quote(str(state_folder() / 'watchd.db'))}"
 
 
 def is_loopback(host: str) -> bool:

@@ -86,6 +86,15 @@ class Awaiting(Protocol):
         ...
 
 
+@runtime_checkable
+class Accepting(Protocol):
+    """A probe that says what is other than a person last accepted (files, accounts, open ports)."""
+
+    async def accept(self, run: Run, by: str) -> Observation:
+        """Carry the check out once, and take what is there now as being right, as this person says."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a channel can do: longest text, and messages per seconds (count, window).

@@ -284,6 +284,13 @@ class Control(View, Protocol):
         """Run a check out of turn and return what it found. Raises ``CommandError`` when there is no such check."""
         ...
 
+    async def accept(self, check: str, by: str) -> Observation:
+        """Run a check and take what it finds as being right from now on; returns what it found.
+
+        Raises ``CommandError`` when there is no such check, or it compares with nothing.
+        """
+        ...
+
     async def notify_test(self, channel: str, who: str) -> str:
         """Send a test message over a channel, to a contact or schedule where it needs one; returns the receipt.
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import structlog
 
 from wcr_watchd.core.model import Measurement, MeasurementSpec, Observation, Outcome
-from wcr_watchd.core.protocols import Probe
+from wcr_watchd.core.protocols import Accepting, Probe
 from wcr_watchd.core.run import LONGEST_MEMORY, Run, Shared
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.view import Counters
@@ -96,14 +96,17 @@ class Runner:
         for name in [name for name in self._memories if name not in probes]:
             del self._memories[name]
 
-    async def run(self, name: str) -> Observation | None:
-        """Run a check once; None when the run is void because this process was held up, or the check is gone."""
+    async def run(self, name: str, accepted_by: str = "") -> Observation | None:
+        """Run a check once; None when the run is void because this process was held up, or the check is gone.
+
+        With ``accepted_by`` what it finds is taken as being right from now on, as that person says.
+        """
         check, probe = self._setup.checks.get(name), self._probes.get(name)
         if check is None or probe is None:
             return None
         run = Run(name, self._setup.location, self._clock.now(), check.timeout, self._clock.monotonic, self._shared)
         run.memory = self._recalled(check)
-        observation = await self._carry_out(check, probe, run)
+        observation = await self._carry_out(check, probe, run, accepted_by)
         if observation.outcome is Outcome.DOWN and descriptors.ran_out():
             observation = run.unknown("watcher", "this watcher may not open more files (raise LimitNOFILE=)")
         if self._is_void(check, run):
@@ -113,9 +116,11 @@ class Runner:
             self._memories[name] = observation.memory
         return self._finished(observation, self._series[name])
 
-    async def _carry_out(self, check: Check, probe: Probe, run: Run) -> Observation:
+    async def _carry_out(self, check: Check, probe: Probe, run: Run, accepted_by: str) -> Observation:
         try:
             async with asyncio.timeout(check.timeout):
+                if accepted_by and isinstance(probe, Accepting):
+                    return self._with_memory(check, run, await probe.accept(run, accepted_by))
                 return self._with_memory(check, run, await probe.run(run))
         except TimeoutError:
             return run.down("timeout", f"no result within {check.timeout:g} s; was {run.step}")

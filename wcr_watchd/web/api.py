@@ -40,6 +40,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get(f"{prefix}/checks/{{name}}/history", history)
     app.router.add_get(f"{prefix}/checks/{{name}}/pings", pings)
     app.router.add_post(f"{prefix}/checks/{{name}}/run", run_check)
+    app.router.add_post(f"{prefix}/checks/{{name}}/accept", accept)
     app.router.add_get(f"{prefix}/incidents", incidents)
     app.router.add_get(f"{prefix}/incidents/{{number:\\d{{1,9}}}}", incident)
     app.router.add_get(f"{prefix}/incidents/{{number:\\d{{1,9}}}}/why", why)
@@ -159,6 +160,18 @@ async def run_check(request: web.Request) -> web.Response:
     """Run a check out of turn; answers with what it found, which counts like any other run."""
     view = request.app[CONTROL]
     seen = await view.run_now(_check_name(request))
+    return web.json_response(
+        shapes.observation(view.setup, seen) | {"severity": shapes.check(view, seen.check)["severity"]}
+    )
+
+
+async def accept(request: web.Request) -> web.Response:
+    """Run a check and take what it finds as being right from now on; answers with what it found.
+
+    JSON body: ``{"by": name}``.
+    """
+    view = request.app[CONTROL]
+    seen = await view.accept(_check_name(request), _by(request, await _json_body(request)))
     return web.json_response(
         shapes.observation(view.setup, seen) | {"severity": shapes.check(view, seen.check)["severity"]}
     )

@@ -1,0 +1,355 @@
+"""The integrity probe on real files, and on a dpkg laid out in a folder as dpkg keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real.running import carry_out, measured, names, new_run, probe_of
+from tests.real.tools import Looks
+from wcr_watchd.core.model import Outcome
+from wcr_watchd.kit import dpkg, fingerprints
+from wcr_watchd.kit.shared import SharedHelpers
+from wcr_watchd.kit.signed import TamperedError, read_signed, write_signed
+
+DAY = 86_400.0
+
+
+class Place:
+    """A folder of files, half of them critical, and the check of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "etc"
+        (self.folder / "critical").mkdir(parents=True)
+        self.sudoers, self.plain = self.folder / "critical/sudoers", self.folder / "plain.conf"
+        self.sudoers.write_text("root ALL=(ALL) ALL\n")
+        self.plain.write_text("setting = 1\n")
+        self.baseline = folder / "state/integrity/check.baseline"
+
+    def probe(self, **options: Any) -> Any:
+        given = {
+            "paths": [f"{self.folder}/**"],
+            "critical_paths": [f"{self.folder}/critical/**"],
+            "exclude": [],
+            **options,
+        }
+        return probe_of("integrity", given)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Two files and a state folder; dpkg knows nothing of them."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    return Place(tmp_path)
+
+
+async def test_the_first_run_takes_what_is_there(place: Place, looks: Looks) -> None:
+    first = await looks.at(place.probe())
+    assert first.outcome is Outcome.UP
+    assert "2 files are the baseline from now on, taken by the first run" in first.summary
+    assert measured(first, "files") == 2
+    assert measured(first, "read") == len("root ALL=(ALL) ALL\nsetting = 1\n")
+    assert place.baseline.stat().st_mode & 0o777 == 0o600
+    second = await looks.at(place.probe(), time.time() + 60)
+    assert second.summary == "2 files are as accepted"
+    assert measured(second, "critical_changes") == measured(second, "changes") == measured(second, "unreadable") == 0
+    assert measured(second, "baseline_age") == pytest.approx(60, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda path: path.write_text("other"), "content"),
+        (lambda path: path.chmod(0o666), "mode 0644 -> 0666"),
+        (lambda path: os.chown(path, 65534, -1), "owner 0:0 -> 65534:0"),
+        (lambda path: subprocess.run(["setcap", "cap_net_raw+ep", path], check=True), "capabilities"),
+        (lambda path: path.unlink(), "removed"),
+        (lambda path: path.with_name("added").write_text(""), "new"),
+        (lambda path: (path.unlink(), path.symlink_to("/etc/passwd")), "content, mode"),
+    ],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_every_kind_of_change_shows(
+    change: Callable[[Path], object], said: str, place: Place, looks: Looks
+) -> None:
+    place.plain.chmod(0o644)
+    place.sudoers.chmod(0o644)
+    await looks.at(place.probe())
+    change(place.plain)
+    seen = await looks.at(place.probe())
+    assert (measured(seen, "changes"), measured(seen, "critical_changes")) == (1, 0)
+    assert said in seen.evidence["changed"]
+    assert "wcr-watchd accept check" in seen.summary
+    change(place.sudoers)
+    seen = await looks.at(place.probe())
+    assert (measured(seen, "changes"), measured(seen, "critical_changes")) == (1, 1)
+    assert said in seen.evidence["critical"]
+    assert "1 of them critical" in seen.summary
+
+
+async def test_a_person_accepts(place: Place, looks: Looks) -> None:
+    await looks.at(place.probe())
+    place.plain.write_text("setting = 2\n")
+    assert measured(await looks.at(place.probe()), "changes") == 1
+    accepted = await looks.accept(place.probe(), by="ann")
+    assert "accepted by ann" in accepted.summary
+    assert measured(accepted, "changes") == 0
+    assert measured(await looks.at(place.probe()), "changes") == 0
+
+
+async def test_a_baseline_that_somebody_changed(place: Place, looks: Looks) -> None:
+    await looks.at(place.probe())
+    old = place.baseline.read_bytes()
+    place.baseline.write_bytes(old.replace(b"plain", b"plaid"))
+    seen = await looks.at(place.probe())
+    assert (seen.outcome, seen.reason) == (Outcome.DOWN, "tampered")
+    assert "as broken into" in seen.summary
+    place.baseline.write_bytes(old + b"more\n")
+    assert (await looks.at(place.probe())).reason == "tampered"
+    place.baseline.write_bytes(b"\xff\n")
+    assert (await looks.at(place.probe())).reason == "tampered"
+    place.baseline.unlink()
+    seen = await looks.at(place.probe())
+    assert (seen.outcome, seen.reason) == (Outcome.DOWN, "tampered")
+    assert "is gone" in seen.summary
+
+
+async def test_an_older_baseline_put_back(place: Place, looks: Looks) -> None:
+    """It bears the right signature, and would hide that a file is as it was before somebody closed a hole."""
+    await looks.at(place.probe())
+    old = place.baseline.read_bytes()
+    place.plain.write_text("setting = 2\n")
+    await looks.accept(place.probe())
+    place.baseline.write_bytes(old)
+    seen = await looks.at(place.probe())
+    assert (seen.outcome, seen.reason) == (Outcome.DOWN, "tampered")
+    assert "an older one" in seen.summary
+
+
+async def test_another_key(place: Place, looks: Looks, tmp_path: Path) -> None:
+    await looks.at(place.probe())
+    (tmp_path / "state/signing.key").unlink()
+    assert (await looks.at(place.probe())).reason == "tampered"
+    looks.memory.clear()
+    place.baseline.unlink()
+    await looks.at(place.probe(key="a secret"))
+    assert (await looks.at(place.probe(key="a secret"))).outcome is Outcome.UP
+    assert (await looks.at(place.probe(key="another"))).reason == "tampered"
+
+
+async def test_a_kill_after_the_baseline_was_written(place: Place, looks: Looks) -> None:
+    """What a run left in its memory may be lost; its file is still known as the daemon's own."""
+    await looks.at(place.probe())
+    before = dict(looks.memory)
+    place.plain.write_text("setting = 2\n")
+    await looks.accept(place.probe())
+    looks.memory = before
+    assert (await looks.at(place.probe())).summary == "2 files are as accepted"
+    looks.memory = {}  # or the records are lost altogether
+    assert (await looks.at(place.probe())).summary == "2 files are as accepted"
+
+
+# --- what packages explain --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def package(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``package(path, text)`` makes dpkg know that a package has just brought a file with this text."""
+    admin = tmp_path / "dpkg"
+    (admin / "info").mkdir(parents=True)
+    monkeypatch.setattr("wcr_watchd.probes.integrity.shipped", lambda paths: dpkg.shipped(paths, str(admin)))
+
+    def bring(path: Path, text: str, *, at: float, configuration: bool = False) -> None:
+        md5 = hashlib.md5(text.encode()).hexdigest()
+        if configuration:
+            (admin / "status").write_text(f"Package: tool\nStatus: install ok installed\nConffiles:\n {path} {md5}\n")
+        else:
+            (admin / "info/tool.md5sums").write_text(f"{md5}  {str(path)[1:]}\n")
+        lists = admin / "info/tool:amd64.list" if configuration else admin / "info/tool.list"
+        lists.touch()
+        os.utime(lists, (at, at))
+
+    return bring
+
+
+@pytest.mark.parametrize("configuration", [False, True])
+async def test_a_package_explains_a_change(
+    configuration: bool, place: Place, package: Callable[..., None], looks: Looks
+) -> None:
+    now = time.time()
+    await looks.at(place.probe(), now)
+    place.sudoers.write_text("by the package")
+    package(place.sudoers, "by the package", at=now + 10, configuration=configuration)
+    seen = await looks.at(place.probe(), now + 60)
+    assert (measured(seen, "explained_changes"), measured(seen, "critical_changes")) == (1, 0), seen.evidence
+    assert "(package tool)" in seen.evidence["explained"]
+    assert "1 changed by packages" in seen.summary
+    seen = await looks.at(place.probe(), now + 60 + DAY)  # told for a day, then it is in the baseline
+    assert measured(seen, "explained_changes") == 1
+    seen = await looks.at(place.probe(), now + 120 + DAY)
+    assert measured(seen, "explained_changes") == measured(seen, "critical_changes") == 0
+    assert seen.outcome is Outcome.UP
+    place.sudoers.write_text("by somebody")
+    assert measured(await looks.at(place.probe(), now + 180 + DAY), "critical_changes") == 1
+
+
+async def test_what_no_package_explains(place: Place, package: Callable[..., None], looks: Looks) -> None:
+    now = time.time()
+    place.sudoers.chmod(0o644)
+    await looks.at(place.probe(), now)
+    place.sudoers.write_text("by the package")
+    package(place.sudoers, "by the package", at=now - 10)  # it was there before: somebody put the old file back
+    assert measured(await looks.at(place.probe(), now + 60), "critical_changes") == 1
+    package(place.sudoers, "other content", at=now + 10)
+    assert measured(await looks.at(place.probe(), now + 60), "critical_changes") == 1
+    package(place.sudoers, "by the package", at=now + 10)
+    assert measured(await looks.at(place.probe(), now + 60), "critical_changes") == 0
+    place.sudoers.chmod(0o4755)
+    assert measured(await looks.at(place.probe(), now + 60), "critical_changes") == 1
+
+
+def test_a_merged_system_has_two_names_for_a_file(tmp_path: Path) -> None:
+    (tmp_path / "info").mkdir()
+    (tmp_path / "info/coreutils.md5sums").write_text("abc  bin/ls\ndef  usr/bin/env\n")
+    assert dpkg.shipped(["/usr/bin/ls"], str(tmp_path))["/usr/bin/ls"].md5 == "abc"
+    assert dpkg.shipped(["/bin/env"], str(tmp_path))["/bin/env"].package == "coreutils"
+
+
+def test_this_machines_dpkg() -> None:
+    found = dpkg.shipped(["/usr/bin/env", "/etc/debconf.conf", "/etc/passwd"])
+    assert found["/usr/bin/env"].package == "coreutils"
+    assert dpkg.is_as_shipped("/usr/bin/env", found["/usr/bin/env"])
+    assert found["/usr/bin/env"].installed_at > 0
+    assert found["/etc/debconf.conf"].package == "debconf"
+    assert "/etc/passwd" not in found
+
+
+# --- limits, and what cannot be read ----------------------------------------------------------------------------------
+
+
+async def test_patterns_and_exceptions(place: Place, looks: Looks) -> None:
+    (place.folder / ".hidden").write_text("x")
+    (place.folder / "a.log").write_text("x")
+    (place.folder / "link").symlink_to(place.folder / "critical")
+    os.mkfifo(place.folder / "pipe")
+    seen = await looks.at(place.probe(exclude=["*.log"]))
+    assert measured(seen, "files") == 4  # sudoers, plain.conf, .hidden and the link itself
+    only = await Looks(looks._shared).accept(place.probe(paths=[f"{place.folder}/*.conf"], critical_paths=[]))
+    assert measured(only, "files") == 1
+    none = await Looks(looks._shared).accept(place.probe(paths=["/no/such/**"], critical_paths=[]))
+    assert (none.outcome, none.reason) == (Outcome.UNKNOWN, "missing")
+
+
+async def test_more_files_than_allowed(place: Place, looks: Looks) -> None:
+    probe = place.probe(most=1)
+    await looks.at(probe)
+    seen = await looks.at(probe)
+    assert "only the first 1 files" in seen.evidence["cut"]
+    assert measured(seen, "changes") == 0  # what was not looked at has not been removed
+
+
+def test_a_file_that_may_not_be_read(place: Place) -> None:
+    """Root may read everything, so this runs as nobody in a process of its own."""
+    place.sudoers.chmod(0o600)
+    code = (
+        "import os, sys, threading\n"
+        "from wcr_watchd.kit.fingerprints import scan\n"
+        "os.geteuid() == 0 and os.seteuid(65534)\n"
+        "found = scan([sys.argv[1] + '/**'], [], 100, 1e9, threading.Event())\n"
+        "print(found.unreadable, len(found.files))\n"
+    )
+    if os.geteuid() != 0:
+        place.sudoers.chmod(0)
+    for folder in [*place.folder.parents][:3]:
+        folder.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", code, str(place.folder)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"['{place.sudoers}'] 1"
+
+
+async def test_unreadable_files_are_said_and_change_nothing(
+    place: Place, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await looks.at(place.probe())
+    real = fingerprints._fingerprint
+
+    def refuse(path: str, pacer: Any) -> Any:
+        if path == str(place.sudoers):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, pacer)
+
+    monkeypatch.setattr(fingerprints, "_fingerprint", refuse)
+    seen = await looks.at(place.probe())
+    assert measured(seen, "unreadable") == 1
+    assert measured(seen, "critical_changes") == 0
+    assert "CAP_DAC_READ_SEARCH" in seen.evidence["unreadable"]
+
+
+async def test_the_pace_is_kept(place: Place) -> None:
+    (place.folder / "large").write_bytes(bytes(600_000))
+    began = time.monotonic()
+    found = fingerprints.scan([f"{place.folder}/**"], [], 100, 2_000_000, threading.Event())
+    assert time.monotonic() - began > 0.25
+    assert found.size >= 600_000
+
+
+async def test_it_ends_in_time_and_when_cancelled(place: Place, shared: SharedHelpers) -> None:
+    (place.folder / "large").write_bytes(bytes(2_000_000))
+    probe = place.probe(pace=1000)
+    seen = await carry_out(probe, new_run(shared, 0.3))
+    assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "timeout")
+    task = asyncio.create_task(carry_out(probe, new_run(shared)))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    from wcr_watchd.kit.threads import Threads
+
+    async with asyncio.timeout(10):  # the threads stop by themselves
+        while shared.get(Threads)._running:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_state_folder_that_cannot_be(place: Place, looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", "/proc/no/such")
+    seen = await looks.at(place.probe())
+    assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "state")
+    assert names(seen) == set()
+
+
+async def test_nothing_blocks_the_loop(place: Place, looks: Looks) -> None:
+    for number in range(2_000):
+        (place.folder / f"file{number}").write_bytes(b"x" * 100)
+    await looks.at(place.probe())
+    loop, worst, over = asyncio.get_running_loop(), 0.0, asyncio.Event()
+
+    async def watch() -> None:
+        nonlocal worst
+        while not over.is_set():
+            began = loop.time()
+            await asyncio.sleep(0)
+            worst = max(worst, loop.time() - began)
+
+    task = asyncio.create_task(watch())
+    await looks.at(place.probe())
+    over.set()
+    await task
+    assert worst < 0.1, "another thread may hold the interpreter for 5 ms, and a busy machine for longer"
+
+
+def test_signed_files(tmp_path: Path) -> None:
+    path = tmp_path / "deep/file"
+    written = write_signed(path, ({"a": 1}, [2, "é\n"]), b"key")
+    items, checksum = read_signed(path, b"key")
+    assert (items, checksum) == ([{"a": 1}, [2, "é\n"]], written)
+    with pytest.raises(TamperedError):
+        read_signed(path, b"other")
