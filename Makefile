@@ -16,8 +16,9 @@ help: ## this list
 run: $(VENV)/run ## environment, install, discover this host, start; dashboard on http://127.0.0.1:9848
 	exec $(BIN)/wcr-watchd run $(ARGS)
 
+# Most tests wait for real servers, hence more of them at a time than there are processors.
 test: $(VENV)/dev servers check ## environment, every real server the tests need, the whole suite
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 4 --dist loadfile $(ARGS)
 
 check: $(VENV)/dev ## format, lint, types, floors of the house, generated pages
 	$(BIN)/ruff format --check .

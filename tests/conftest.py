@@ -1,12 +1,16 @@
 """Fixtures that every test may use: the real servers."""
 
 import asyncio
+import os
 
 from hypothesis import settings
 
 # A deadline per example is a timed assertion: on a busy machine it fails what is right.
 settings.register_profile("watchd", deadline=None)
 settings.load_profile("watchd")
+
+# The width of whoever's terminal runs the tests (pytest-xdist hands it on) is no business of the commands under test.
+os.environ.pop("COLUMNS", None)
 
 # pytest-asyncio asks for the current event loop before its first test; where none was ever set (Python below 3.14)
 # that makes one which nobody closes, and some later test would be blamed for it.

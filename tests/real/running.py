@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import time
 import tomllib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from wcr_watchd.kit.shared import SharedHelpers
 Observe = Callable[..., Awaitable[Observation]]
 PATIENCE = 60.0
 """Seconds a run may take when the test is not about its deadline; a slow machine must not fail it."""
+LONGEST_STEP = 0.005
+"""Seconds of processor time for which a probe may hold the loop at a time."""
 
 
 def probe_of(kind: str, options: Mapping[str, Any] | str) -> Any:
@@ -34,14 +37,50 @@ def new_run(shared: SharedHelpers, timeout: float = PATIENCE, started: float | N
     return Run("check", "here", time.time() if started is None else started, timeout, time.monotonic, shared)
 
 
+class Steps:
+    """Awaits a coroutine and notes how long its longest step kept the loop from everything else.
+
+    That is counted in processor time of the thread (seconds), which says the same on a busy machine.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Observation]) -> None:
+        self._coroutine = coroutine
+        self.longest = 0.0
+
+    def __await__(self) -> Generator[Any, Any, Observation]:
+        send, value = self._coroutine.send, None
+        while True:
+            try:
+                waits_for = self._step(send, value)
+            except StopIteration as end:
+                observation: Observation = end.value
+                return observation
+            try:
+                value = yield waits_for
+                send = self._coroutine.send
+            except BaseException as error:  # cancellation, handed on into the coroutine
+                send, value = self._coroutine.throw, error
+
+    def _step(self, send: Callable[[Any], Any], value: object) -> Any:
+        gc.disable()  # a collection looks through all that the tests have piled up
+        begun = time.thread_time()
+        try:
+            return send(value)
+        finally:
+            self.longest = max(self.longest, time.thread_time() - begun)
+            gc.enable()
+
+
 async def carry_out(probe: Any, run: Run) -> Observation:
-    """One run under its deadline; what is cut off is down for the reason ``timeout``."""
+    """One run under its deadline; what is cut off is down for the reason ``timeout``. No step may hold up the loop."""
+    steps = Steps(probe.run(run))
     try:
         async with asyncio.timeout(run.timeout):
-            observation: Observation = await probe.run(run)
-            return observation
+            observation = await steps
     except TimeoutError:
-        return run.down("timeout", f"no end within {run.timeout:g} s, {run.step}")
+        observation = run.down("timeout", f"no end within {run.timeout:g} s, {run.step}")
+    assert steps.longest <= LONGEST_STEP, f"{probe.type} held the loop for {steps.longest * 1000:.1f} ms"
+    return observation
 
 
 def descriptors() -> int:

@@ -220,7 +220,7 @@ async def test_closing_leaves_no_thread_behind(tmp_path: Path) -> None:
     assert len(ours() - before) == 3
     await store.close()
     async with asyncio.timeout(10):
-        while ours() != before:
+        while ours() - before:
             await asyncio.sleep(0.01)
 
 
