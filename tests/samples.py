@@ -106,8 +106,8 @@ class MemoryStore:
         for delivery in batch.deliveries:
             self.rows[delivery.notification.id] = delivery
 
-    async def deliveries(self, *, states: Sequence[DeliveryState], **_: object) -> Sequence[Delivery]:
-        return [row for row in self.rows.values() if row.state in states]
+    async def deliveries(self, *, states: Sequence[DeliveryState] = (), **_: object) -> Sequence[Delivery]:
+        return [row for row in self.rows.values() if not states or row.state in states]
 
     def states(self) -> dict[str, str]:
         return {name: row.state.value for name, row in self.rows.items()}

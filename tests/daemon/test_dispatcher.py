@@ -273,6 +273,40 @@ async def test_the_end_follows_the_beginning_to_the_fallback() -> None:
         assert [notification.event for _, notification in mail.accepted] == [EventKind.OPENED, EventKind.RESOLVED]
 
 
+async def test_the_end_also_reaches_who_stood_in_when_the_channel_works_again() -> None:
+    sms, mail = Wire(behaviour=[DOWN, DOWN]), Wire()
+    async with running(sms=sms, mail=mail) as world:
+        await world.owe(owed(fallbacks=(MAIL,)))
+        await asyncio.sleep(120)
+        await world.owe(owed(event=EventKind.RESOLVED, fallbacks=(MAIL,)))
+        await asyncio.sleep(120)
+        assert sms.ids == ["1-opened-smslead", "1-resolved-smslead"]
+        assert [notification.event for _, notification in mail.accepted] == [EventKind.OPENED, EventKind.RESOLVED]
+        assert mail.accepted[1][1].message.note == "sent here because sms could not deliver what came before"
+
+
+async def test_who_stood_in_in_the_last_life_hears_the_end_in_this_one() -> None:
+    store, mail = MemoryStore(), Wire()
+    async with running(store, sms=Wire(default=REFUSED), mail=mail) as world:
+        await world.owe(owed(fallbacks=(MAIL,)))
+        await asyncio.sleep(5)
+    async with running(store, incidents=[incident(IncidentState.OPEN)], sms=Wire(), mail=mail) as world:
+        await world.owe(owed(event=EventKind.RESOLVED, fallbacks=(MAIL,)))
+        await asyncio.sleep(5)
+    assert [notification.event for _, notification in mail.accepted] == [EventKind.OPENED, EventKind.RESOLVED]
+
+
+async def test_who_is_told_of_the_end_anyway_is_not_told_twice() -> None:
+    mail = Wire()
+    async with running(sms=Wire(default=REFUSED), mail=mail) as world:
+        await world.owe(owed(fallbacks=(MAIL,)))
+        await asyncio.sleep(5)
+        ends = (owed(event=EventKind.RESOLVED), owed(MAIL, event=EventKind.RESOLVED))
+        await world.owe(*ends)
+        await asyncio.sleep(60)
+        assert [notification.event for _, notification in mail.accepted].count(EventKind.RESOLVED) == 1
+
+
 async def test_who_is_the_fallback_of_several_is_told_once() -> None:
     mail = Wire()
     async with running(sms=Wire(default=REFUSED), mail=mail) as world:
@@ -628,7 +662,7 @@ async def test_a_reload_adds_changes_and_removes_channels() -> None:
 async def test_a_channel_with_a_defect_stops_nothing() -> None:
     sms, mail = Wire(default=ZeroDivisionError("oh")), Wire()
     async with running(sms=sms, mail=mail) as world:
-        await world.owe(owed(fallbacks=(MAIL,)), owed(MAIL, 2))
+        await world.owe(owed(fallbacks=(MAIL,)))
         await asyncio.sleep(30)
         assert len(mail.accepted) == 2
         assert "ZeroDivisionError" in world.store.rows["1-opened-smslead"].last_error

@@ -29,6 +29,7 @@ from wcr_watchd.kit.templates import Wording
 from wcr_watchd.runtime.gathering import Gathering
 from wcr_watchd.runtime.lane import CONCURRENCY, SUMMARY, Cap, Clock, Lane, Owed
 from wcr_watchd.runtime.ledger import Ledger
+from wcr_watchd.runtime.stand_ins import FALLBACK, StandIns
 
 log = structlog.get_logger(__name__)
 
@@ -95,15 +96,21 @@ class Dispatcher:
         self._digests: dict[Recipient, list[Owed]] = {}
         self._gathering = Gathering(clock, self._enqueue, self._tell_together)
         self._redirections: OrderedDict[tuple[int, EventKind, float, Recipient], None] = OrderedDict()
+        self._stand_ins = StandIns()
+        self._open_since: dict[int, float] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._open_lanes(channels, caps or {})
 
     # --- what the rest of the daemon calls ---
 
     def owe(self, notifications: Iterable[Notification]) -> None:
-        """Deliver these; they are stored already."""
-        for notification in notifications:
+        """Deliver these; they are stored already. Whoever stood in for somebody is told of the end as well."""
+        owed = list(notifications)
+        for notification in owed:
             self._take(Delivery(notification))
+        for end in self._stand_ins.ends(owed, self._clock.now()):
+            self._remember_redirection(end)
+            self._owe_new(end, ())
 
     def overtaken(self, incidents: Iterable[int]) -> None:
         """The incidents are acknowledged or over: reminders of them that are still owed have lost their meaning."""
@@ -127,6 +134,7 @@ class Dispatcher:
         each recipient, as no more were on their way at a time. The others are gathered, lest a storm come of them.
         """
         incidents = {incident.id: incident for incident in restored.incidents}
+        self._open_since = {incident.id: incident.opened_at for incident in restored.incidents}
         alone: Counter[Recipient] = Counter()
         for delivery in sorted(restored.pending, key=lambda row: row.notification.created_at):
             if delivery.notification.event in _OVERTAKEN and not _unattended(incidents, delivery.notification):
@@ -196,6 +204,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Deliver until cancelled; then finish what is on its way, and leave the rest to the next life."""
         await self._recall_sent()
+        await self._recall_stand_ins()
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._tasks.create_task(self._ledger.run(), name="ledger")
@@ -376,17 +385,13 @@ class Dispatcher:
             return
         owed.delivery = replace(owed.delivery, fell_back=True)
         following, *others = original.fallbacks
-        story = (original.incident, original.event, original.message.at, following)
-        if story in self._redirections:  # two channels failed for the same news, and both fall back to this person
+        if _story(original, following) in self._redirections:  # two channels failed, and both fall back to this person
             self._ledger.note([owed.delivery])
             return
-        self._redirections[story] = None
-        if len(self._redirections) > REMEMBERED_REDIRECTIONS:
-            self._redirections.popitem(last=False)
         now = self._clock.now()
         instead = replace(
             original,
-            id=f"{original.id}:fallback:{following.channel}",
+            id=f"{original.id}{FALLBACK}{following.channel}",
             recipient=following,
             created_at=now,
             not_before=now,
@@ -395,7 +400,14 @@ class Dispatcher:
             message=redirected(original.message, original.recipient.channel, why),
         )
         log.warning("fallback told", id=instead.id, instead_of=original.recipient.channel, channel=following.channel)
+        self._remember_redirection(instead)
+        self._stand_ins.note(instead)
         self._owe_new(instead, [owed.delivery])
+
+    def _remember_redirection(self, instead: Notification) -> None:
+        self._redirections[_story(instead, instead.recipient)] = None
+        if len(self._redirections) > REMEMBERED_REDIRECTIONS:
+            self._redirections.popitem(last=False)
 
     def _owe_new(self, notification: Notification, changed: Sequence[Delivery]) -> None:
         """Record a notification that was made here, together with those that led to it, then deliver it."""
@@ -481,6 +493,24 @@ class Dispatcher:
             lane = capped.get(row.notification.recipient.channel)
             if lane is not None and row.delivered_at is not None:
                 lane.note_sent(row.delivered_at)
+
+    async def _recall_stand_ins(self) -> None:
+        """Know again who was told of what is still open in somebody else's place."""
+        if not self._open_since:
+            return
+        try:
+            rows = await self._store.deliveries(since=min(self._open_since.values()), limit=RECALLED)
+        except StoreError as error:
+            log.warning("who was told in another's place is not known; the end may miss them", error=str(error))
+            return
+        for row in rows:
+            if FALLBACK in row.notification.id and row.notification.incident in self._open_since:
+                self._stand_ins.note(row.notification)
+
+
+def _story(news: Notification, who: Recipient) -> tuple[int, EventKind, float, Recipient]:
+    """What somebody is told, whichever channel it was meant for first."""
+    return news.incident, news.event, news.message.at, who
 
 
 async def hand_over(
