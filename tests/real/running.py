@@ -62,13 +62,15 @@ class Steps:
                 send, value = self._coroutine.throw, error
 
     def _step(self, send: Callable[[Any], Any], value: object) -> Any:
+        collects = gc.isenabled()
         gc.disable()  # a collection looks through all that the tests have piled up
         begun = time.thread_time()
         try:
             return send(value)
         finally:
             self.longest = max(self.longest, time.thread_time() - begun)
-            gc.enable()
+            if collects:
+                gc.enable()
 
 
 async def carry_out(probe: Any, run: Run) -> Observation:

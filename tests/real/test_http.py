@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import hashlib
 import json
+import ssl
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -616,3 +619,26 @@ def test_secrets_are_not_shown() -> None:
     )
     assert "s3cret" not in repr(probe)
     assert "s3cret" not in probe.target
+
+
+@pytest.mark.parametrize("kind", ["http", "tls"])
+async def test_a_finished_exchange_over_tls_waits_for_no_garbage_collector(
+    nginx: StartNginx, observe: Observe, authority: Authority, kind: str
+) -> None:
+    """A TLS session has a quarter of a megabyte; collected every few minutes only, thousands would pile up."""
+    server = nginx(Site(certificate=authority.issue("localhost")))
+    url = server.url(scheme="https", host="localhost")
+    target = {"url": url, "ip": "4"} if kind == "http" else {"address": f"localhost:{server.ports[-1]}"}
+    options = {**target, "ca_file": authority.ca_file}
+    await observe(kind, **options)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            seen = await observe(kind, **options)
+            assert seen.outcome is Outcome.UP, seen.summary
+        await asyncio.sleep(0.05)
+        left = [type(one).__name__ for one in gc.get_objects() if isinstance(one, ssl.SSLObject | SSLProtocol)]
+    finally:
+        gc.enable()
+    assert left == []

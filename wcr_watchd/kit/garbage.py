@@ -15,6 +15,7 @@ _YOUNG, _MIDDLE, _OLD = 700, 10, 1_000
 def settle() -> None:
     """What there is now (modules, the configuration) will stay: look at it once more and never again."""
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
 

@@ -242,6 +242,9 @@ async def _set_up(
         raise
     except ValueError as error:  # no certificate can be for that name
         raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, str(error)) from error
+    finally:
+        # It holds the exchange, which holds the handshake: TLS sessions would pile up until somebody looks for garbage.
+        handshake.began = lambda: None
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------------
