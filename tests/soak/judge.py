@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from tests.soak.world import MoodyReceiver, Taken
-from wcr_watchd.core.model import Delivery, DeliveryState, Event, EventKind, Incident, IncidentState
+from wcr_watchd.core.model import Delivery, DeliveryState, Event, EventKind, Incident, IncidentState, Severity
 from wcr_watchd.store.sqlite import SqliteStore
 
 ABSENCE = "absence"
@@ -86,10 +86,22 @@ def _everything_was_owed(records: Records, receivers: Iterable[str]) -> None:
         if incident.subject == ABSENCE:  # the daemon's own: told by another policy, if at all
             continue
         timeline = records.events[incident.id]
-        for kind in (EventKind.OPENED, EventKind.RESOLVED):
-            times = sum(event.kind is kind for event in timeline)
+        told = {EventKind.OPENED: sum(event.kind is EventKind.OPENED for event in timeline)}
+        told[EventKind.RESOLVED] = sum(1 for _ in _told_spells(timeline))
+        for kind, times in told.items():
             for channel in receivers:
                 assert owed[incident.id, kind, channel] == times, (incident, kind, channel, timeline)
+
+
+def _told_spells(timeline: Sequence[Event]) -> Iterator[Sequence[Event]]:
+    """Each time from a beginning to the end in which the incident was critical: the policy tells nobody of less."""
+    spell: list[Event] = []
+    for event in timeline:
+        spell.append(event)
+        if event.kind is EventKind.RESOLVED:
+            if any(one.severity is Severity.CRITICAL for one in spell[:-1]):
+                yield spell
+            spell = []
 
 
 def _everything_owed_was_taken(records: Records, receivers: Mapping[str, MoodyReceiver]) -> None:

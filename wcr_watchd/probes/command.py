@@ -29,6 +29,8 @@ _BY_SHELL = {126: "permission", 127: "missing"}
 """Statuses by which a plugin that is a script says that a program it calls cannot be run, or is not there."""
 _MOST_SERIES = 200
 """Items of performance data that are kept of one run."""
+_SHORT = 4_000
+"""Characters of output that are read at once; 64 KiB of performance data take 10 ms."""
 _LONGEST_LABEL = 128
 
 
@@ -121,18 +123,18 @@ class Command(Options):
         if finished.status >= 0:
             run.measure("exit_status", finished.status)
         self._keep_evidence(run, finished)
-        return self._exit(run, finished) if self.protocol == "exit" else self._nagios(run, finished)
+        output = await _parsed(run, finished.stdout)
+        return (self._exit if self.protocol == "exit" else self._nagios)(run, finished, output)
 
-    def _exit(self, run: Run, finished: Finished) -> Observation:
-        said = parse(finished.stdout).text
+    def _exit(self, run: Run, finished: Finished, output: PluginOutput) -> Observation:
+        said = output.text
         if finished.status == 0:
             return run.up(f"{self.run_words[0]} ended well: {said}")
         if said == NO_OUTPUT:
             said = finished.stderr.strip() or NO_OUTPUT
         return run.down("status", f"{self.target} ended with {_ending(finished)}, expected status 0: {said}")
 
-    def _nagios(self, run: Run, finished: Finished) -> Observation:
-        output = parse(finished.stdout)
+    def _nagios(self, run: Run, finished: Finished, output: PluginOutput) -> Observation:
         self._measure(run, output)
         text = output.text
         if text == NO_OUTPUT and finished.stderr.strip():
@@ -173,6 +175,11 @@ class Command(Options):
 
     def _not_run(self, run: Run, reason: str, summary: str) -> Observation:
         return run.down(reason, summary) if self.on_exec_error == "down" else run.unknown(reason, summary)
+
+
+async def _parsed(run: Run, text: str) -> PluginOutput:
+    """What the program printed, read in a thread when there is much of it."""
+    return parse(text) if len(text) <= _SHORT else await run.shared.get(Threads).call(parse, text)
 
 
 def _ending(finished: Finished) -> str:
