@@ -22,6 +22,8 @@ from wcr_watchd.core.run import Run
 from wcr_watchd.kit.network import NameResolver, connect_problem, is_address
 from wcr_watchd.kit.options import Options, Secret
 from wcr_watchd.kit.postgres_bounds import bounded
+from wcr_watchd.kit.postgres_tls import context_of
+from wcr_watchd.kit.threads import Threads
 
 Row = asyncpg.Record
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -115,10 +117,12 @@ class PostgresServer(Options):
 
     async def _connect(self, run: Run) -> Connection:
         """Connect; the driver's own deadline lies behind the run's. No statement cache: a pooler changes servers."""
+        dsn = self.dsn.get_secret_value()
         password = self.password.get_secret_value() if self.password else None
         return await asyncpg.connect(
-            self.dsn.get_secret_value(),
+            dsn,
             password=password,
+            ssl=await context_of(dsn, run.shared.get(Threads)),
             timeout=run.timeout + 1,
             statement_cache_size=0,
             server_settings={"application_name": "wcr-watchd"},
