@@ -212,11 +212,22 @@ class Judge:
                 continue
             for channel in CHANNELS:
                 yield from self._must_know(check, channel, "", spell, known)
-            stepped = _lasting(known + STEP_AFTER, OFF, self._dead)
+            stepped = _lasting(self._remembered(check, start, known) + STEP_AFTER, OFF, self._dead)
             if stepped + 2 * OFF < end and not self._unsteady(check, stepped):
                 for contact in ("lead", "second"):
                     if self._delivered_by("sms", stepped) < end:  # a step has lost its meaning once it is over
                         yield from self._must_know(check, "sms", contact, spell, stepped)
+
+    def _remembered(self, check: str, start: float, known: float) -> float:
+        """From when on the steps of an escalation are counted.
+
+        What a crash forgets, because it was told while the store took nothing, is opened anew, and so are its steps.
+        """
+        for gone in self._world.gone:
+            forgets = any(one.notification.id in gone.forgotten for _, one, _ in self._told[check])
+            if forgets and start <= gone.at < known + STEP_AFTER:
+                known = max(known, gone.back + NOTICE_AFTER_START)
+        return known
 
     def _must_know(
         self, check: str, channel: str, contact: str, spell: Spell, since: float, quiet: Sequence[Span] = ()
