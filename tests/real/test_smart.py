@@ -1,7 +1,7 @@
 """The smart probe on a smartctl that answers as version 7.3 does, in JSON and exit status, and on the real one.
 
-The disk of this machine is a virtual one that tells nothing, so the answers of real disks are played by a script, with the
-fields and messages of `smartctl --json` 7.3 for an ATA disk, an NVMe disk and a SAS disk.
+The disk of this machine is a virtual one that tells nothing, so the answers of real disks are played by a script, with
+the fields and messages of `smartctl --json` 7.3 for an ATA disk, an NVMe disk and a SAS disk.
 """
 
 from __future__ import annotations
