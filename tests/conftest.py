@@ -33,6 +33,7 @@ pytest_plugins = [
     "tests.real.tools",
     "tests.real.servers.service_manager",
     # each builds on the one before, and pytest wants to import it itself
+    "tests.real.servers.pgbouncer",
     "tests.real.servers.providers",
     "tests.real.servers.pagers",
     "tests.real.servers.chats",

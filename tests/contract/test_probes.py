@@ -35,6 +35,7 @@ LOCAL = {
     "command": "starts a program; its own tests let one hang",
     "heartbeat": "waits to be told",
     "heartbeats": "waits to be told",
+    "expiry": "asks nobody",
     "host": "reads the kernel's files",
     "icmp": "has no server that could accept and be silent; its own tests ask an address that does not answer",
     "integrity": "reads files of this machine",
@@ -53,6 +54,7 @@ LOCAL = {
 
 AIMED: dict[str, Callable[[Odd], dict[str, Any]]] = {
     "docker": lambda server: {"socket": f"tcp://{server.address}"},
+    "domain": lambda server: {"rdap": server.url()},
     "dns": lambda server: {"server": server.address, "transport": "tcp"},
     "payment": lambda server: {"url": server.url("/")},
     "tcp": lambda server: {"address": server.address, "expect": "hello"},

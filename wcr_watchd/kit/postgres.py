@@ -234,7 +234,8 @@ def _not_connected(run: Run, target: str, error: Exception) -> Observation:
         return run.down("tls", f"{target}: no TLS: {words(error)}")
     if isinstance(error, OSError):
         return run.down("connect", f"{target}: no connection: {connect_problem(error)}")
-    state = _state(error)
+    # PgBouncer calls a wrong password a violation of the protocol.
+    state = "28P01" if "authentication failed" in words(error) else _state(error)
     reason, meaning = _REFUSALS.get(state[:2], ("protocol", "it does not speak as PostgreSQL does"))
     return run.down(reason, f"{target}: {meaning}: {words(error)}" + (f" ({state})" if state else ""))
 
