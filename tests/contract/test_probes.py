@@ -31,6 +31,10 @@ TYPES = names(PACKAGE)
 LOCAL = {
     "accounts": "reads files of this machine",
     "apt": "asks apt; its own tests let it hang",
+    "backup": "reads files",
+    "backup_manifest": "reads files",
+    "backup_retention": "reads files",
+    "borg": "starts a program; its own tests let one hang",
     "certfile": "reads a file",
     "command": "starts a program; its own tests let one hang",
     "heartbeat": "waits to be told",
@@ -49,12 +53,16 @@ LOCAL = {
     "smart": "asks smartctl; its own tests let it hang",
     "systemd": "asks a D-Bus of this machine; its own tests let one be silent",
     "textfile": "reads files",
+    "recovery_point": "reads files; its own tests let a provider be silent",
+    "restic": "starts a program; its own tests let one hang",
+    "restore": "reads files",
 }
 """Probe types that talk to no server, and why; all others are aimed at a silent one."""
 
 AIMED: dict[str, Callable[[Odd], dict[str, Any]]] = {
     "docker": lambda server: {"socket": f"tcp://{server.address}"},
     "domain": lambda server: {"rdap": server.url()},
+    "backup_remote": lambda server: {"endpoint": f"http://{server.address}", "local": None},
     "dns": lambda server: {"server": server.address, "transport": "tcp"},
     "payment": lambda server: {"url": server.url("/")},
     "tcp": lambda server: {"address": server.address, "expect": "hello"},
