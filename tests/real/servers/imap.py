@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import email
 import getpass
+import hashlib
+import imaplib
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,22 +27,70 @@ from tests.real.servers.certificates import Authority, Pair
 PATIENCE = 20.0
 
 
+USER, PASSWORD = "watch@example.org", 'a "password" that must \\ never be seen'
+
+
+@dataclass
+class MailServer:
+    """A running dovecot with mailboxes for everybody who knows the password."""
+
+    port: int
+    authority: Authority
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[imaplib.IMAP4]:
+        """A signed-in session of the one user."""
+        session = imaplib.IMAP4("127.0.0.1", self.port)
+        try:
+            session.starttls(ssl.create_default_context(cafile=self.authority.ca_file))
+            session.authenticate("PLAIN", lambda _: f"\0{USER}\0{PASSWORD}".encode())
+            yield session
+        finally:
+            session.logout()
+
+    def deliver(self, raw: bytes, folder: str = "INBOX", at: float | None = None) -> None:
+        """Put a mail into a folder, which is made if need be, as if it had arrived then (default: now)."""
+        with self.session() as session:
+            session.create(folder)
+            moment = imaplib.Time2Internaldate(time.time() if at is None else at)
+            status, said = session.append(folder, "", moment, raw)
+            assert status == "OK", said
+
+    def subjects(self, folder: str = "INBOX") -> list[str]:
+        """What is in a folder."""
+        with self.session() as session:
+            if session.select(folder)[0] != "OK":
+                return []
+            (numbers,) = session.search(None, "ALL")[1]
+            found = [session.fetch(one, "(BODY.PEEK[HEADER])")[1][0][1] for one in numbers.decode().split()]
+            return [str(email.message_from_bytes(raw)["Subject"]) for raw in found]
+
+
 @pytest.fixture
-def imap(authority: Authority) -> Iterator[int]:
+def imap(mail_server: MailServer) -> int:
     """Its port on 127.0.0.1, for which it has a certificate."""
+    return mail_server.port
+
+
+@pytest.fixture
+def mail_server(authority: Authority) -> Iterator[MailServer]:
+    """A real mailbox."""
     program = shutil.which("dovecot") or "/usr/sbin/dovecot"
     assert Path(program).exists(), "dovecot is not installed: apt-get install dovecot-imapd"
     # Not pytest's folder: the login process runs as a user of its own, which may not enter that.
     with tempfile.TemporaryDirectory(prefix="dovecot-", ignore_cleanup_errors=True) as name:
         folder, port = Path(name), free_port()
         folder.chmod(0o755)
+        (folder / "mail").mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(folder / "mail", "dovenull", "dovenull")
         config = folder / "dovecot.conf"
         config.write_text(_config(folder, port, authority.issue("127.0.0.1")))
         output = (folder / "output").open("wb")
         process = subprocess.Popen([program, "-F", "-c", str(config)], stdout=output, stderr=output)
         try:
             _wait(process, port, folder)
-            yield port
+            yield MailServer(port, authority)
         finally:
             process.terminate()
             process.wait(PATIENCE)
@@ -53,6 +108,9 @@ listen = 127.0.0.1
 ssl = yes
 ssl_cert = <{pair.certificate}
 ssl_key = <{pair.key}
+mail_location = maildir:{folder}/mail/%u
+first_valid_uid = 1
+first_valid_gid = 1
 default_login_user = {login}
 default_internal_user = {internal}
 service imap-login {{
@@ -69,13 +127,18 @@ service anvil {{
 }}
 passdb {{
   driver = static
-  args = nopassword=y
+  args = {_password()}
 }}
 userdb {{
   driver = static
   args = uid={login} gid={login} home={folder}
 }}
 """
+
+
+def _password() -> str:
+    """Hashed: the configuration can hold no quotes."""
+    return "password={SHA256}" + base64.b64encode(hashlib.sha256(PASSWORD.encode()).digest()).decode()
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
