@@ -31,6 +31,10 @@ class Tools:
         (self._folder / f"{name}.txt").write_text(text)
         self.put(name, f"cat {self._folder}/{name}.txt; exit {status}")
 
+    def remove(self, name: str) -> None:
+        """Take a program away again."""
+        (self._folder / name).unlink()
+
     def only(self) -> None:
         """From now on there are no other programs than those put here, and what a script needs."""
         for needed in ("sh", "cat", "sleep", "nice", "find"):
