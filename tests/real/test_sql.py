@@ -33,7 +33,8 @@ async def test_columns_become_measurements(start_postgres: Callable[..., Postgre
 
     one = await ask(
         "SELECT count(*) AS payments, sum(amount) AS total, max(now() - created) AS oldest, max(created) AS newest,"
-        " bool_or(amount > 12) AS large, 0.25::float8 AS share, NULL::int AS nothing, 'NaN'::float8 AS odd FROM payments",
+        " bool_or(amount > 12) AS large, 0.25::float8 AS share, NULL::int AS nothing, 'NaN'::float8 AS odd"
+        " FROM payments",
         values={
             "payments": "number",
             "total": "bytes",
