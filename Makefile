@@ -26,6 +26,7 @@ check: $(VENV)/dev ## format, lint, types, floors of the house, generated pages
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m wcr_watchd.config.reference | diff -u docs/checks.md - || { echo "docs/checks.md is old: make docs"; exit 1; }
+	$(BIN)/python -m wcr_watchd.config.reference $(VENV)/probes && diff -ru docs/probes $(VENV)/probes || { echo "docs/probes is old: make docs"; exit 1; }
 
 soak: $(VENV)/dev servers ## kills, isolation, reloads, simulated days, an hour of faults: make soak ARGS="--minutes 20 --kills 100"
 	$(BIN)/python -m tests.soak $(ARGS)
@@ -43,6 +44,7 @@ servers: ## the real servers and tools of the tests, as Debian packages
 
 docs: $(VENV)/dev ## write the reference of checks and channels anew
 	$(BIN)/python -m wcr_watchd.config.reference > docs/checks.md
+	$(BIN)/python -m wcr_watchd.config.reference docs/probes
 
 lock: $(VENV)/dev ## renew the locked dependencies
 	$(BIN)/pip install --quiet uv

@@ -93,6 +93,7 @@ def _holds(keyword: str, wanted: Any, value: Any) -> bool:
         "minItems": lambda: not isinstance(value, list) or len(value) >= wanted,
         "maxItems": lambda: not isinstance(value, list) or len(value) <= wanted,
         "minProperties": lambda: not isinstance(value, dict) or len(value) >= wanted,
+        "maxProperties": lambda: not isinstance(value, dict) or len(value) <= wanted,
         "minimum": lambda: not number or value >= wanted,
         "maximum": lambda: not number or value <= wanted,
         "exclusiveMinimum": lambda: not number or value > wanted,

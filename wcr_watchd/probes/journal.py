@@ -57,8 +57,8 @@ class Journal(Options):
     every: ClassVar[float] = 60.0
     timeout: ClassVar[float] = 30.0
     example: ClassVar[str] = (
-        'units = ["nginx.service", "ssh*"]\npriority = "notice"\n\n[patterns]\n'
-        'failed_login = "Failed password|authentication failure"\n'
+        'units = ["nginx.service", "ssh*"]\npriority = "notice"\n'
+        'patterns.failed_login = "Failed password|authentication failure"\n'
     )
     measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
         MeasurementSpec("matches", Unit.COUNT, "Entries that match", ("pattern",), counter=True, topic="match"),

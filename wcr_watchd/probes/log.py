@@ -47,8 +47,8 @@ class Log(Options):
     every: ClassVar[float] = 60.0
     timeout: ClassVar[float] = 30.0
     example: ClassVar[str] = (
-        'path = "/var/log/app/*.log"\nignore = ["favicon"]\n\n[patterns]\nerror = "\\\\bERROR\\\\b"\n'
-        'slow_query = "duration: [0-9]{4,}"\n'
+        'path = "/var/log/app/*.log"\nignore = ["favicon"]\npatterns.error = "\\\\bERROR\\\\b"\n'
+        'patterns.slow_query = "duration: [0-9]{4,}"\n'
     )
     measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
         MeasurementSpec("matches", Unit.COUNT, "Lines that match a pattern", ("pattern",), counter=True, topic="match"),
