@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.real.running import measured, names, probe_of
-from tests.real.tools import Looks, Tools
+from tests.real.tools import Looks, Tools, none_runs
 from wcr_watchd.core.model import Outcome
 from wcr_watchd.probes.apt import parse_simulation
 
@@ -181,7 +181,7 @@ async def test_a_hanging_apt(tools: Tools, lists: Path, looks: Looks) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not subprocess.run(["pgrep", "-f", "sleep 61.7"], capture_output=True, check=False).stdout
+    none_runs("sleep 61.7")
 
 
 async def test_hostile_output(tools: Tools, lists: Path, looks: Looks) -> None:

@@ -270,8 +270,9 @@ def test_a_file_that_may_not_be_read(place: Place) -> None:
     )
     if os.geteuid() != 0:
         place.sudoers.chmod(0)
-    for folder in [*place.folder.parents][:3]:
-        folder.chmod(0o755)
+    for folder in place.folder.parents:
+        if "pytest-" in str(folder):
+            folder.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", code, str(place.folder)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"['{place.sudoers}'] 1"
 

@@ -21,7 +21,7 @@ import pytest
 from tests.daemon.harness import eventually
 from tests.real.ports import free_port
 from tests.real.running import measured, names, probe_of
-from tests.real.tools import Looks, Tools
+from tests.real.tools import Looks, Tools, none_runs
 from wcr_watchd.core.model import Outcome
 from wcr_watchd.probes.logins import UNKNOWN_USERS, Understanding, moment, network
 
@@ -289,7 +289,7 @@ async def test_a_hanging_journal(journal: Tools, looks: Looks) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not subprocess.run(["pgrep", "-f", "sleep 63.9"], capture_output=True, check=False).stdout
+    none_runs("sleep 63.9")
 
 
 async def test_logs_that_cannot_be_read(tmp_path: Path, looks: Looks) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.real.running import measured, names, probe_of
-from tests.real.tools import Looks, Tools
+from tests.real.tools import Looks, Tools, none_runs
 from wcr_watchd.core.model import Observation, Outcome
 from wcr_watchd.probes.policy import RULES
 
@@ -241,4 +241,4 @@ async def test_a_hanging_tool_hides_no_other_rule(tools: Tools, tmp_path: Path, 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not subprocess.run(["pgrep", "-f", "sleep 65.1"], capture_output=True, check=False).stdout
+    none_runs("sleep 65.1")

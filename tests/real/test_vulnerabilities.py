@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from tests.real.running import measured, names, probe_of
-from tests.real.tools import Looks, Tools
+from tests.real.tools import Looks, Tools, none_runs
 from wcr_watchd.core.model import Outcome
 from wcr_watchd.probes.vulnerabilities import parse_summary
 
@@ -125,4 +124,4 @@ async def test_a_hanging_debsecan(tools: Tools, looks: Looks) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not subprocess.run(["pgrep", "-f", "sleep 67.3"], capture_output=True, check=False).stdout
+    none_runs("sleep 67.3")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.daemon.harness import eventually
 from tests.real.running import PATIENCE, carry_out, new_run
 from wcr_watchd.core.model import Observation
 from wcr_watchd.kit.shared import SharedHelpers
+
+
+def none_runs(command: str) -> None:
+    """Wait until no such process is left; one that was killed takes a moment to go."""
+    words = ["pgrep", "-f", command]
+    eventually(lambda: not subprocess.run(words, capture_output=True, check=False).stdout, f"{command} has ended")
 
 
 class Tools:

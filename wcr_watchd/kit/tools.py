@@ -27,14 +27,21 @@ class NoAnswerError(Exception):
         self.summary = summary
 
 
+def patience_of(run: Run) -> float:
+    """Seconds to wait for something that may hang: what that means is the probe's to say, so it ends before the run.
+
+    Half a second before, so that there is time to kill a program, but no more than half of what is left.
+    """
+    return run.remaining - max(0.05 * run.remaining, min(0.5, 0.5 * run.remaining))
+
+
 async def ask(run: Run, *words: str) -> Finished:
     """Run a program within the run's deadline, in the language of its manual page, and return how it ended.
 
     It gets no input and nothing of the daemon's environment but where programs are. Raises :class:`NoAnswerError`.
     """
     environment = {"PATH": _search_path(), "LC_ALL": "C", "LANG": "C"}
-    # A little before the run's own deadline: what a hanging program means is the probe's to say.
-    patience = run.remaining * 0.95
+    patience = patience_of(run)
     program = Path(words[0]).name
     run.step = f"waiting for {program} to answer"
     try:

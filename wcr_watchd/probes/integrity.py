@@ -26,6 +26,7 @@ from wcr_watchd.kit.fingerprints import Fingerprint, Scan, matches, scan
 from wcr_watchd.kit.options import Options, Secret, Size
 from wcr_watchd.kit.signed import TamperedError, read_signed, signing_key, state_folder, write_signed
 from wcr_watchd.kit.threads import Threads
+from wcr_watchd.kit.tools import patience_of
 
 HOUR = 3600.0
 EXPLAINED_FOR = 24 * HOUR
@@ -111,8 +112,7 @@ class Integrity(Options):
         path = state_folder() / "integrity" / f"{_file_name(run.check)}.baseline"
         stop = threading.Event()
         run.step = "reading and comparing files"
-        # A little before the run's own deadline: files that cannot be read in time are no sign of an intruder.
-        patience = run.remaining * 0.95
+        patience = patience_of(run)  # files that cannot be read in time are no sign of an intruder
         try:
             async with asyncio.timeout(patience):
                 secret = self.key.get_secret_value() if self.key else ""
