@@ -9,6 +9,8 @@ Harm is an exception that nobody announced, an answer 500, a traceback in what a
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -25,7 +27,12 @@ from wcr_watchd.config.load import loads
 from wcr_watchd.core.errors import ConfigError, RuleError
 from wcr_watchd.core.model import Measurement, Observation, Outcome, Severity
 from wcr_watchd.core.rules import History, RuleState, evaluate, parse_rule, remember
+from wcr_watchd.core.run import Run
+from wcr_watchd.kit import scrape
+from wcr_watchd.kit.access_log import Tallies
+from wcr_watchd.kit.markup import field_of, page_of
 from wcr_watchd.kit.perfdata import base_unit, parse
+from wcr_watchd.kit.scrape import Chosen
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.probes.http import Http
 from wcr_watchd.web.access import Access
@@ -83,6 +90,40 @@ def plugin(data: bytes) -> None:
         value, unit = base_unit(datum)
         assert isinstance(value, float)
         assert unit in ("s", "B", "%", "c", "")
+
+
+CHOSEN = {
+    "a": Chosen(metric='a_total{b=~"x.*",c!="d"}', by=("b", "quantity")),
+    "h": Chosen(metric="h_sum", combine="max"),
+}
+
+
+def exposition(data: bytes) -> None:
+    """What an exporter shows becomes numbers, in both formats, or is refused with a reason."""
+    for openmetrics in (False, True):
+        with contextlib.suppress(scrape.ExpositionError):
+            scraped = scrape.read(data, openmetrics, CHOSEN)
+            run = Run("c", "here", 1000.0, 1.0, lambda: 0.0, SharedHelpers())
+            scrape.measure_chosen(run, CHOSEN, scraped)
+            json.dumps(run.memory, allow_nan=False)
+            repr(run.measurements).encode()
+
+
+def access_log(data: bytes) -> None:
+    """Lines of an access log are counted or unreadable, and what is told of them is JSON."""
+    for log_format in ("auto", "json", "$msec $status $request_uri $upstream_addr $request_time"):
+        tallies = Tallies(log_format, {"api": ["/api"], "odd": ["~ x$"]})
+        tallies.add_block(data + b"\n")
+        told = json.loads(json.dumps(tallies.told(), allow_nan=False))
+        assert told["tallies"]["all"]["requests"] + told["unreadable"] == told["lines"]
+
+
+def markup(data: bytes) -> None:
+    """A page is read as far as it goes."""
+    text = data.decode("utf-8", "replace")
+    page = page_of(text, "http://h/a/")
+    assert all(asset.url.startswith(("http://", "https://")) for asset in page.assets)
+    field_of(text, "csrf")
 
 
 class HttpAnswers:
@@ -174,8 +215,15 @@ class Web:
             self.folder.cleanup()
 
 
-NAMES = ("config", "rules", "plugin", "http", "api", "socket")
-PLAIN: dict[str, Callable[[bytes], None]] = {"config": config, "rules": rules, "plugin": plugin}
+PLAIN: dict[str, Callable[[bytes], None]] = {
+    "config": config,
+    "rules": rules,
+    "plugin": plugin,
+    "exposition": exposition,
+    "access_log": access_log,
+    "markup": markup,
+}
+NAMES = (*PLAIN, "http", "api", "socket")
 
 
 def served(name: str) -> HttpAnswers | Web:
@@ -215,6 +263,23 @@ WORDS: dict[str, list[bytes]] = {
     "plugin": [
         b"OK", b"|", b"=", b"'", b"''", b";", b":", b"@", b"~", b"1.5", b"1e999", b"-", b"ms", b"KB", b"GiB", b"%", b"c", b"U", b" ",
         b"\n", b"\r\n", b"\t", b"load1=0.5;1;2;0;", b"'a b'=1s;@1:2;~:3", b"/=1MB", b"nan", b"inf", b"\xff", b"\0", b"9" * 400,
+    ],
+    "exposition": [
+        b"# TYPE a_total counter\n", b"# TYPE a counter\n", b"# TYPE h histogram\n", b"# HELP a \\\\x\\n\n", b"# UNIT a_seconds seconds\n", b"# EOF\n",
+        b'a_total{b="x1",c="e"} 5\n', b"a_total", b"a_created", b"h_sum 3\n", b'h_bucket{le="+Inf"} 1\n', b"h_count 1\n", b"{", b"}", b'"',
+        b",", b"=", b"b", b" ", b"\n", b"\t", b"1e999", b"NaN", b"-Inf", b"+Inf", b"1", b" # {a=\"b\"} 1 1\n", b"\\", b"#", b"\xff", b"\0",
+        b"# TYPE g gauge\ng 1 1795881094000\n", b'{"a_total",b="x"} 1\n', b"9" * 400,
+    ],
+    "access_log": [
+        b'192.0.2.1 - - [28/Nov/2026:15:51:34 +0000] "GET /api/x?a=b HTTP/1.1" 200 12 "-" "agent"', b" rt=0.123", b" 0.500", b"\n", b"\r\n",
+        b'{"status": "200", "request": "GET /x HTTP/1.1", "request_time": ', b'"0.1"', b"}", b"{", b"[", b'"', b"null", b"1e999", b"NaN", b"-",
+        b"1795881094.123 503 /api/y?z - 0.2", b"1795881094.123 200 / a, b : c -", b" 999 ", b" 404 ", b"29/Feb/2023:00:00:00 +9999", b"\\x16\\x03",
+        b"\xff", b"\0", b"\x85", b"\xe2\x80\xa8", b'"status": [', b'"msec": -1, ', b"9" * 400,
+    ],
+    "markup": [
+        b"<link rel=stylesheet href=", b"<script src='", b"<img src=\"", b"<base href=", b"<meta name=csrf content=x>", b"<input name=csrf value=",
+        b"/a.css", b"http://h/", b"//[", b"?", b"data:,", b"javascript:", b">", b"'", b'"', b" ", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<!DOCTYPE",
+        b"<?", b"</script>", b"</", b"<title>", b"&amp;", b"&#x", b"&", b"\0", b"\xff", b"\n", b"rel='icon stylesheet'", b"loading=lazy", b"<style>",
     ],
     "http": [
         b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 500 \r\n", b"HTTP/1.1 302 Found\r\n", b"Location: ", b"/x", b"http://h", b"//", b"ftp://x", b"\r\n",

@@ -27,6 +27,8 @@ REQUESTS = """\
 http_requests_total{code="200",method="GET"} 100
 http_requests_total{code="500",method="GET"} 7
 http_requests_total{code="503",method="POST"} 3
+# TYPE names gauge
+names{name="web",value="1",self="x"} 5
 # TYPE queue_length gauge
 queue_length{queue="mail"} 4
 queue_length{queue="pay\\"\\\\x"} 9
@@ -89,12 +91,13 @@ async def test_numbers_by_name_and_labels(odd: StartOdd, observe: Observe) -> No
             "usual": {"metric": "queue_length", "combine": "mean"},
             "queue": {"metric": "queue_length", "by": ["queue"]},
             "memory": "memory_bytes",
+            "named": {"metric": "names", "by": ["name", "value", "self"]},
             "timed": "plain",
             "yet": "nothing_yet",
         },
     )
     assert seen.outcome is Outcome.UP, seen.summary
-    values = {name: measured(seen, name) for name in names(seen) - {"queue", "response_time", "scrape_size"}}
+    values = {name: measured(seen, name) for name in names(seen) - {"queue", "named", "response_time", "scrape_size"}}
     assert values == {
         "failed": 10,
         "failed_get": 7,
@@ -104,9 +107,11 @@ async def test_numbers_by_name_and_labels(odd: StartOdd, observe: Observe) -> No
         "usual": 6.5,
         "memory": 2.5e9,
         "timed": 1,
-        "samples": 8,
-        "metrics": 5,
+        "samples": 9,
+        "metrics": 6,
     }
+    (named,) = (one for one in seen.measurements if one.name == "named")
+    assert named.labels == (("name", "web"), ("self", "x"), ("value", "1")), "labels of any name"
     assert measured(seen, "queue", queue="mail") == 4
     assert measured(seen, "queue", queue='pay"\\x') == 9
     assert seen.evidence["absent"] == "yet: there is no such series"

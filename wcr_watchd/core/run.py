@@ -62,7 +62,7 @@ class Run:
         """Seconds until the deadline, never negative."""
         return max(0.0, self.timeout - self.elapsed)
 
-    def measure(self, name: str, value: float, **labels: str) -> None:
+    def measure(self, name: str, value: float, /, **labels: str) -> None:
         """Note a measurement; ``labels`` must be the ones its :class:`MeasurementSpec` declares."""
         self.measurements.append(Measurement(name, float(value), tuple(sorted(labels.items()))))
 
