@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from tests.real.ports import free_port
 from tests.real.running import carry_out, measured, names, new_run, probe_of
 from tests.real.servers.certificates import Authority
-from tests.real.servers.imap import PASSWORD, USER, MailServer
+from tests.real.servers.imap import PASSWORD, MailServer
 from tests.real.servers.mail import MailRelay
 from tests.real.servers.odd import Odd, silence
 from wcr_watchd.core.model import Observation, Outcome
@@ -72,7 +72,7 @@ class Trips:
         self.shared = shared
         self.memory: dict[str, Any] = {}
         self.options: dict[str, Any] = {
-            "rcpt_to": USER,
+            "rcpt_to": relay.server.user,
             "password": PASSWORD,
             "smtp": relay.url,
             "imap": f"imap://127.0.0.1:{relay.server.port}",
@@ -266,8 +266,8 @@ async def test_cancelling_ends_the_thread_that_waits(
     [
         ({"rcpt_to": "nobody"}, "no mail address"),
         ({"rcpt_to": "a@b.example\r\nBcc: c"}, "no mail address"),
-        ({"rcpt_to": USER, "smtp": "http://x"}, "none of: smtp://host"),
-        ({"rcpt_to": USER, "imap": "imap://user@x"}, "none of: imap://host"),
+        ({"rcpt_to": "a@example.org", "smtp": "http://x"}, "none of: smtp://host"),
+        ({"rcpt_to": "a@example.org", "imap": "imap://user@x"}, "none of: imap://host"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, Any], says: str) -> None:

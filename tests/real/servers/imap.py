@@ -16,8 +16,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -27,23 +28,24 @@ from tests.real.servers.certificates import Authority, Pair
 PATIENCE = 20.0
 
 
-USER, PASSWORD = "watch@example.org", 'a "password" that must \\ never be seen'
+PASSWORD = 'a "password" that must \\ never be seen'
 
 
 @dataclass
 class MailServer:
-    """A running dovecot with mailboxes for everybody who knows the password."""
+    """A running dovecot with mailboxes for everybody who knows the password; ``user`` is one of them."""
 
     port: int
     authority: Authority
+    user: str = ""
 
     @contextlib.contextmanager
     def session(self) -> Iterator[imaplib.IMAP4]:
-        """A signed-in session of the one user."""
+        """A signed-in session of the user."""
         session = imaplib.IMAP4("127.0.0.1", self.port)
         try:
             session.starttls(ssl.create_default_context(cafile=self.authority.ca_file))
-            session.authenticate("PLAIN", lambda _: f"\0{USER}\0{PASSWORD}".encode())
+            session.authenticate("PLAIN", lambda _: f"\0{self.user}\0{PASSWORD}".encode())
             yield session
         finally:
             session.logout()
@@ -67,14 +69,20 @@ class MailServer:
 
 
 @pytest.fixture
-def imap(mail_server: MailServer) -> int:
+def imap(dovecot: MailServer) -> int:
     """Its port on 127.0.0.1, for which it has a certificate."""
-    return mail_server.port
+    return dovecot.port
 
 
 @pytest.fixture
-def mail_server(authority: Authority) -> Iterator[MailServer]:
-    """A real mailbox."""
+def mail_server(dovecot: MailServer) -> MailServer:
+    """An empty mailbox of a new user."""
+    return replace(dovecot, user=f"watch-{uuid4().hex[:8]}@example.org")
+
+
+@pytest.fixture(scope="session")
+def dovecot(authority: Authority) -> Iterator[MailServer]:
+    """The server, once for all tests: it takes a second to end."""
     program = shutil.which("dovecot") or "/usr/sbin/dovecot"
     assert Path(program).exists(), "dovecot is not installed: apt-get install dovecot-imapd"
     # Not pytest's folder: the login process runs as a user of its own, which may not enter that.
@@ -110,6 +118,7 @@ ssl_cert = <{pair.certificate}
 ssl_key = <{pair.key}
 mail_location = maildir:{folder}/mail/%u
 first_valid_uid = 1
+auth_failure_delay = 0
 first_valid_gid = 1
 default_login_user = {login}
 default_internal_user = {internal}
