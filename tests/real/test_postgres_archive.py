@@ -38,7 +38,7 @@ async def test_an_archive_that_works_fails_and_works_again(start_postgres: Start
     assert measured(seen, "archive_backlog") == 1
     assert measured(seen, "archive_waiting") >= 0
     assert "failed" in seen.summary
-    assert "1 files wait" in seen.summary
+    assert "1 file waits" in seen.summary
     plain = await observe("postgres_archive", dsn=server.dsn_of("plain"))
     hidden = {"archive_backlog", "archive_waiting", "wal_size", "wal_files"}
     assert not hidden & names(plain), "absent, never 0"

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from wcr_watchd.cli import measurements
 from wcr_watchd.core.errors import Problem
-from wcr_watchd.core.message import measured
 from wcr_watchd.core.units import format_duration
 
 STYLES = {"ok": "green", "info": "blue", "warning": "yellow", "critical": "bold red", "down": "red"}
@@ -28,8 +28,6 @@ FOLDED = frozenset({"CHECK", "TARGET", "DEPENDS ON", "OWNER", "RESULT", "SUMMARY
 NARROW = 110
 """Columns of a terminal below which tables leave out what matters least."""
 NARROW_NAME = 26
-NAME_WIDTH = 44
-"""Columns for the name of a measurement, so that most values stand below each other."""
 
 WIDE = 10_000
 """Columns when no terminal shows it: programs read lines, and a folded one is two."""
@@ -232,10 +230,8 @@ def observation(seen: dict[str, Any]) -> None:
         console.print(f"  {_said(said)}", soft_wrap=True)
     if not seen["verdict"] and seen["outcome"] == "up":
         console.print(f"  {_styled('ok')}: no rule minds")
-    for one in seen["measurements"]:
-        labels = ", ".join(f'{key}="{value}"' for key, value in one["labels"].items())
-        name = one["name"] + (f"{{{labels}}}" if labels else "")
-        console.print(f"  {escape(name):<{NAME_WIDTH}}  {measured(one['value'], one['unit'])}", soft_wrap=True)
+    for line in measurements.lines(seen["measurements"], console.width - 2):
+        console.print(f"  {escape(line)}" if line else "", soft_wrap=True)
     for name, text in seen["evidence"].items():
         lines = escape(text).splitlines()
         told = lines[0] if len(lines) == 1 else "".join(f"\n    {line}" for line in lines)

@@ -94,7 +94,8 @@ def _summary(run: Run, server: Row, on: bool) -> str:
             f"the last file {format_duration(values['archive_age'])} ago" if values["archive_age"] else "up to date"
         )
     if values.get("archive_backlog"):
-        said.append(f"{values['archive_backlog']:.0f} files wait")
+        waiting = round(values["archive_backlog"])
+        said.append(f"{waiting} file waits" if waiting == 1 else f"{waiting} files wait")
     if "wal_size" in values:
         said.append(f"log of {format_value(values['wal_size'], Unit.BYTES)} on disk")
     return ", ".join(said)

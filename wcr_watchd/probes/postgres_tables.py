@@ -113,7 +113,7 @@ def _ago(age: float | None) -> str:
 
 def _summary(rows: Sequence[Row], wasteful: Sequence[Row], never: Sequence[Row]) -> str:
     size = format_value(sum(row["size"] or 0 for row in rows), Unit.BYTES)
-    said = [f"{len(rows)} tables of {size}"]
+    said = [f"{len(rows)} {'table' if len(rows) == 1 else 'tables'} of {size}"]
     if wasteful:
         said.append(f"too many dead rows in {', '.join(row['name'] for row in wasteful[:3])}")
     if never:
