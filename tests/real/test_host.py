@@ -191,7 +191,7 @@ class Machine:
         self._now = 1000.0
         self._monkeypatch = monkeypatch
         monkeypatch.setattr("wcr_watchd.kit.machine.time.monotonic", lambda: self._now)
-        self.clock(ClockState(synchronised=True, offset=0.001))
+        self.clock(ClockState(synchronised=True, offset=0.001, error=0.02))
         self.write("proc/stat", "cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 100 0 100 800 0 0 0 0 0 0\nbtime 1000000\n")
         self.write("proc/meminfo", "MemTotal: 1000 kB\nMemAvailable: 400 kB\nSwapTotal: 100 kB\nSwapFree: 25 kB\n")
         self.write("proc/vmstat", "pswpout 10\noom_kill 2\n")
@@ -345,7 +345,7 @@ async def test_what_a_machine_does_not_tell_is_absent(look: Look, machine: Machi
 async def test_the_clock(look: Look, machine: Machine) -> None:
     kept = await look(machine.probe())
     assert (measured(kept, "clock_synchronised"), measured(kept, "clock_offset")) == (1, 0.001)
-    machine.clock(ClockState(synchronised=False, offset=0.0))
+    machine.clock(ClockState(synchronised=False, offset=0.0, error=16.0))
     probe = machine.probe()
     assert fires(probe, await look(probe)) == {(Severity.WARNING, "clock")}
     machine.clock(PermissionError(1, "Operation not permitted"))

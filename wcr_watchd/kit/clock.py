@@ -45,10 +45,14 @@ class _Timex(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class ClockState:
-    """Whether the clock is kept by a time service, and by how many seconds it is still being corrected."""
+    """Whether the clock is kept by a time service, and by how many seconds it is still being corrected.
+
+    ``error`` is how many seconds it may be wrong, as the service told the kernel; without one it grows.
+    """
 
     synchronised: bool
     offset: float
+    error: float
 
 
 def read_clock() -> ClockState:
@@ -63,4 +67,4 @@ def read_clock() -> ClockState:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     fraction = 1e-9 if answer.status & _STATUS_NANOSECONDS else 1e-6
-    return ClockState(state != _TIME_ERROR, answer.offset * fraction)
+    return ClockState(state != _TIME_ERROR, answer.offset * fraction, answer.maxerror * 1e-6)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
@@ -21,6 +22,7 @@ from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration, format_value
 from wcr_watchd.kit.options import Options
 from wcr_watchd.kit.threads import Threads
+from wcr_watchd.kit.trees import files, on_disk
 
 _WHERE = ("/var/lib/logrotate/status", "/var/lib/logrotate/logrotate.status", "/var/lib/logrotate.status")
 """Where Debian, Fedora and older systems keep the state."""
@@ -108,8 +110,8 @@ class Logrotate(Options):
 
     def _measure_sizes(self, run: Run, sizes: _Sizes) -> list[str]:
         """Measure big files, and those once more that were big and are not any more; returns the big ones in words."""
-        for problem in sizes.problems:
-            run.missing([problem[0]], problem[1])
+        for path, why in sizes.problems.items():
+            run.missing([path], why)
         if sizes.cut:
             run.missing(["some of log_size"], f"there are more than {_MOST_ENTRIES} files")
         if sizes.largest:
@@ -149,41 +151,27 @@ def _entries(text: str) -> Iterator[tuple[str, float]]:
                 yield re.sub(r"\\(.)", r"\1", found[1]), moment
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Sizes:
-    """The largest files, size and path, largest first; and what could not be looked at."""
+    """The largest files, size and path, largest first; and what could not be looked at, with the reason."""
 
-    largest: list[tuple[int, str]]
+    largest: Sequence[tuple[int, str]]
     total: int
     cut: bool
-    problems: list[tuple[str, str]]
+    problems: Mapping[str, str]
 
 
 def _sizes(folders: Sequence[str]) -> _Sizes:
     """Look at all files in these folders; blocks."""
-    problems: list[tuple[str, str]] = []
+    problems: dict[str, str] = {}
     largest: list[tuple[int, str]] = []
     total = count = 0
-    for size, path in _files(folders, problems):
+    for path, status in chain.from_iterable(files(folder, problems) for folder in folders):
         count += 1
         if count > _MOST_ENTRIES:
             break
-        total += size
-        largest.append((size, path))
+        total += on_disk(status)
+        largest.append((on_disk(status), path))
         if len(largest) > 1_000:
             largest = heapq.nlargest(_MOST_BIG, largest)
     return _Sizes(heapq.nlargest(_MOST_BIG, largest), total, count > _MOST_ENTRIES, problems)
-
-
-def _files(folders: Sequence[str], problems: list[tuple[str, str]]) -> Iterator[tuple[int, str]]:
-    def noted(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            problems.append((str(error.filename), error.strerror or str(error)))
-
-    for folder in folders:
-        for place, _, names in os.walk(folder, onerror=noted):
-            for name in names:
-                path = os.path.join(place, name)
-                with suppress(OSError):
-                    # What it takes on the disk: a file with holes in it, such as lastlog, is not as big as it seems.
-                    yield os.lstat(path).st_blocks * 512, path
