@@ -118,6 +118,21 @@ async def test_a_page_that_is_never_loaded(nginx: StartNginx, odd: StartOdd, obs
     assert list((state / "pictures").iterdir())
 
 
+async def test_keys_go_to_the_own_server_only(nginx: StartNginx, odd: StartOdd, observe: Observe) -> None:
+    other = await odd(b"HTTP/1.1 200 OK\r\nContent-Type: text/css\r\nContent-Length: 0\r\n\r\n")
+    page = f"<link rel=stylesheet href={other.url('/a.css')}><link rel=stylesheet href=/away.css><p>$http_x_key</p>"
+    server = nginx(
+        Site(
+            f"location / {{ default_type text/html; return 200 '{page}'; }}\n"
+            f"location /away.css {{ return 302 {other.url('/b.css')}; }}"
+        )
+    )
+    seen = await observe("browser", url=server.url(), headers={"X-Key": "geheim"}, text="geheim")
+    assert (seen.outcome, seen.reason) == (Outcome.UP, ""), seen.summary
+    assert len(other.requests) == 2
+    assert "geheim" not in "".join(other.requests)
+
+
 async def test_certificates_count(nginx: StartNginx, authority: Authority, observe: Observe) -> None:
     server = nginx(Site(certificate=authority.issue("localhost")))
     url = server.url("/", scheme="https", host="localhost")

@@ -57,13 +57,25 @@ class Auth(Options):
         return f"Bearer {self.bearer.get_secret_value()}"
 
 
-class Asking(Options):
-    """The options that all probes have that ask a web server."""
+class Asker(Options):
+    """The options that say who asks."""
 
     headers: dict[str, Secret] = Field(default_factory=dict)
     """Headers to send; they may hold keys, so they are never shown, and never sent to another host by a redirect."""
     auth: Auth | None = None
     """Who asks."""
+
+    def own_headers(self) -> dict[str, str]:
+        """What is sent to the server that is asked, and to no other."""
+        sent = {name: value.get_secret_value() for name, value in self.headers.items()}
+        if self.auth is not None:
+            sent["Authorization"] = self.auth.header()
+        return sent
+
+
+class Asking(Asker):
+    """The options that all probes have that ask a web server themselves."""
+
     ca_file: str = ""
     """File with the certificate authorities to trust instead of the system's, PEM."""
     verify: bool = True
@@ -80,11 +92,9 @@ class Asking(Options):
         max_body: int = 1024 * 1024,
     ) -> Request:
         """A request by these options; headers of its own come first."""
-        sent = {name: value.get_secret_value() for name, value in self.headers.items()}
-        if self.auth is not None:
-            sent["Authorization"] = self.auth.header()
+        sent = {**self.own_headers(), **(headers or {})}
         tls = TlsSettings(self.verify, self.ca_file)
-        return Request(method, url, {**sent, **(headers or {})}, body, tls=tls, redirects=redirects, max_body=max_body)
+        return Request(method, url, sent, body, tls=tls, redirects=redirects, max_body=max_body)
 
 
 class NoAnswerError(Exception):

@@ -11,7 +11,7 @@ import base64
 import contextlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from yarl import URL
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration, format_value
-from wcr_watchd.kit.asking import Asking, WebUrl
+from wcr_watchd.kit.asking import Asker, WebUrl
 from wcr_watchd.kit.chromium import BrowserError, CallError, DevTools, browser
 from wcr_watchd.kit.expectations import Texts
 from wcr_watchd.kit.phases import phases
@@ -74,7 +74,7 @@ class _Turns:
         self.free = asyncio.Semaphore(AT_ONCE)
 
 
-class BrowserPage(Asking):
+class BrowserPage(Asker):
     """Options of a check of a page in a browser."""
 
     type: ClassVar[str] = "browser"
@@ -107,6 +107,8 @@ class BrowserPage(Asking):
     """The page."""
     text: Texts = ()
     """Text, or list of texts, that a visitor must see in the page."""
+    verify: bool = True
+    """Whether the servers' certificates must be right and trusted by the browser."""
     width: Annotated[int, Field(ge=200, le=3840)] = 1280
     """Width of the window in pixels; 390 is a telephone's."""
     program: str = ""
@@ -138,7 +140,7 @@ class BrowserPage(Asking):
             return run.unknown("protocol", f"{self.url}: the browser refuses what it is told while {run.step}: {error}")
 
     async def _look(self, run: Run, devtools: DevTools) -> Observation:
-        seen = _Seen(devtools)
+        seen = _Seen(devtools, self.own_headers())
         devtools.told = seen.note
         for domain in ("Page", "Network", "Runtime", "Log"):
             await devtools.call(f"{domain}.enable")
@@ -159,9 +161,8 @@ class BrowserPage(Asking):
         return await self._told(run, devtools, seen)
 
     async def _prepare(self, devtools: DevTools) -> None:
-        sent = self.request(URL(self.url)).headers
-        if sent:
-            await devtools.call("Network.setExtraHTTPHeaders", headers=dict(sent))
+        if self.own_headers():
+            await devtools.call("Fetch.enable", patterns=[{"urlPattern": f"{URL(self.url).origin()}/*"}])
         if not self.verify:
             await devtools.call("Security.setIgnoreCertificateErrors", ignore=True)
         await devtools.call("Page.setDownloadBehavior", behavior="deny")
@@ -223,6 +224,8 @@ class _Seen:
     """What the browser told of the page so far."""
 
     devtools: DevTools
+    headers: Mapping[str, str]
+    """What is added to the requests to the page's own server, which wait for it."""
     loaded: bool = False
     status: int | None = None
     requests: int = 0
@@ -239,6 +242,10 @@ class _Seen:
                 self.loaded = True
             case "Page.javascriptDialogOpening":  # an alert stops everything until somebody answers it
                 self.devtools.send("Page.handleJavaScriptDialog", accept=False)
+            case "Fetch.requestPaused":
+                added = {**told["request"]["headers"], **self.headers}
+                headers = [{"name": name, "value": value} for name, value in added.items()]
+                self.devtools.send("Fetch.continueRequest", requestId=told["requestId"], headers=headers)
             case "Runtime.exceptionThrown":
                 self._error(told["exceptionDetails"])
             case "Runtime.consoleAPICalled" if told["type"] in ("error", "assert"):
