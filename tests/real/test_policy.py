@@ -144,6 +144,15 @@ async def test_a_firewall_that_only_root_sees(program: str, tools: Tools, looks:
     assert "CAP_NET_ADMIN" in seen.evidence["absent"]
 
 
+async def test_what_ufw_does_not_tell_nft_may(tools: Tools, looks: Looks) -> None:
+    tools.only()
+    tools.put("ufw", "echo 'ERROR: You need to be root to run this script' >&2; exit 1")
+    tools.prints("nft", NFT)
+    keeps(await looks.at(only("firewall")), "firewall")
+    tools.prints("nft", "")
+    assert (await looks.at(only("firewall"))).outcome is Outcome.UNKNOWN
+
+
 async def test_open_ports(tools: Tools, looks: Looks) -> None:
     tools.prints("ufw", UFW)
     keeps(await looks.at(only("open-ports", open_ports=["22/tcp", "80,443/tcp", "5001"])), "open-ports")

@@ -71,6 +71,7 @@ class Apt(Options):
         (Severity.INFO, "security_updates > 0"),
         (Severity.WARNING, "security_update_age > 24h"),
         (Severity.WARNING, "lists_age > 7d"),
+        (Severity.INFO, "autoremovable > 0"),
         (Severity.INFO, "unattended_upgrades_enabled == 0"),
         (Severity.WARNING, "unattended_upgrades_age > 3d"),
     )

@@ -7,25 +7,23 @@ administrator is told until `wcr-watchd accept NAME`. A log in which nothing is 
 
 from __future__ import annotations
 
-import ipaddress
-import json
+import asyncio
 import os
-import re
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
-from wcr_watchd.kit.follow import follow
+from wcr_watchd.kit.aside import aside
+from wcr_watchd.kit.auth_log import Attempt, read_journal, read_log
 from wcr_watchd.kit.novelty import Known
 from wcr_watchd.kit.options import Options, Size
 from wcr_watchd.kit.threads import Threads
-from wcr_watchd.kit.tools import NoAnswerError, ask, said
+from wcr_watchd.kit.tools import NoAnswerError, ask, patience_of, said
 
 HOUR, DAY = 3600.0, 86_400.0
 LOGS = ("/var/log/auth.log", "/var/log/secure")
@@ -35,24 +33,9 @@ SUSPICIOUS = 5
 SOURCE_KEPT = 180 * DAY
 MOST_FAILURES = 1_000
 MOST_SOURCES = 400
-LONGEST_MESSAGE = 2_000
-"""Characters that are looked at; of what strangers may write into a log, a user's name, sshd takes less."""
-LEARNED_FROM = 8 * 1024 * 1024
-"""Bytes at the end of the log from which it is learned, at the first run, where people come from."""
-_PROGRAMS = frozenset({"sshd", "sshd-session", "sudo", "su", "login"})
+_FIELDS = "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_PID"
 _FACILITIES = ("SYSLOG_FACILITY=4", "SYSLOG_FACILITY=10")
 """auth and authpriv (syslog(3)): with them comes what cron writes every hour, so that a silent log shows."""
-_LINE = re.compile(r"(\w{3} [ \d]\d [\d:]{8}|\d{4}-\d\d-\d\dT\S+) \S+ ([\w./-]+?)(?:\[(\d+)\])?: (.*)")
-"""A line as syslog daemons write it: time (RFC 3164 or RFC 3339), host, program, process id, message."""
-_REPEATED = re.compile(r"message repeated (\d+) times: \[ (.*)\]$")
-_ACCEPTED = re.compile(r"Accepted (\S+) for (\S+) from (\S+) port \d+")
-_FAILED = re.compile(r"Failed (?!none)\S+ for (invalid user )?(.*) from (\S+) port \d+")
-_GAVE_UP = re.compile(
-    r"(?:Connection closed by|Connection reset by|Disconnected from) (authenticating|invalid) user (.*) (\S+) port \d+"
-)
-_SUDO = re.compile(r"\s*(\S+) : (?:(\d+) incorrect password attempts?|user NOT in sudoers|command not allowed) ;")
-_SU = re.compile(r"FAILED SU \(to (\S+)\) (\S+) on")
-_LOGIN = re.compile(r"FAILED LOGIN \(\d+\) on '.*?' FOR '(.*?)'")
 UNKNOWN_USERS = "(unknown users)"
 
 
@@ -134,11 +117,15 @@ class Logins(Options):
             accounts = await threads.call(_accounts)
             if path:
                 run.step = f"reading {path}"
-                seen = await threads.call(_Reading(path, self.most, run.memory.get("cursor")).read)
+                seen = await _from_file(run, path, self.most)
             else:
                 seen = await _from_journal(run)
         except NoAnswerError as error:
             return run.unknown(error.reason, error.summary)
+        except RuntimeError as error:
+            return run.unknown("exec", f"{self.target} could not be read: {error}")
+        except TimeoutError:
+            return run.unknown("timeout", f"{self.target} could not be read in time")
         except OSError as error:
             reason = "permission" if isinstance(error, PermissionError) else "missing"
             hint = f"; let user id {os.geteuid()} read it: usermod -aG adm wcr-watchd" if reason == "permission" else ""
@@ -149,18 +136,6 @@ class Logins(Options):
         return _verdict(run, seen, accounts.names, admins, path or "the journal", accepted_by)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """Somebody tried to get in at a time (epoch seconds): ``count`` times without success, or ``good`` once."""
-
-    at: float
-    user: str
-    source: str
-    good: bool
-    count: int = 1
-    exists: bool = True
-
-
 @dataclass(slots=True)
 class _Seen:
     """What was read; ``learned``: it is the past, to learn from and not to tell. ``written_at``: of the log."""
@@ -169,7 +144,6 @@ class _Seen:
     attempts: list[Attempt] = field(default_factory=list)
     written_at: float | None = None
     learned: bool = False
-    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,100 +152,19 @@ class _Accounts:
     admins: frozenset[str]
 
 
-# --- understanding lines ----------------------------------------------------------------------------------------------
-
-
-class Understanding:
-    """Makes attempts of lines. sshd tells of one failure in several of them, which belong together by process id."""
-
-    def __init__(self) -> None:
-        self._told: set[str] = set()
-
-    def line(self, text: str, now: float) -> Attempt | None:
-        """The attempt that a line of a syslog file tells of."""
-        found = _LINE.match(text)
-        if found is None or os.path.basename(found[2]) not in _PROGRAMS:
-            return None
-        return self.message(moment(found[1], now), os.path.basename(found[2]), found[3] or "", found[4])
-
-    def message(self, at: float, program: str, process: str, text: str) -> Attempt | None:
-        """The attempt that a program's message tells of."""
-        times, text = 1, text[:LONGEST_MESSAGE]
-        if repeated := _REPEATED.match(text):
-            times, text = int(repeated[1]), repeated[2]
-        if program.startswith("sshd"):
-            return self._sshd(at, process, text, times)
-        if program == "sudo" and (found := _SUDO.match(text)):
-            return Attempt(at, found[1], "sudo", good=False, count=times * int(found[2] or 1))
-        if program == "su" and (found := _SU.match(text)):
-            return Attempt(at, found[1], f"su by {found[2]}", good=False, count=times)
-        if program == "login" and (found := _LOGIN.match(text)):
-            return Attempt(at, found[1], "console", good=False, count=times)
-        return None
-
-    def _sshd(self, at: float, process: str, text: str, times: int) -> Attempt | None:
-        if found := _ACCEPTED.match(text):
-            return Attempt(at, found[2], network(found[3]), good=True)
-        if found := _FAILED.match(text):
-            self._told.add(process)
-            return Attempt(at, found[2], network(found[3]), good=False, count=times, exists=not found[1])
-        # Without passwords nothing else tells of a failure; with them, this comes after it.
-        if (found := _GAVE_UP.match(text)) and process not in self._told:
-            return Attempt(at, found[2], network(found[3]), good=False, count=times, exists=found[1] != "invalid")
-        return None
-
-
-def moment(text: str, now: float) -> float:
-    """A syslog time as epoch seconds; one without a year is of the last twelve months, in this machine's zone."""
-    try:
-        if text[0].isdigit():
-            return datetime.fromisoformat(text).timestamp()
-        year = datetime.fromtimestamp(now).astimezone().year
-        at = datetime.strptime(f"{year} {text}", "%Y %b %d %H:%M:%S").astimezone().timestamp()
-        if at > now + DAY:
-            at = datetime.strptime(f"{year - 1} {text}", "%Y %b %d %H:%M:%S").astimezone().timestamp()
-    except (ValueError, OverflowError):
-        return now
-    return at
-
-
-def network(address: str) -> str:
-    """The network that an address belongs to: a provider gives its customer another one of it every day."""
-    try:
-        whole = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    return str(ipaddress.ip_network((whole, 24 if whole.version == 4 else 48), strict=False))
-
-
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Reading:
-    """Reading a file, in a thread."""
+async def _from_file(run: Run, path: str, most: int) -> _Seen:
+    """What is new in a file. Raises ``OSError``, ``TimeoutError`` among them."""
+    cursor = run.memory.get("cursor")
+    cursor = cursor if isinstance(cursor, dict) else None
+    async with asyncio.timeout(patience_of(run)):
+        return _seen(await aside(read_log, {"path": path, "most": most, "cursor": cursor}), learned=cursor is None)
 
-    path: str
-    most: int
-    cursor: Mapping[str, Any] | None
 
-    def read(self) -> _Seen:
-        """What is new since the cursor; without one, what there is, to learn from. Raises ``OSError``."""
-        understanding, now = Understanding(), os.stat(self.path).st_mtime
-        attempts: deque[Attempt] = deque(maxlen=MOST_FAILURES)
-
-        def take(block: bytes) -> None:
-            for line in block.decode(errors="replace").splitlines():
-                if attempt := understanding.line(line, now):
-                    attempts.append(attempt)
-
-        if self.cursor is None or "offset" not in self.cursor:
-            with open(self.path, "rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - LEARNED_FROM))
-                for line in file:
-                    take(line)
-        followed = follow(self.path, self.cursor, self.most, take)
-        return _Seen(followed.cursor, list(attempts), now, learned=self.cursor is None, lost=followed.lost)
+def _seen(read: Mapping[str, Any], *, learned: bool) -> _Seen:
+    return _Seen(read["cursor"], [Attempt(*one) for one in read["attempts"]], read["written_at"], learned)
 
 
 def _log_that_is_there() -> str:
@@ -292,35 +185,16 @@ def _accounts() -> _Accounts:
 async def _from_journal(run: Run) -> _Seen:
     """What the journal has of logins since the cursor; without one, of the last month, to learn from."""
     cursor = run.memory.get("cursor")
-    since = ("--after-cursor", cursor) if isinstance(cursor, str) else ("--since", "-30d", "--lines", "20000")
-    answer = await ask(run, "journalctl", "--quiet", "--output", "json", "--no-pager", *since, *_FACILITIES)
+    since = ("--after-cursor", cursor) if isinstance(cursor, str) else ("--since", "-30d", "--lines", "3000")
+    answer = await ask(run, "journalctl", "--output", "json", _FIELDS, "--no-pager", *since, *_FACILITIES)
     if "not seeing messages from other users" in answer.stderr or answer.status != 0:
         raise NoAnswerError(
             "permission",
             f"the journal tells user id {os.geteuid()} nothing of logins ({said(answer)}), and there is no "
             f"{' or '.join(LOGS)}: usermod -aG systemd-journal wcr-watchd",
         )
-    seen = await run.shared.get(Threads).call(_of_journal, answer.stdout)
+    seen = _seen(await run.shared.get(Threads).call(read_journal, answer.stdout), learned=not isinstance(cursor, str))
     seen.cursor = seen.cursor or cursor
-    seen.learned = not isinstance(cursor, str)
-    return seen
-
-
-def _of_journal(text: str) -> _Seen:
-    """The attempts in lines of JSON (systemd.journal-fields(7))."""
-    seen, understanding = _Seen(), Understanding()
-    for line in text.splitlines():
-        try:
-            entry = json.loads(line)
-            at = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
-            message = entry["MESSAGE"]
-            seen.cursor = str(entry["__CURSOR"])
-        except (ValueError, KeyError, TypeError):  # cut off, or none of ours
-            continue
-        seen.written_at = at
-        program, process = str(entry.get("SYSLOG_IDENTIFIER", "")), str(entry.get("_PID", ""))
-        if isinstance(message, str) and (attempt := understanding.message(at, program, process, message)):
-            seen.attempts.append(attempt)
     return seen
 
 

@@ -143,7 +143,11 @@ secrets = ["/etc/wcr-watchd/secrets/*", "/srv/app/.env*"]
 
     async def _firewall(self, run: Run) -> _Judged:
         """Nothing comes in by default: ufw is active, or a chain of nftables drops (iptables' are seen there)."""
-        ufw, nft = await _ufw_status(run), None
+        untold, ufw, nft = None, None, None
+        try:
+            ufw = await _ufw_status(run)
+        except _UntoldError as error:  # its rules are seen in nft as well
+            untold = error
         if ufw is not None and ufw.startswith("Status: active"):
             return KEPT
         try:
@@ -155,6 +159,8 @@ secrets = ["/etc/wcr-watchd/secrets/*", "/srv/app/.env*"]
             raise _UntoldError(f"nft list ruleset: {said(nft)} ({_BY_ROOT})")
         if nft is not None and _DROPPING.search(nft.stdout):
             return KEPT
+        if untold is not None:
+            raise untold
         if nft is None and ufw is None:
             return _Judged(("neither ufw nor nft is installed",))
         return _Judged(("no firewall is active that lets nothing in by default",))
