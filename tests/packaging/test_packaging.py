@@ -67,6 +67,16 @@ def test_systemd_accepts_the_unit_whether_or_not_the_program_is_installed() -> N
     assert done.stderr == ""
 
 
+def test_systemd_accepts_what_the_checks_of_security_need(tmp_path: Path) -> None:
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text())
+    (tmp_path / f"{UNIT.name}.d").mkdir()
+    (tmp_path / f"{UNIT.name}.d" / "security.conf").write_text((UNIT.parent / "security.conf").read_text())
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
 def test_the_sandbox_is_tight(tmp_path: Path) -> None:
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager", str(UNIT)],

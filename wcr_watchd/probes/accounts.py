@@ -73,6 +73,7 @@ class Accounts(Options):
         MeasurementSpec("dormant_users", Unit.COUNT, "Accounts with a shell and no login for long", topic="dormant"),
     )
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
+        (Severity.WARNING, "down"),
         (Severity.CRITICAL, "new_root_users > 0"),
         (Severity.CRITICAL, "new_admins > 0"),
         (Severity.CRITICAL, "new_sudo_rules > 0"),

@@ -56,6 +56,7 @@ class Kernel(Options):
         MeasurementSpec("boot_used", Unit.RATIO, "Share of /boot in use, where it is a file system", topic="boot"),
     )
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
+        (Severity.WARNING, "down"),
         (Severity.INFO, "reboot_due > 0"),
         (Severity.WARNING, "reboot_due_for > 7d"),
         (Severity.WARNING, "security_reboot_due_for > 48h"),

@@ -77,6 +77,7 @@ class Logins(Options):
         MeasurementSpec("log_silent", Unit.SECONDS, "Time since anything was written into the log", topic="log"),
     )
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
+        (Severity.WARNING, "down"),
         (Severity.CRITICAL, "new_root_sources > 0"),
         (Severity.CRITICAL, "guessed > 0"),
         (Severity.WARNING, "new_admin_sources > 0"),

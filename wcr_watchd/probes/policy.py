@@ -56,7 +56,10 @@ secrets = ["/etc/wcr-watchd/secrets/*", "/srv/app/.env*"]
         MeasurementSpec("broken", Unit.COUNT, "Rules that are not kept"),
         MeasurementSpec("score", Unit.RATIO, "Share of the rules that could be checked that are kept"),
     )
-    default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = ((Severity.WARNING, "broken > 0"),)
+    default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
+        (Severity.WARNING, "down"),
+        (Severity.WARNING, "broken > 0"),
+    )
 
     sshd: dict[str, tuple[str, ...]] = Field(
         default={

@@ -46,6 +46,7 @@ class Ports(Options):
         MeasurementSpec("new_local_ports", Unit.COUNT, "Ports for itself that nobody accepted", topic="local ports"),
     )
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
+        (Severity.WARNING, "down"),
         (Severity.WARNING, "new_open_ports > 0"),
         (Severity.INFO, "new_local_ports > 0"),
     )

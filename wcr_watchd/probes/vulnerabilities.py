@@ -46,6 +46,7 @@ class Vulnerabilities(Options):
         MeasurementSpec("data_age", Unit.SECONDS, "Time since the tracker was last asked with success", topic="data"),
     )
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
+        (Severity.WARNING, "down"),
         (Severity.INFO, "fixable > 0"),
         (Severity.WARNING, "oldest_fixable > 48h"),
         (Severity.WARNING, "data_age > 8d"),
