@@ -10,6 +10,8 @@ import pytest
 from tests.real.running import PATIENCE, Observe, measured, names
 from tests.real.servers.postgres import Postgres
 from wcr_watchd.core.model import Outcome
+from wcr_watchd.kit import postgres as kit
+from wcr_watchd.probes import postgres_tables as module
 
 
 @pytest.fixture
@@ -74,3 +76,20 @@ async def test_a_standby_knows_nothing_of_it(
     seen = await observe("postgres_tables", dsn=standby.dsn)
     assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "standby")
     assert "ask the primary" in seen.summary
+
+
+async def test_a_server_that_gives_the_query_up_is_not_down(
+    postgres: Postgres, observe: Observe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TABLES", "SELECT pg_sleep(60)")
+    monkeypatch.setattr(kit, "STATEMENT_TIMEOUT", 0.2)
+    seen = await observe("postgres_tables", dsn=postgres.dsn)
+    assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "refused")
+    assert "statement timeout" in seen.summary
+    assert names(seen) == set()
+
+
+async def test_a_database_without_tables(postgres: Postgres, observe: Observe) -> None:
+    seen = await observe("postgres_tables", dsn=postgres.dsn)
+    assert seen.summary == "this database has no tables"
+    assert measured(seen, "wasteful_tables") == 0

@@ -189,6 +189,10 @@ class Session:
             self._begun = False
         return None
 
+    def untold(self, target: str) -> Observation:
+        """The verdict when the server refused, or gave up, the query that the run is about."""
+        return self._run.unknown("refused", f"{target} does not tell: {self._run.evidence.get('absent', '')}")
+
     async def end(self) -> None:
         """End the transaction."""
         if self._begun:

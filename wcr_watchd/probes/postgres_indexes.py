@@ -64,9 +64,12 @@ class PostgresIndexes(PostgresServer):
     async def look(self, run: Run, session: Session) -> Observation:
         """Read the catalogue of all indexes."""
         server = await session.server()
-        rows = await session.rows(_INDEXES, "the indexes")
-        run.measure("indexes", len(rows))
-        run.measure("indexes_size", sum(row["size"] for row in rows))
+        names = ("indexes", "indexes_size")
+        rows = await session.rows_or_missing(_INDEXES, "the indexes", names)
+        if rows is None:
+            return session.untold(self.target)
+        sums = {name: rows[0][name] if rows else 0 for name in names}
+        run.measure_all(sums)
         invalid = [row for row in rows if not row["valid"]]
         self._tell(run, "invalid_indexes", "invalid (DROP INDEX or REINDEX)", invalid)
         same = await session.rows_or_missing(_DUPLICATES, "indexes that are the same", ("duplicate_indexes",))
@@ -77,10 +80,11 @@ class PostgresIndexes(PostgresServer):
         unused = await self._look_at_use(run, session, rows, bool(server["in_recovery"]))
         await self._look_at_bloat(run, session)
         await session.end()
-        size = format_value(sum(row["size"] for row in rows), Unit.BYTES)
         problems = {"invalid": invalid, "never used": unused}
         said = [f"{word}: {', '.join(row['name'] for row in found[:3])}" for word, found in problems.items() if found]
-        return run.up("; ".join([f"{len(rows)} indexes of {size}", *said]))
+        return run.up(
+            "; ".join([f"{sums['indexes']} indexes of {format_value(sums['indexes_size'], Unit.BYTES)}", *said])
+        )
 
     async def _look_at_use(self, run: Run, session: Session, rows: Sequence[Row], standby: bool) -> Sequence[Row]:
         """Large indexes that were never scanned, when that has been counted for long enough."""
@@ -132,14 +136,17 @@ class PostgresIndexes(PostgresServer):
 
 
 _INDEXES = """
-SELECT format('%s.%s', s.schemaname, s.indexrelname) AS name, s.relname::text AS table, s.idx_scan AS scans,
-       pg_relation_size(s.indexrelid) AS size,
-       i.indisvalid OR EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid) AS valid,
-       i.indisunique OR i.indisexclusion OR i.indisreplident
-           OR EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid) AS enforces
-FROM pg_stat_user_indexes s JOIN pg_index i USING (indexrelid)
-ORDER BY 4 DESC LIMIT 20000
+SELECT *, (count(*) OVER ())::int AS indexes, (sum(size) OVER ())::float8 AS indexes_size
+FROM (SELECT format('%s.%s', s.schemaname, s.indexrelname) AS name, s.relname::text AS table, s.idx_scan AS scans,
+             coalesce(pg_relation_size(s.indexrelid), 0) AS size,
+             i.indisvalid
+                 OR EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid) AS valid,
+             i.indisunique OR i.indisexclusion OR i.indisreplident
+                 OR EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid) AS enforces
+      FROM pg_stat_user_indexes s JOIN pg_index i USING (indexrelid)) AS known
+ORDER BY valid, size DESC LIMIT 1000
 """
+"""The invalid ones, and the largest."""
 
 _DUPLICATES = """
 SELECT count(*)::int AS times, string_agg(i.indexrelid::regclass::text, ', ' ORDER BY i.indexrelid) AS names

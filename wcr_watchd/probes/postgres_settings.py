@@ -67,7 +67,9 @@ expect = { shared_buffers = "2GB", fsync = "on" }
             return run.unknown(
                 "permission", f"{self.target}: {role} may not see all settings: GRANT pg_monitor TO {role}"
             )
-        rows = await session.rows(_SETTINGS, "the settings")
+        rows = await session.rows_or_missing(_SETTINGS, "the settings", ())
+        if rows is None:
+            return session.untold(self.target)
         await session.end()
         run.measure("settings", len(rows))
         pending = [row["name"] for row in rows if row["pending_restart"]]

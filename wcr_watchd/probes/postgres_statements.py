@@ -81,7 +81,10 @@ class PostgresStatements(PostgresServer):
             return run.unknown("missing", f"{self.target}: {lacking}")
         reset = await _reset_at(session, server["version"])
         times = "total_exec_time" if server["version"] >= 130000 else "total_time"
-        rows = await session.rows(_STATEMENTS.format(time=times, limit=REMEMBERED), "the statements' counters")
+        query = _STATEMENTS.format(time=times, limit=REMEMBERED)
+        rows = await session.rows_or_missing(query, "the statements' counters", ("slowest_mean", "busy"))
+        if rows is None:
+            return session.untold(self.target)
         sums = await session.row(_SUMS.format(time=times), "the sum of the statements' counters")
         await session.end()
         run.measure_all({"calls": sums["calls"], "statements": sums["statements"]})
