@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -264,14 +263,33 @@ def test_certificates_of_certbot(tmp_path: Path) -> None:
     as_configuration(discovery)
 
 
-def test_docker_is_named_but_not_watched_yet(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
+@pytest.mark.parametrize("path", ["run/docker.sock", "run/podman/podman.sock"])
+def test_containers(tmp_path: Path, path: str) -> None:
+    (tmp_path / path).parent.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(tmp_path / "run/docker.sock"))
+        server.bind(str(tmp_path / path))
         discovery = discover(tmp_path, Seen())
-    text = render(discovery)
-    assert "# - Docker socket found (/run/docker.sock); the docker probe comes with a later version.\n" in text
-    assert list(tomllib.loads(text)["check"]) == ["host"]
+    assert found(discovery)["containers"].settings == {"type": "docker", "socket": f"/{path}"}
+    as_configuration(discovery)
+
+
+def test_what_this_machine_has(tmp_path: Path) -> None:
+    for path in (
+        "sys/block/md0/size",
+        "sys/devices/system/edac/mc/mc0/ce_count",
+        "sys/class/hwmon/hwmon0/name",
+        "var/lib/logrotate/status",
+        "var/log/journal/3d12/system.journal",
+        "usr/sbin/smartctl",
+        "dev/sda",
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    discovery = discover(tmp_path, Seen())
+    assert list(found(discovery)) == ["host", "raid", "edac", "temperature", "logrotate", "journal", "disks"]
+    as_configuration(discovery)
+    (tmp_path / "dev/sda").unlink()
+    assert "disks" not in found(discover(tmp_path, Seen()))
 
 
 def test_services_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,8 +307,8 @@ def test_services_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     seen = look(tmp_path)
     assert seen.units == ("docker.service", "postgresql@15-main.service", "getty@tty1.service")
     discovery = discover(tmp_path, Seen(units=seen.units))
-    assert list(found(discovery)) == ["host", "docker", "postgresql-15-main"]
-    assert found(discovery)["docker"].settings["run"] == ["systemctl", "is-active", "docker.service"]
+    assert list(found(discovery)) == ["host", "systemd"]
+    assert found(discovery)["systemd"].settings["units"] == ["docker.service", "postgresql@15-main.service"]
     as_configuration(discovery)
 
 

@@ -177,13 +177,6 @@ CASES = [
         ],
     ),
     case(
-        "type of a later version",
-        '[check.api]\ntype = "docker"\n',
-        [
-            'w.toml:2: check.api.type: the probe type "docker" is not in this version',
-        ],
-    ),
-    case(
         "option missing",
         '[check.api]\ntype = "http"\n',
         [

@@ -176,7 +176,9 @@ async def test_temperatures_against_the_limits_that_sensors_tell(put: Put, obser
     )
     assert of(seen, "nvme Composite") == {"temperature": 90.5, "above_critical": pytest.approx(5.65)}
     assert "nvme Composite has 90 C, the limit is 85 C" in seen.summary
-    quiet = await observe("temperature", root=str(tmp_path), ignore=["^coretemp Core", "acpitz"], high=40, critical=50)
+    quiet = await observe(
+        "temperature", root=str(tmp_path), ignore=["^coretemp Core", "acpitz"], high_limit=40, critical_limit=50
+    )
     assert {one.labels[0][1] for one in quiet.measurements} == {"coretemp Package id 0", "nvme Composite"}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -141,7 +140,7 @@ async def test_without_the_extra_and_without_systemctl(observe: Observe, monkeyp
     def not_there(program: str) -> str:
         raise FileNotFoundError(program)
 
-    monkeypatch.setitem(sys.modules, "dbus_fast", None)
+    monkeypatch.setattr(kit, "_DBUS", None)
     monkeypatch.setattr(kit, "locate", not_there)
     seen = await observe("systemd")
     assert seen.outcome is Outcome.UNKNOWN

@@ -43,6 +43,13 @@ UNITS = (
     "postfix", "exim4", "dovecot", "unattended-upgrades",
 )  # fmt: skip
 """systemd services worth a check; instances (``postgresql@15-main``) count as well."""
+_UNIT_RULES = [
+    "unit_active == 0 for 2x",
+    "unit_failed == 1",
+    "increase(unit_restarts, 30m) >= 1",
+    "timer_overdue > 10m",
+]
+"""What is a warning where nobody has said yet which service is worth a call at night."""
 DAEMONS = ("cron", "crond", "fail2ban-server", "chronyd", "dockerd")
 """Programs worth a check where no systemd can be asked."""
 
@@ -79,8 +86,14 @@ def discover(root: Path = Path("/"), seen: Seen | None = None) -> Discovery:
     seen = look(root) if seen is None else seen
     notes: list[str] = []
     services = list(_services(root, seen.listeners))
-    found = [_host(seen), *services, *_certificates(root, services, notes), *_systemd(seen, services)]
-    notes += _docker(root)
+    found = [
+        _host(seen),
+        *_machine(root),
+        *services,
+        *_certificates(root, services, notes),
+        *_containers(root),
+        *_systemd(seen, services),
+    ]
     known = set(names(PROBES))
     usable = [one for one in found if one.settings["type"] in known]
     notes += [
@@ -269,11 +282,36 @@ def _certificates(root: Path, services: list[Found], notes: list[str]) -> Iterat
         yield Found(_clean(f"certificate-{lineage.name}"), settings, "a certificate of certbot's")
 
 
-def _docker(root: Path) -> Iterator[str]:
-    for path in ("run/docker.sock", "var/run/docker.sock"):
+# --- containers, hardware, logs ---------------------------------------------------------------------------------------
+
+
+def _containers(root: Path) -> Iterator[Found]:
+    for path, what in (
+        ("run/docker.sock", "Docker"),
+        ("var/run/docker.sock", "Docker"),
+        ("run/podman/podman.sock", "Podman"),
+    ):
         if is_socket(root / path):
-            yield f"Docker socket found (/{path}); the docker probe comes with a later version."
+            below = "name those that must be there: one that is removed is noticed then"
+            yield Found("containers", {"type": "docker", "socket": f"/{path}"}, f"{what} socket found", below=below)
             return
+
+
+def _machine(root: Path) -> Iterator[Found]:
+    """What this machine has beside what every machine has, by the files that tell of it."""
+    for kind, pattern, why in (
+        ("raid", "sys/block/md*", "software RAID"),
+        ("edac", "sys/devices/system/edac/mc/mc[0-9]*", "memory that counts its errors"),
+        ("temperature", "sys/class/hwmon/hwmon*", "sensors of temperature"),
+        ("logrotate", "var/lib/logrotate/*status", "logs are rotated by logrotate"),
+        ("journal", "var/log/journal/*", "a journal of systemd that is kept"),
+    ):
+        if next(root.glob(pattern), None) is not None:
+            yield Found(kind, {"type": kind}, why)
+    if (root / "usr/sbin/smartctl").exists() and any(root.glob("dev/sd?")) | any(root.glob("dev/nvme?")):
+        yield Found(
+            "disks", {"type": "smart"}, "smartctl is installed, and there are disks that may tell of their health"
+        )
 
 
 # --- services without a port ------------------------------------------------------------------------------------------
@@ -282,26 +320,20 @@ def _docker(root: Path) -> Iterator[str]:
 def _systemd(seen: Seen, services: list[Found]) -> Iterator[Found]:
     """Services that systemd can be asked about; else programs that run. Those greeted already are left out."""
     greeted = {one.name.split("-")[0] for one in services}
-    for unit in seen.units:
-        base = unit.removesuffix(".service").partition("@")[0]
-        if base in UNITS and not _is_greeted(base, greeted):
-            yield Found(
-                _clean(unit.removesuffix(".service").replace("@", "-")),
-                {
-                    "type": "command",
-                    "run": ["systemctl", "is-active", unit],
-                    "protocol": "exit",
-                    "critical": [],
-                    "warning": "down",
-                },
-                f"systemd runs {unit}",
-            )
+    units = [unit for unit in seen.units if _is_worth_a_check(unit, greeted)]
     if seen.units:
+        settings = {"type": "systemd", "units": units, "critical": "down", "warning": _UNIT_RULES}
+        yield Found("systemd", settings, f"systemd runs {', '.join(units) or 'this machine'}; failed units are noticed")
         return
     for program in DAEMONS:
         if program in seen.processes:
             settings = {"type": "process", "name": program, "critical": [], "warning": "down"}
             yield Found(_clean(program), settings, f"{program} runs")
+
+
+def _is_worth_a_check(unit: str, greeted: set[str]) -> bool:
+    base = unit.removesuffix(".service").partition("@")[0]
+    return base in UNITS and not _is_greeted(base, greeted)
 
 
 def _is_greeted(unit: str, greeted: set[str]) -> bool:

@@ -15,10 +15,6 @@ from wcr_watchd.kit.plugins import PluginError, load, names
 
 PROBES = "wcr_watchd.probes"
 CHANNELS = "wcr_watchd.channels"
-LATER_TYPES = {
-    PROBES: ("prometheus", "docker", "systemd", "backup", "heartbeat"),
-    CHANNELS: (),
-}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -58,10 +54,7 @@ def load_type(faults: Faults, package: str, table: Mapping[str, Any], place: Pla
     try:
         return _known(package, kind)
     except KeyError:
-        if kind in LATER_TYPES[package]:
-            faults.add((*place, "type"), f'the {what} type "{kind}" is not in this version')
-        else:
-            faults.add((*place, "type"), f'there is no {what} type "{kind}"', did_you_mean(kind, names(package)))
+        faults.add((*place, "type"), f'there is no {what} type "{kind}"', did_you_mean(kind, names(package)))
     except (PluginError, ImportError) as error:
         faults.add((*place, "type"), f'the {what} type "{kind}" cannot be loaded: {error}')
     return None

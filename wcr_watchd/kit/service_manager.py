@@ -26,6 +26,18 @@ _NEVER = (0, 2**64 - 1)
 _NO_SUCH_PROPERTY = ("UnknownProperty", "UnknownInterface", "NoSuchUnit", "UnknownObject")
 
 
+def _library() -> Any:
+    """dbus-fast, where the extra is installed; at the start, as loading it takes longer than the loop may be held."""
+    try:
+        importlib.import_module("dbus_fast.aio")
+        return importlib.import_module("dbus_fast")
+    except ImportError:
+        return None
+
+
+_DBUS = _library()
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """A unit by its states: ``load`` (``loaded not-found masked …``), ``active`` (``active failed …``), ``sub``.
@@ -123,14 +135,12 @@ class _Bus:
 
 @asynccontextmanager
 async def _bus(user: bool) -> AsyncIterator[_Bus]:
-    try:
-        library: Any = importlib.import_module("dbus_fast")
-        connections: Any = importlib.import_module("dbus_fast.aio")
-    except ImportError as error:
-        raise ManagerError("D-Bus needs the extra: pip install 'wcr-watchd[dbus]'") from error
+    if _DBUS is None:
+        raise ManagerError("D-Bus needs the extra: pip install 'wcr-watchd[dbus]'")
+    library = _DBUS
     kind = library.BusType.SESSION if user else library.BusType.SYSTEM
     try:
-        connection = connections.MessageBus(_user_bus() if user else None, kind)
+        connection = library.aio.MessageBus(_user_bus() if user else None, kind)
         await connection.connect()
     except (OSError, EOFError, library.DBusError, library.AuthError, library.InvalidAddressError) as error:
         raise ManagerError(f"D-Bus cannot be reached: {error}") from error

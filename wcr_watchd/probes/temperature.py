@@ -44,7 +44,7 @@ class Temperature(Options):
     target_key: ClassVar[str] = ""
     every: ClassVar[float] = 60.0
     timeout: ClassVar[float] = 10.0
-    example: ClassVar[str] = "high = 75\ncritical = 85\n"
+    example: ClassVar[str] = "high_limit = 75\ncritical_limit = 85\n"
     measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
         _spec("temperature", Unit.CELSIUS, "What a sensor tells", "temperature"),
         _spec(
@@ -68,9 +68,9 @@ class Temperature(Options):
         (Severity.CRITICAL, "alarm == 1 for 2m"),
     )
 
-    high: float = Field(80.0, gt=0)
+    high_limit: float = Field(80.0, gt=0)
     """What is high for a sensor that tells no limit, in degrees Celsius."""
-    critical: float = Field(90.0, gt=0)
+    critical_limit: float = Field(90.0, gt=0)
     """What is critical for a sensor that tells no limit, in degrees Celsius."""
     ignore: tuple[Pattern, ...] = ()
     """Regular expressions of sensors not to look at, such as "acpitz"."""
@@ -123,8 +123,8 @@ class Temperature(Options):
 
     def _measure(self, run: Run, one: _Reading) -> str:
         """Measure a temperature; returns what is wrong with it."""
-        critical = one.critical or (self.critical if one.high is None else None)
-        high = one.high or (self.high if one.critical is None else None)
+        critical = one.critical or (self.critical_limit if one.high is None else None)
+        high = one.high or (self.high_limit if one.critical is None else None)
         run.measure("temperature", one.value, sensor=one.sensor)
         if high is not None:
             run.measure("above_high", one.value - high, sensor=one.sensor)
