@@ -159,3 +159,26 @@ async def test_a_server_that_cannot_be_asked_leaves_the_difference_absent(
     assert "served_differs" not in names(seen)
     assert "connection refused" in seen.evidence["absent"]
     assert seen.outcome is Outcome.UP
+
+
+async def test_a_copy_of_the_certificate_in_use(authority: Authority, observe: Observe, tmp_path: Path) -> None:
+    live, other = authority.issue("www.example.org"), authority.issue("www.example.org")
+    copy, key = tmp_path / "copy.pem", tmp_path / "copy.key"
+    copy.write_bytes(Path(live.certificate).read_bytes())
+    key.write_bytes(Path(live.key).read_bytes())
+    key.chmod(0o600)
+    written = time.time() - 9 * DAY
+    os.utime(copy, (written, written))
+    options = {"path": str(copy), "key": str(key)}
+    seen = await observe("certfile", original=live.certificate, **options)
+    assert (seen.outcome, measured(seen, "copy_differs"), measured(seen, "key_exposed")) == (Outcome.UP, 0, 0)
+    assert measured(seen, "copy_age") == pytest.approx(9 * DAY, abs=60)
+    key.chmod(0o640)
+    seen = await observe("certfile", original=other.certificate, **options)
+    assert (measured(seen, "copy_differs"), measured(seen, "key_exposed")) == (1, 1)
+    assert "Copy it again" in seen.evidence["original"]
+    seen = await observe("certfile", original="/no/such/file", **options)
+    assert seen.outcome is Outcome.UP
+    assert "copy_differs" not in names(seen)
+    assert "/no/such/file" in seen.evidence["absent"]
+    assert not {"copy_age", "copy_differs", "key_exposed"} & names(await observe("certfile", **options))

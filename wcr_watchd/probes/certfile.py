@@ -1,12 +1,15 @@
 """Reads a certificate file: its ends, strength and key, and whether the server really serves it.
 
 A renewed file that no server has loaded helps nobody; with ``served`` the probe compares the file with what a server
-shows ("renewed, not reloaded").
+shows ("renewed, not reloaded"). A copy that is kept for bad days must be of the certificate in use, be young, and keep
+its key to its owner; with ``original`` that is looked at.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -35,6 +38,9 @@ from wcr_watchd.kit.options import Options
 from wcr_watchd.kit.threads import Threads
 from wcr_watchd.kit.tls import TlsContexts, TlsSettings, UnusableFileError, read_file, served_chain, shake_hands
 
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+"""What the group and everybody else may do."""
+
 
 class CertFile(Options):
     """Options of a check of a certificate file."""
@@ -55,6 +61,9 @@ served = "127.0.0.1:443"
             "1 when the server shows another certificate than the file's first, else 0",
             topic="served",
         ),
+        MeasurementSpec("copy_differs", Unit.COUNT, "1 when it is not a copy of `original`, else 0", topic="copy"),
+        MeasurementSpec("copy_age", Unit.SECONDS, "Since the copy was written", topic="copy"),
+        MeasurementSpec("key_exposed", Unit.COUNT, "1 when others than its owner may read a copy's key", topic="copy"),
     )
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
         (Severity.CRITICAL, "down"),
@@ -62,6 +71,9 @@ served = "127.0.0.1:443"
         (Severity.WARNING, RENEWAL_FAILED),
         (Severity.WARNING, WEAK),
         (Severity.WARNING, "served_differs > 0 for 2x"),
+        (Severity.WARNING, "copy_differs > 0 for 2x"),
+        (Severity.WARNING, "copy_age > 7d"),
+        (Severity.WARNING, "key_exposed > 0"),
     )
 
     path: str
@@ -74,6 +86,8 @@ served = "127.0.0.1:443"
     """Server that should show this certificate: "host:port"."""
     server_name: HostName | None = None
     """Name to ask that server for (SNI); without it, the first name in the certificate."""
+    original: str = ""
+    """The certificate file in use, of which this one is a copy kept elsewhere."""
 
     @property
     def target(self) -> str:
@@ -105,6 +119,8 @@ served = "127.0.0.1:443"
         measure_chain(run, chain)
         if self.served is not None:
             await self._compare_with_server(run, self.served, chain[0])
+        if self.original:
+            await self._look_at_copy(run, threads, chain[0])
         problem = self._out_of_order(run, content, key, chain)
         if problem:
             return run.down("content", f"{self.path}: {problem}")
@@ -122,6 +138,26 @@ served = "127.0.0.1:443"
             )
         return _key_problem(content, key, self.key) if self.key else ""
 
+    async def _look_at_copy(self, run: Run, threads: Threads, copy: Certificate) -> None:
+        """Measure what a copy must be; when the original cannot be read, whether they differ is absent."""
+        run.step = f"reading {self.original}"
+        try:
+            async with asyncio.timeout(run.remaining * 0.9):
+                modified, mode = await threads.call(_facts, self.path, self.key)
+                run.measure("copy_age", max(0.0, run.started - modified))
+                if self.key:
+                    run.measure("key_exposed", bool(mode & _OTHERS))
+                live = read_pem(await threads.call(read_file, self.original, "the original"))[0]
+        except (UnusableFileError, ValueError, OSError) as error:
+            run.missing(("copy_differs",), str(error) or f"{self.original} could not be read in time")
+            return
+        run.measure("copy_differs", live.fingerprint != copy.fingerprint)
+        if live.fingerprint != copy.fingerprint:
+            run.evidence["original"] = (
+                f"{self.original} has serial {live.serial}, {end_in_words(live, run.started)}; the copy has serial "
+                f"{copy.serial}. Copy it again."
+            )
+
     async def _compare_with_server(self, run: Run, served: str, own: Certificate) -> None:
         """Measure whether the server shows the file's certificate; when it cannot be asked, that is absent."""
         name = self.server_name or next((name for name in own.names if "*" not in name), split_address(served)[0])
@@ -137,6 +173,11 @@ served = "127.0.0.1:443"
                 f"{served} still serves another certificate for {name}: {shown.subject}, serial {shown.serial}, "
                 f"{end_in_words(shown, run.started)}; the file's has serial {own.serial}. Was the server reloaded?"
             )
+
+
+def _facts(certificate: str, key: str) -> tuple[float, int]:
+    """When the certificate file was written (epoch seconds), and the mode of the key file. Raises ``OSError``."""
+    return os.stat(certificate).st_mtime, stat.S_IMODE(os.stat(key).st_mode) if key else 0
 
 
 async def _leaf(run: Run, served: str, name: str) -> Certificate:
