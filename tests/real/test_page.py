@@ -132,7 +132,15 @@ async def test_no_page(path: str, reason: str, words: str, site: Nginx, observe:
 async def test_too_large_a_page(odd: StartOdd, observe: Observe) -> None:
     server = await odd(b"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n" + b"<p>" * 1_000_000)
     seen = await observe("page", url=server.url())
-    assert (seen.outcome, seen.reason) == (Outcome.DOWN, "too_large")
+    assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "too_large")
+
+
+async def test_a_large_picture_is_no_failure(site: Nginx, observe: Observe) -> None:
+    with (site.folder / "picture.png").open("wb") as file:
+        file.truncate(6 * 1024 * 1024)
+    seen = await observe("page", url=site.url())
+    assert measured(seen, "assets_failed") == 0
+    assert measured(seen, "size", kind="image") == pytest.approx(4 * 1024 * 1024, rel=0.001)
 
 
 # --- reading pages ----------------------------------------------------------------------------------------------------

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from wcr_watchd.kit.subprocess import end_group
 
 _PACKAGES = str(Path(__file__).resolve().parents[2])
 _PROGRAM = """
@@ -47,8 +47,7 @@ async def aside(work: Callable[[Any], Any], given: Any) -> Any:
         output, errors = await process.communicate(json.dumps(given).encode())
     finally:
         if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)  # with what it may have started itself
-            await process.wait()
+            await end_group(process)  # with what it may have started itself
     if process.returncode != 0:
         raise RuntimeError(f"{work.__qualname__} ended with status {process.returncode}: {_last_line(errors)}")
     answer = json.loads(output)

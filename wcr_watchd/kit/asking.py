@@ -112,11 +112,14 @@ class NoAnswerError(Exception):
         return ended(self.reason, f"{asked}: {self.summary}")
 
 
-async def ask(run: Run, exchange: Exchange) -> Answer:
-    """Carry an exchange out, telling the run what goes on. Raises :class:`NoAnswerError`."""
+async def ask(run: Run, exchange: Exchange, shown: str = "") -> Answer:
+    """Carry an exchange out, telling the run what goes on. Raises :class:`NoAnswerError`.
+
+    ``shown`` is told in place of an address that holds what nobody may see.
+    """
 
     def tell(step: str) -> None:
-        run.step = step
+        run.step = step.replace(exchange.url, shown) if shown else step
 
     exchange.told = tell
     client = run.shared.get(HttpClient)

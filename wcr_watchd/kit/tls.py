@@ -96,6 +96,9 @@ def watching(handshake: Handshake) -> Iterator[None]:
 class ObservedContext(ssl.SSLContext):
     """An SSL context that tells whoever watches of each handshake; asyncio calls ``wrap_bio`` when TLS begins."""
 
+    organisations: frozenset[str] = frozenset()
+    """Whose authorities it trusts."""
+
     def wrap_bio(
         self,
         incoming: ssl.MemoryBIO,
@@ -168,9 +171,7 @@ class TlsContexts:
     def authorities(self, settings: TlsSettings) -> frozenset[str]:
         """The organisations of the authorities that the context for these settings trusts, if it has been made."""
         known = self._made.get(settings)
-        trusted: list[Any] = known.context.get_ca_certs() if known else []
-        names = (name for authority in trusted for part in authority["subject"] for name in part)
-        return frozenset(value for kind, value in names if kind == "organizationName")
+        return known.context.organisations if known else frozenset()
 
 
 def make_context(settings: TlsSettings) -> ObservedContext:
@@ -191,7 +192,15 @@ def make_context(settings: TlsSettings) -> ObservedContext:
         key = settings.key or settings.certificate
         read_file(key, "the client certificate's key")
         _load(settings.certificate, f"with the key {key}", lambda: _load_own(context, settings))
+    context.organisations = _organisations(context)
     return context
+
+
+def _organisations(context: ssl.SSLContext) -> frozenset[str]:
+    """Those of all authorities that a context trusts; to go through the system's takes some milliseconds."""
+    trusted: list[Any] = context.get_ca_certs()
+    names = (name for authority in trusted for part in authority["subject"] for name in part)
+    return frozenset(value for kind, value in names if kind == "organizationName")
 
 
 def _load_own(context: ssl.SSLContext, settings: TlsSettings) -> None:

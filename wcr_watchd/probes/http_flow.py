@@ -223,7 +223,8 @@ class _Walk:
         """One step; raises :class:`NoAnswerError` when it does not go as it should."""
         begun = self.run.clock()
         try:
-            answer = await ask(self.run, Exchange(self._request(step), cookies=self.cookies))
+            shown = _shown(self.flow.url, step.path)
+            answer = await ask(self.run, Exchange(self._request(step), cookies=self.cookies), shown)
         finally:
             self.run.measure("step_time", self.run.clock() - begun, step=step.label)
         self.run.step = f"comparing the answer to {step.label} with what is expected"
@@ -247,7 +248,7 @@ class _Walk:
             self.values[name] = value
 
     def _wrong(self, reason: str, answer: Answer, text: str) -> NoAnswerError:
-        self.run.evidence["url"] = answer.url
+        self.run.evidence["url"] = str(URL(answer.url).with_query(None))
         self.run.evidence["body"] = answer.text[:EXCERPT]
         return NoAnswerError(Outcome.DOWN, reason, f"answered {answer.status} {answer.phrase}, {text}")
 

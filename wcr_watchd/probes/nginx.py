@@ -7,6 +7,7 @@ Clients are told apart by address and user agent, which stands in for sessions t
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from wcr_watchd.core.units import Unit, format_duration, format_value
 from wcr_watchd.kit.access_log import SLOW, distinct, format_pattern, summarise
 from wcr_watchd.kit.aside import aside
 from wcr_watchd.kit.options import Options
+from wcr_watchd.kit.tools import patience_of
 
 MOST = 100 * 1024 * 1024
 """Bytes of log that one run reads; of more, the newest."""
@@ -166,8 +168,12 @@ paths.assets = "~ \\\\.(css|js|png|svg|woff2)$"
             "paths": {name: list(patterns) for name, patterns in self.paths.items()},
             "most": MOST,
         }
+        patience = patience_of(run)  # a file system that does not answer says nothing of the site
         try:
-            found = await aside(summarise, given)
+            async with asyncio.timeout(patience):
+                found = await aside(summarise, given)
+        except TimeoutError:
+            return run.unknown("timeout", f"{self.path} could not be gone through within {format_duration(patience)}")
         except FileNotFoundError:
             return run.unknown("missing", f"{self.path} does not exist: see access_log in the server's configuration")
         except PermissionError:

@@ -25,6 +25,7 @@ from wcr_watchd.kit.threads import StillBlockedError, Threads
 
 LARGEST_PAGE = 2 * 1024 * 1024
 LARGEST_ASSET = 4 * 1024 * 1024
+"""Bytes of an asset that are read; of a larger one, that is also what its size is taken for."""
 AT_ONCE = 6
 """Assets that are loaded side by side, as browsers do from one host."""
 MOST_ASSETS = 100
@@ -109,6 +110,9 @@ class WebPage(Asking):
         if (wrong := _wrong_page(answer)) is not None:
             run.evidence["body"] = answer.text[:512]
             return run.down(wrong[0], f"{self.url} answered {answer.status}, {wrong[1]}")
+        if not answer.complete:
+            most = format_value(LARGEST_PAGE, Unit.BYTES)
+            return run.unknown("too_large", f"the HTML of {self.url} has more than {most}, too much to look for assets")
         run.step = f"looking for the assets of {self.url}"
         try:
             page = await run.shared.get(Threads).run(f"page of {run.check}", _page, answer)
@@ -177,16 +181,14 @@ def _wrong_page(answer: Answer) -> tuple[str, str] | None:
         return "status", "expected 200"
     if "html" not in kind:
         return "content", f"but it is {kind}, expected an HTML page"
-    if not answer.complete:
-        return "too_large", f"but the HTML has more than {format_value(LARGEST_PAGE, Unit.BYTES)}"
     return None
 
 
 def _wrong_asset(kind: str, answer: Answer) -> str:
-    """What is wrong with an asset; nothing when it is empty text."""
+    """What is wrong with an asset (empty: nothing)."""
     if answer.status != 200:
         return f"answered {answer.status}, expected 200"
     said = answer.headers.get("content-type", ("nothing",))[0].partition(";")[0].strip().lower()
     if not said.startswith(_MIME[kind]):
         return f"is {said}, expected {' or '.join(_MIME[kind][:2])}"
-    return "" if answer.complete else f"has more than {format_value(LARGEST_ASSET, Unit.BYTES)}"
+    return ""

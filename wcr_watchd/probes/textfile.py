@@ -31,6 +31,7 @@ from wcr_watchd.kit.scrape import (
     specs_of,
 )
 from wcr_watchd.kit.threads import StillBlockedError, Threads
+from wcr_watchd.kit.tools import patience_of
 
 MOST_FILES = 200
 LARGEST_FILE = 1024 * 1024
@@ -94,8 +95,7 @@ values.jobs_failed = { metric = "job_failures_total", by = ["job"] }
         """Read all files, and tell."""
         run.step = f"reading the files in {self.path}"
         threads, key = run.shared.get(Threads), f"files of {run.check}"
-        # A little before the run's own deadline: a file system that does not answer says nothing of the jobs.
-        patience = run.remaining * 0.95
+        patience = patience_of(run)  # a file system that does not answer says nothing of the jobs
         try:
             async with asyncio.timeout(patience):
                 folder = await threads.run(key, _look, self.path, self.values)
