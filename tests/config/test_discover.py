@@ -292,6 +292,21 @@ def test_what_this_machine_has(tmp_path: Path) -> None:
     assert "disks" not in found(discover(tmp_path, Seen()))
 
 
+def test_updates_and_security(tmp_path: Path) -> None:
+    assert not {"apt", "kernel", "logins", "accounts", "ports"} & types(discover(tmp_path))
+    for path in ("usr/bin/apt-get", "var/log/secure", "etc/passwd", "proc/net/tcp"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    found = discover(tmp_path)
+    assert {"apt", "kernel", "logins", "accounts", "ports"} <= types(found)
+    (logins,) = (one for one in found.checks if one.name == "logins")
+    assert logins.settings["path"] == "/var/log/secure"
+
+
+def types(discovery: Discovery) -> set[str]:
+    return {one.settings["type"] for one in discovery.checks}
+
+
 def test_services_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through a real process; systemd itself does not run here."""
     (tmp_path / "run/systemd/system").mkdir(parents=True)

@@ -93,6 +93,7 @@ def discover(root: Path = Path("/"), seen: Seen | None = None) -> Discovery:
         *_certificates(root, services, notes),
         *_containers(root),
         *_systemd(seen, services),
+        *_upkeep(root),
     ]
     known = set(names(PROBES))
     usable = [one for one in found if one.settings["type"] in known]
@@ -105,6 +106,20 @@ def discover(root: Path = Path("/"), seen: Seen | None = None) -> Discovery:
 def _host(seen: Seen) -> Found:
     disks = f"; disks seen: {', '.join(sorted(set(seen.mounts)))}" if seen.mounts else ""
     return Found("host", {"type": "host"}, f"CPU, memory, load, disks, network and clock of this machine{disks}")
+
+
+def _upkeep(root: Path) -> Iterator[Found]:
+    """Updates and security, as far as there is what the checks ask."""
+    if (root / "usr/bin/apt-get").exists():
+        yield Found("updates", {"type": "apt"}, "packages come from apt: updates that wait, security apart")
+        yield Found("kernel", {"type": "kernel"}, "whether a newer kernel waits for a restart")
+    log = next((log for log in ("/var/log/auth.log", "/var/log/secure") if (root / log[1:]).exists()), None)
+    if log is not None:
+        yield Found("logins", {"type": "logins", "path": log}, f"{log} is written")
+    if (root / "etc/passwd").exists():
+        yield Found("accounts", {"type": "accounts"}, "accounts, administrators and ssh keys that are new")
+    if (root / "proc/net/tcp").exists():
+        yield Found("ports", {"type": "ports"}, "ports that are listened on and were not before")
 
 
 def _with_unique_names(found: list[Found]) -> Iterator[Found]:

@@ -7,6 +7,8 @@ from aiohttp import web
 from wcr_watchd.core import health
 from wcr_watchd.core.view import Control
 
+LONGEST_WAIT = 60.0
+"""Timeout in seconds of a check up to which its first run is waited for."""
 CONTROL = web.AppKey("control", Control)
 
 
@@ -22,8 +24,12 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """200 once the configuration is loaded, the store is open and every check has had its first run, else 503."""
+    """200 once the configuration is loaded, the store is open and every check has had its first run, else 503.
+
+    What may take long (a search for malware) is not waited for.
+    """
     view = request.app[CONTROL]
-    waiting = health.waiting_for_first_result(view)
+    checks = view.setup.checks
+    waiting = [one for one in health.waiting_for_first_result(view) if checks[one].timeout <= LONGEST_WAIT]
     body = {"status": "waiting" if waiting else "ready", "checks": len(view.setup.checks), "waiting": len(waiting)}
     return web.json_response(body, status=503 if waiting else 200)
