@@ -55,7 +55,7 @@ def deeper(discovery: Discovery) -> Discovery:
 def credentials(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever credentials the comments speak of."""
     folder = tmp_path_factory.mktemp("credentials")
-    for name in ("redis_password", "pg_password", "smtp_password", "twilio_sid", "twilio_token"):
+    for name in ("redis_password", "pg_password", "pgbouncer_password", "smtp_password", "twilio_sid", "twilio_token"):
         (folder / name).write_text("x")
     (folder / "web_token").write_text("x" * 32)
     (folder / "slack_webhook").write_text("https://hooks.example/x")
@@ -264,32 +264,95 @@ def test_certificates_of_certbot(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["run/docker.sock", "run/podman/podman.sock"])
-def test_containers(tmp_path: Path, path: str) -> None:
+def test_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     (tmp_path / path).parent.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / path))
         discovery = discover(tmp_path, Seen())
+        monkeypatch.setattr("wcr_watchd.config.machine.os.access", lambda path, mode: False)
+        forbidden = discover(tmp_path, Seen())
     assert found(discovery)["containers"].settings == {"type": "docker", "socket": f"/{path}"}
     as_configuration(discovery)
+    assert list(found(forbidden)) == ["host"]
+    assert [f"/{path} may not be used by" in note for note in forbidden.notes] == [True]
 
 
-def test_what_this_machine_has(tmp_path: Path) -> None:
-    for path in (
-        "sys/block/md0/size",
-        "sys/devices/system/edac/mc/mc0/ce_count",
-        "sys/class/hwmon/hwmon0/name",
-        "var/lib/logrotate/status",
-        "var/log/journal/3d12/system.journal",
-        "usr/sbin/smartctl",
-        "dev/sda",
-    ):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).touch()
-    discovery = discover(tmp_path, Seen())
-    assert list(found(discovery)) == ["host", "raid", "edac", "temperature", "logrotate", "journal", "disks"]
+MACHINE = {
+    "var/log/journal/8d2f/system.journal": "",
+    "usr/bin/journalctl": "",
+    "var/log/auth.log": "",
+    "etc/shadow": "",
+    "etc/sudoers": "",
+    "proc/1/fd/0": "",
+    "usr/bin/apt-get": "",
+    "var/lib/apt/lists/lock": "",
+    "var/lib/apt/lists/deb.debian.org_InRelease": "",
+    "boot/vmlinuz-6.1.0-30-amd64": "",
+    "usr/sbin/smartctl": "",
+    "dev/nvme0n1": "",
+    "sys/block/md0/size": "1000",
+    "sys/devices/system/edac/mc/mc0/ce_count": "0",
+    "sys/class/hwmon/hwmon0/temp1_input": "40000",
+    "var/lib/logrotate/status": "",
+    "var/log/nginx/access.log": "",
+    "var/log/nginx/shop.access.log": "",
+    "var/log/nginx/access.log.1": "",
+    "var/log/nginx/error.log": "",
+}
+"""Files of a machine that has everything there is to watch."""
+
+
+def _made(root: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+        (root / name).chmod(0o755)
+    return root
+
+
+def test_what_of_the_machine_itself_can_be_watched(tmp_path: Path) -> None:
+    discovery = discover(_made(tmp_path, MACHINE), Seen((Listener("127.0.0.1", 3493),)))
+    kinds = [one.settings["type"] for one in discovery.checks]
+    machine = ["journal", "logins", "accounts", "ports", "apt", "kernel", "smart", "raid", "edac", "temperature"]
+    assert kinds == ["host", *machine, "logrotate", "ups", "nginx", "nginx"]
+    assert found(discovery)["raid"].why == "software RAID: md0"
+    assert found(discovery)["nginx-access"].settings["path"] == "/var/log/nginx/access.log"
+    assert found(discovery)["nginx-shop-access"].settings["path"] == "/var/log/nginx/shop.access.log"
     as_configuration(discovery)
-    (tmp_path / "dev/sda").unlink()
-    assert "disks" not in found(discover(tmp_path, Seen()))
+
+
+@pytest.mark.parametrize(
+    ("missing", "kind"),
+    [
+        ("usr/bin/journalctl", "journal"),
+        ("var/log/auth.log", "logins"),
+        ("etc/sudoers", "accounts"),
+        ("proc/1/fd/0", "ports"),
+        ("var/lib/apt/lists/deb.debian.org_InRelease", "apt"),
+        ("boot/vmlinuz-6.1.0-30-amd64", "kernel"),
+        ("dev/nvme0n1", "smart"),
+        ("sys/block/md0/size", "raid"),
+        ("sys/devices/system/edac/mc/mc0/ce_count", "edac"),
+        ("sys/class/hwmon/hwmon0/temp1_input", "temperature"),
+        ("var/lib/logrotate/status", "logrotate"),
+    ],
+)
+def test_nothing_is_claimed_about_what_is_not_there(tmp_path: Path, missing: str, kind: str) -> None:
+    files = {name: content for name, content in MACHINE.items() if name != missing}
+    kinds = [one.settings["type"] for one in discover(_made(tmp_path, files), Seen()).checks]
+    assert kind not in kinds
+    assert len(kinds) == 13
+
+
+def test_a_pgbouncer() -> None:
+    discovery = discover(Path("/nowhere"), Seen())
+    assert list(found(discovery)) == ["host"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listener = Listener("127.0.0.1", server.getsockname()[1], "pgbouncer")
+        (_, check) = discover(Path("/nowhere"), Seen((listener,))).checks
+    assert check.settings == {"type": "tcp", "address": listener.address}
+    assert check.deeper["dsn"] == f"postgresql://stats@{listener.address}/pgbouncer"
+    assert check.deeper["type"] == "pgbouncer"
 
 
 def test_updates_and_security(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 from wcr_watchd.config import greet
 from wcr_watchd.config.greet import HttpAnswer, SmtpAnswer
-from wcr_watchd.config.look import Listener, Seen, is_socket, look, user_name
+from wcr_watchd.config.look import Listener, Seen, look, user_name
+from wcr_watchd.config.machine import machine
 from wcr_watchd.config.typed import PROBES
 from wcr_watchd.config.write import commented, table_text
 from wcr_watchd.kit.local_zone import local_timezone
@@ -32,9 +33,11 @@ WEB_PORTS = (80, 443, 3000, 5000, 5001, 8000, 8080, 8081, 8443)
 _BY_PROCESS = {
     "postgres": "postgres", "postmaster": "postgres", "redis-server": "redis", "valkey-server": "redis",
     "sshd": "ssh", "exim4": "smtp", "smtpd": "smtp", "mysqld": "mysql", "mariadbd": "mysql", "memcached": "memcached",
+    "pgbouncer": "pgbouncer",
 }  # fmt: skip
 _BY_PORT = {
     22: "ssh", 25: "smtp", 587: "smtp", 3306: "mysql", 5432: "postgres", 5672: "rabbitmq", 6379: "redis",
+    6432: "pgbouncer",
     11211: "memcached", 27017: "mongodb",
 }  # fmt: skip
 UNITS = (
@@ -88,10 +91,9 @@ def discover(root: Path = Path("/"), seen: Seen | None = None) -> Discovery:
     services = list(_services(root, seen.listeners))
     found = [
         _host(seen),
-        *_machine(root),
+        *(Found(_clean(one.name), one.settings, one.why, below=one.below) for one in machine(root, seen, notes)),
         *services,
         *_certificates(root, services, notes),
-        *_containers(root),
         *_systemd(seen, services),
         *_upkeep(root),
     ]
@@ -184,10 +186,14 @@ def _check(listener: Listener, kind: str, answer: object) -> Iterator[Found]:
             _name("postgres", listener, 5432),
             {"type": "postgres", "dsn": answer},
             f"{where}; {user_name()} may log in over its Unix socket",
-            below="A role of its own sees more and needs less: CREATE ROLE watchd LOGIN; GRANT pg_monitor TO watchd;",
+            below="A role of its own sees more and needs less: CREATE ROLE watchd LOGIN; GRANT pg_monitor TO watchd;\n"
+            "The upkeep of each database is for checks of their own: postgres_statements, postgres_tables,\n"
+            "postgres_indexes; that of the server for postgres_settings, postgres_archive.",
         )
     elif kind == "redis":
         yield _redis(listener, str(answer), where)
+    elif kind == "pgbouncer":
+        yield _pgbouncer(listener, where)
     elif kind == "ssh":
         settings = {"type": "tcp", "address": listener.address, "expect": str(answer)}
         yield Found(_name("ssh", listener, 22), settings, where)
@@ -255,6 +261,20 @@ def _redis(listener: Listener, answer: str, where: str) -> Found:
     )
 
 
+def _pgbouncer(listener: Listener, where: str) -> Found:
+    return Found(
+        _name("pgbouncer", listener, 6432),
+        {"type": "tcp", "address": listener.address},
+        where,
+        below="As a user in stats_users its pools can be watched:",
+        deeper={
+            "type": "pgbouncer",
+            "dsn": f"postgresql://stats@{listener.address}/pgbouncer",
+            "password": "${credential:pgbouncer_password}",
+        },
+    )
+
+
 def _closed_postgres(listener: Listener) -> Found:
     return Found(
         _name("postgres", listener, 5432),
@@ -295,38 +315,6 @@ def _certificates(root: Path, services: list[Found], notes: list[str]) -> Iterat
         if any(str(one.settings.get("url", "")).startswith(f"https://{lineage.name}/") for one in services):
             settings["served"] = "127.0.0.1:443"
         yield Found(_clean(f"certificate-{lineage.name}"), settings, "a certificate of certbot's")
-
-
-# --- containers, hardware, logs ---------------------------------------------------------------------------------------
-
-
-def _containers(root: Path) -> Iterator[Found]:
-    for path, what in (
-        ("run/docker.sock", "Docker"),
-        ("var/run/docker.sock", "Docker"),
-        ("run/podman/podman.sock", "Podman"),
-    ):
-        if is_socket(root / path):
-            below = "name those that must be there: one that is removed is noticed then"
-            yield Found("containers", {"type": "docker", "socket": f"/{path}"}, f"{what} socket found", below=below)
-            return
-
-
-def _machine(root: Path) -> Iterator[Found]:
-    """What this machine has beside what every machine has, by the files that tell of it."""
-    for kind, pattern, why in (
-        ("raid", "sys/block/md*", "software RAID"),
-        ("edac", "sys/devices/system/edac/mc/mc[0-9]*", "memory that counts its errors"),
-        ("temperature", "sys/class/hwmon/hwmon*", "sensors of temperature"),
-        ("logrotate", "var/lib/logrotate/*status", "logs are rotated by logrotate"),
-        ("journal", "var/log/journal/*", "a journal of systemd that is kept"),
-    ):
-        if next(root.glob(pattern), None) is not None:
-            yield Found(kind, {"type": kind}, why)
-    if (root / "usr/sbin/smartctl").exists() and any(root.glob("dev/sd?")) | any(root.glob("dev/nvme?")):
-        yield Found(
-            "disks", {"type": "smart"}, "smartctl is installed, and there are disks that may tell of their health"
-        )
 
 
 # --- services without a port ------------------------------------------------------------------------------------------
