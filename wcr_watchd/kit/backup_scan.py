@@ -46,8 +46,8 @@ class Row:
     sidecar_mtime: float
 
 
-def scan(pattern: NamePattern, zone: ZoneInfo, most: int) -> dict[str, Any]:
-    """The set: ``files`` (rows of :class:`~wcr_watchd.kit.backups.SetFile`), newest ``most`` of them, oldest first;
+def scan(pattern: NamePattern, zone: ZoneInfo, most: int, daily: bool, before: float) -> dict[str, Any]:
+    """The set: ``files`` (see :class:`~wcr_watchd.kit.backups.SetFile`), the newest ``most`` of them, oldest first;
     ``count`` and ``size`` of all. Raises ``OSError`` for the folder itself, and :class:`TooManyEntriesError`.
     """
     levels = [re.compile(level) for level in pattern.levels]
@@ -62,7 +62,14 @@ def scan(pattern: NamePattern, zone: ZoneInfo, most: int) -> dict[str, Any]:
             raise TooManyEntriesError(f"more than {MOST_ENTRIES} entries")
         rows += [row for name in folder.entries if (row := _row(folder, name, levels[-1], pattern, zone)) is not None]
     rows.sort(key=lambda row: (row.taken, row.path))
-    return {"files": [astuple(row) for row in rows[-most:]], "count": len(rows), "size": sum(row.size for row in rows)}
+    # Later ones of a day take the place of earlier ones.
+    kept = list({row.taken // 86_400: row for row in rows}.values()) if daily else rows
+    return {
+        "files": [astuple(row) for row in kept[-most:]],
+        "count": len(rows),
+        "size": sum(row.size for row in rows),
+        "older": sum(row.taken < before for row in rows),
+    }
 
 
 def _open(path: str, groups: dict[str, str | None]) -> Folder:

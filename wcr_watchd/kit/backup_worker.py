@@ -71,9 +71,12 @@ def _answer(work: Callable[..., dict[str, Any]], job: Mapping[str, Any]) -> dict
         return {"trouble": "timeout", "said": "the time for it is over"}
 
 
-def scan_set(path: str, regex: str, time_format: str, timezone: str, most: int) -> dict[str, Any]:
+def scan_set(
+    path: str, regex: str, time_format: str, timezone: str, most: int, daily: bool, before: float
+) -> dict[str, Any]:
     """List a set of backups."""
-    return scan(NamePattern(path, regex, time_format), ZoneInfo(timezone or local_timezone()), most)
+    pattern, zone = NamePattern(path, regex, time_format), ZoneInfo(timezone or local_timezone())
+    return scan(pattern, zone, most, daily, before)
 
 
 def verify(

@@ -120,12 +120,16 @@ class SetFile:
 
 @dataclass(frozen=True, slots=True)
 class BackupSet:
-    """The files of a set, oldest first, without those that are being written; how many and how large all are."""
+    """The files of a set, oldest first, without those that are being written; how many and how large all are.
+
+    ``older`` is how many are older than was asked about.
+    """
 
     files: tuple[SetFile, ...]
     growing: tuple[SetFile, ...]
     count: int
     size: int
+    older: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +192,13 @@ async def work(
     return answer
 
 
-async def list_set(run: Run, options: SetOptions, seconds: float) -> BackupSet:
-    """The files of a set now. Raises :class:`WorkError`."""
+async def list_set(
+    run: Run, options: SetOptions, seconds: float, *, daily: bool = False, before: float = 0.0
+) -> BackupSet:
+    """The files of a set now; with ``daily`` the last of every day (UTC). ``before`` bounds what is counted as older.
+
+    Raises :class:`WorkError`.
+    """
     folder = options.pattern.folder
     run.step = f"listing {folder}"
     await look_at(run, folder, seconds)
@@ -197,7 +206,7 @@ async def list_set(run: Run, options: SetOptions, seconds: float) -> BackupSet:
         run,
         {
             "do": "scan", "path": options.path, "regex": options.regex, "time_format": options.time_format,
-            "timezone": options.timezone, "most": MOST_FILES,
+            "timezone": options.timezone, "most": MOST_FILES, "daily": daily, "before": before,
         },
         seconds,
     )  # fmt: skip
@@ -205,7 +214,7 @@ async def list_set(run: Run, options: SetOptions, seconds: float) -> BackupSet:
     # A clock that was set back leaves files of the future; they are finished all the same.
     growing = [one for one in files[-MOST_GROWING:] if 0 <= run.started - one.mtime < GROWING]
     finished = tuple(one for one in files if one not in growing) if growing else tuple(files)
-    return BackupSet(finished, tuple(growing), answer["count"], answer["size"])
+    return BackupSet(finished, tuple(growing), answer["count"], answer["size"], answer["older"])
 
 
 async def look_at(run: Run, folder: str, seconds: float) -> None:
@@ -242,7 +251,7 @@ async def verify(
         "required": list(required), "rate": rate, "seconds": seconds,
     }  # fmt: skip
     async with keys_of(run, decryption) as keys:
-        answer = await work(run, {**job, "keys": keys}, min(seconds + 1, run.remaining * 0.97), decryption)
+        answer = await work(run, {**job, "keys": keys}, min(seconds + 1, run.remaining * 0.9), decryption)
     return [
         WorkError(one["trouble"], one["said"])
         if "trouble" in one

@@ -40,7 +40,15 @@ _NOT_THERE = ("NoSuchBucket", "404")
 
 
 async def look(
-    bucket: str, path: str, endpoint: str, region: str, ca_file: str, timezone: str, most: int, seconds: float
+    bucket: str,
+    path: str,
+    endpoint: str,
+    region: str,
+    ca_file: str,
+    timezone: str,
+    most: int,
+    daily: bool,
+    seconds: float,
 ) -> dict[str, Any]:
     """The objects whose keys are in the pattern ``/path``, as rows of key, size, time of upload and time taken;
     ``newest`` with the checksums that the storage has of the newest; ``versioning``, ``object_lock`` (None: not told).
@@ -58,8 +66,10 @@ async def look(
     ) as client:
         pattern, zone = NamePattern(f"/{path}"), ZoneInfo(timezone or local_timezone())
         rows, count = await _listed(client, bucket, pattern, zone)
+        # Later ones of a day take the place of earlier ones.
+        kept = list({row[3] // 86_400: row for row in rows}.values()) if daily else rows
         return {
-            "files": rows[-most:],
+            "files": kept[-most:],
             "count": count,
             "size": sum(row[1] for row in rows),
             "newest": await _checksums(client, bucket, rows[-1][0]) if rows else {},

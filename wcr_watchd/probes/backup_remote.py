@@ -12,17 +12,14 @@ import binascii
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
-from urllib.parse import urlsplit
-
-from pydantic import AfterValidator
+from typing import Any, ClassVar
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration, format_value
-from wcr_watchd.kit.backup_names import NamePattern
-from wcr_watchd.kit.backups import MOST_FILES, SetFile, SetOptions, TimeZone, WorkError, list_set, work
-from wcr_watchd.kit.options import Duration, Options, Secret, Size
+from wcr_watchd.kit.backups import SetFile, SetOptions, TimeZone, WorkError, list_set, work
+from wcr_watchd.kit.object_storage import ObjectsUrl, StorageOptions, list_objects
+from wcr_watchd.kit.options import Duration, Size
 
 _LISTING = 0.3
 _ASKING = 0.5
@@ -35,30 +32,11 @@ _S3CMD_MD5 = re.compile(r"(?:^|/)md5:([0-9a-f]{32})")
 _SHA256_BYTES = 32
 
 
-def _s3_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme != "s3" or not parts.netloc or not parts.path.strip("/"):
-        raise ValueError(f"{url!r} names no objects: write s3://bucket/folder/name_%Y%m%d.gz")
-    NamePattern(_path(url)).check()
-    return url
-
-
-def _path(url: str) -> str:
-    """The path of the objects: all that follows the bucket, a ``?`` with it."""
-    return "/" + url.removeprefix("s3://").partition("/")[2]
-
-
-def _endpoint(url: str) -> str:
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise ValueError(f"{url!r} is not an http or https URL")
-    return url
-
-
 class Local(SetOptions):
     """The set of files that the objects are copies of."""
 
 
-class BackupRemote(Options):
+class BackupRemote(StorageOptions):
     """Looks at copies of backups on S3-compatible storage."""
 
     type: ClassVar[str] = "backup_remote"
@@ -97,18 +75,8 @@ timezone = "America/New_York"
 local = { path = "/opt/backups/app/database/production_%Y%m%d_%H%M%S.sql.gz.enc", timezone = "America/New_York" }
 """
 
-    url: Annotated[str, AfterValidator(_s3_url)]
+    url: ObjectsUrl
     """Bucket and names of the objects, `s3://bucket/folder/name`, with the patterns of a backup's `path`."""
-    endpoint: Annotated[str, AfterValidator(_endpoint)] | None = None
-    """Where the storage answers; Amazon's own, when it is not set."""
-    region: str = "us-east-1"
-    """The region."""
-    access_key: Secret | None = None
-    """The key's identity; it needs no more than the right to list and to read."""
-    secret_key: Secret | None = None
-    """The key itself."""
-    ca_file: str = ""
-    """Certificates to trust in place of the system's."""
     timezone: TimeZone = ""
     """Time zone of the time in the name; this machine's, when it is not set."""
     period: Duration = 86_400.0
@@ -133,9 +101,7 @@ local = { path = "/opt/backups/app/database/production_%Y%m%d_%H%M%S.sql.gz.enc"
         """List what is there and compare it with what is here."""
         run.step = f"asking for {self.url}"
         try:
-            there = await work(
-                run, self._job(run), run.timeout * _ASKING, environment=self._credentials(), program="s3_worker"
-            )
+            there = await list_objects(run, self, self.url, self.timezone, run.timeout * _ASKING)
         except WorkError as error:
             said = f"{self.url} at {self.endpoint or 'Amazon S3'}: {error.summary}"
             return run.down(error.reason, said) if error.reason in _DOWN else run.unknown(error.reason, said)
@@ -153,18 +119,6 @@ local = { path = "/opt/backups/app/database/production_%Y%m%d_%H%M%S.sql.gz.enc"
         return run.up(
             f"{said}, uploaded {format_duration(run.started - uploaded)} ago; {there['count']} copies{compared}"
         )
-
-    def _job(self, run: Run) -> dict[str, Any]:
-        bucket = urlsplit(self.url).netloc
-        return {
-            "bucket": bucket, "path": _path(self.url).lstrip("/"), "endpoint": self.endpoint or "",
-            "region": self.region, "ca_file": self.ca_file, "timezone": self.timezone, "most": MOST_FILES,
-            "seconds": run.timeout * _ASKING * 0.9,
-        }  # fmt: skip
-
-    def _credentials(self) -> dict[str, str]:
-        given = {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
-        return {name: secret.get_secret_value() for name, secret in given.items() if secret is not None}
 
     async def _compare(self, run: Run, local: Local, there: Mapping[str, Any]) -> str:
         """Measure what is not there, and what is not the same; in words, for the summary."""
