@@ -67,11 +67,12 @@ def test_systemd_accepts_the_unit_whether_or_not_the_program_is_installed() -> N
     assert done.stderr == ""
 
 
-def test_systemd_accepts_what_the_checks_of_security_need(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", sorted(path.name for path in UNIT.parent.glob("*.conf")))
+def test_systemd_accepts_what_some_checks_need(name: str, tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text())
     (tmp_path / f"{UNIT.name}.d").mkdir()
-    (tmp_path / f"{UNIT.name}.d" / "security.conf").write_text((UNIT.parent / "security.conf").read_text())
+    (tmp_path / f"{UNIT.name}.d" / name).write_text((UNIT.parent / name).read_text())
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
