@@ -75,6 +75,7 @@ AIMED: dict[str, Callable[[Odd], dict[str, Any]]] = {
     "domain": lambda server: {"rdap": server.url()},
     "backup_remote": lambda server: {"endpoint": f"http://{server.address}", "local": None},
     "dns": lambda server: {"server": server.address, "transport": "tcp"},
+    "crl": lambda server: {"source": server.url("/"), "issuer": "", "certificates": []},
     "mail": lambda server: {"imap": f"imap://{server.address}", "smtp": f"smtp://{server.address}"},
     "payment": lambda server: {"url": server.url("/")},
     "tcp": lambda server: {"address": server.address, "expect": "hello"},
