@@ -142,6 +142,38 @@ async def test_wrong_questions_are_answered_as_the_exporter_does(serve: Serve) -
     assert (status, text.startswith("Failed to parse timeout from Prometheus header")) == (500, True)
 
 
+TARGETS = (
+    "%00",
+    "a%00b",
+    "[::1",
+    "http://",
+    "http://:80",
+    "http://[",
+    "http://a:99999",
+    "::::",
+    "x" * 5000,
+    "%C3%A9",
+    "%ff",
+    "..",
+    "%20",
+)
+
+
+@pytest.mark.parametrize("module", ["http_2xx", "tls", "icmp", "dns", "unix", "banner"])
+async def test_no_target_upsets_it(serve: Serve, module: str) -> None:
+    more = """
+  icmp: {prober: icmp}
+  dns: {prober: dns, dns: {query_name: example.com}}
+  unix: {prober: unix}
+  banner: {prober: tcp, tcp: {query_response: [{expect: x}]}}
+"""
+    site = await serve(MODULES + more)
+    for target in TARGETS:
+        status, text = await site.get(f"module={module}&target={target}", X_Prometheus_Scrape_Timeout_Seconds="2")
+        assert (status, target) == (200, target)
+        assert value(text, "probe_success") == 0
+
+
 async def test_a_silent_target_ends_before_the_scraper_gives_up(
     serve: Serve, odd: Callable[..., Awaitable[Odd]]
 ) -> None:

@@ -132,8 +132,11 @@ class Attempt(Collector):
         begun = self.clock()
         try:
             address, version = await self._find(host, version, fallback)
-        except OSError as error:
-            raise self.fail("Resolution with IP protocol failed", target=host, err=connect_problem(error)) from error
+        except (OSError, IndexError) as error:
+            words = connect_problem(error) if isinstance(error, OSError) else "it has no such address"
+            raise self.fail("Resolution with IP protocol failed", target=host, err=words) from error
+        except ValueError as error:  # a name that none can have, with a null character in it
+            raise self.fail("Resolution with IP protocol failed", target=host, err=error) from error
         finally:
             took = self.clock() - begun
             self.set("probe_dns_lookup_time_seconds", took)

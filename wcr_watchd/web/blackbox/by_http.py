@@ -14,12 +14,11 @@ from yarl import URL
 
 from wcr_watchd import __version__
 from wcr_watchd.kit.blackbox_modules import BasicAuth, HeaderMatcher, HttpModule
-from wcr_watchd.kit.certificates import read_chain
 from wcr_watchd.kit.http import Answer, Exchange, ExchangeError, HttpClient, Request
 from wcr_watchd.kit.network import connect_problem
 from wcr_watchd.kit.patterns import PatternsTooSlowError, found
 from wcr_watchd.kit.threads import Threads
-from wcr_watchd.kit.tls import UnusableFileError, explain, served_chain
+from wcr_watchd.kit.tls import UnusableFileError
 from wcr_watchd.web.blackbox import secured
 from wcr_watchd.web.blackbox.attempt import Attempt
 
@@ -141,20 +140,13 @@ async def _carried_out(attempt: Attempt, exchange: Exchange) -> Answer:
     except UnusableFileError as error:
         raise attempt.fail("Error generating HTTP client", err=error.summary) from error
     except ssl.SSLError as error:
-        raise attempt.fail("Error for HTTP request", err=_tls_words(attempt, exchange, error)) from error
+        raise attempt.fail(
+            "Error for HTTP request", err=secured.problem(exchange.handshake, error, attempt.now())
+        ) from error
     except OSError as error:
         raise attempt.fail("Error for HTTP request", err=connect_problem(error)) from error
     attempt.log("Received HTTP response", status_code=answer.status)
     return answer
-
-
-def _tls_words(attempt: Attempt, exchange: Exchange, error: ssl.SSLError) -> str:
-    session = exchange.handshake.session
-    try:
-        chain = read_chain(served_chain(session)) if session is not None else ()
-    except ValueError:
-        chain = ()
-    return explain(error, chain, exchange.handshake.asked, attempt.now())
 
 
 # --- what must be true ------------------------------------------------------------------------------------------------

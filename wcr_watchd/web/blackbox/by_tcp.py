@@ -6,11 +6,10 @@ import asyncio
 import socket
 
 from wcr_watchd.kit.blackbox_modules import QueryResponse, TcpModule
-from wcr_watchd.kit.certificates import read_chain
 from wcr_watchd.kit.go_patterns import expand
 from wcr_watchd.kit.network import NameResolver, abort, connect_problem, connect_socket, split_address
 from wcr_watchd.kit.patterns import Match, PatternsTooSlowError, search
-from wcr_watchd.kit.tls import Handshake, TlsContexts, UnusableFileError, explain, served_chain, watching
+from wcr_watchd.kit.tls import Handshake, TlsContexts, UnusableFileError, watching
 from wcr_watchd.web.blackbox import secured
 from wcr_watchd.web.blackbox.attempt import Attempt
 
@@ -35,9 +34,10 @@ async def probe_unix(attempt: Attempt, target: str, module: TcpModule) -> bool:
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         connected.connect(target)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         connected.close()
-        raise attempt.fail("Error dialing Unix socket", err=connect_problem(error)) from error
+        words = connect_problem(error) if isinstance(error, OSError) else str(error)
+        raise attempt.fail("Error dialing Unix socket", err=words) from error
     return await _talk(attempt, connected, module, "")
 
 
@@ -103,11 +103,7 @@ async def _begin_tls(attempt: Attempt, writer: asyncio.StreamWriter, module: Tcp
     except UnusableFileError as error:
         raise attempt.fail("Failed to create TLS configuration", err=error.summary) from error
     except (OSError, ValueError) as error:
-        session = handshake.session
-        words = str(error)
-        if isinstance(error, OSError):
-            chain = read_chain(served_chain(session)) if session is not None else ()
-            words = explain(error, chain, name, attempt.now())
+        words = secured.problem(handshake, error, attempt.now()) if isinstance(error, OSError) else str(error)
         raise attempt.fail("TLS Handshake (client) failed", err=words) from error
     attempt.log("TLS Handshake (client) succeeded.")
     if handshake.session is not None:

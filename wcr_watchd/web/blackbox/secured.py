@@ -10,7 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from wcr_watchd.kit.blackbox_modules import TlsConfig
-from wcr_watchd.kit.tls import TlsSettings, served_chain
+from wcr_watchd.kit.certificates import read_chain
+from wcr_watchd.kit.tls import Handshake, TlsSettings, explain, served_chain
 from wcr_watchd.web.blackbox.attempt import Attempt
 
 NO_CHAIN = -62135596800.0
@@ -28,13 +29,24 @@ def settings(config: TlsConfig) -> TlsSettings:
     )
 
 
+def problem(handshake: Handshake, error: OSError, now: float) -> str:
+    """Why a handshake failed, in words."""
+    try:
+        chain = read_chain(served_chain(handshake.session)) if handshake.session is not None else ()
+    except ValueError:
+        chain = ()
+    return explain(error, chain, handshake.asked, now)
+
+
 def tell(attempt: Attempt, session: ssl.SSLObject) -> None:
     """Set the gauges about a finished handshake."""
-    served = [x509.load_der_x509_certificate(der) for der in served_chain(session)]
-    if not served:
+    try:
+        served = [x509.load_der_x509_certificate(der) for der in served_chain(session)]
+        verified = [x509.load_der_x509_certificate(der) for der in _verified_chain(session)]
+        leaf = served[0]
+    except (ValueError, IndexError):
+        attempt.log("The certificates cannot be read", "error")
         return
-    verified = [x509.load_der_x509_certificate(der) for der in _verified_chain(session)]
-    leaf = served[0]
     attempt.set("probe_ssl_earliest_cert_expiry", min(_end(one) for one in served))
     attempt.set("probe_ssl_last_chain_expiry_timestamp_seconds", min((_end(one) for one in verified), default=NO_CHAIN))
     attempt.set("probe_tls_version_info", 1, version=(session.version() or "unknown").replace("TLSv", "TLS "))
