@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.daemon.harness import eventually
 from tests.real.ports import free_port
@@ -299,6 +301,24 @@ async def test_logs_that_cannot_be_read(tmp_path: Path, looks: Looks) -> None:
     assert names(missing) == set()
     folder = await looks.at(probe_of("logins", {"path": str(tmp_path)}))
     assert folder.outcome is Outcome.UNKNOWN
+
+
+@given(
+    st.sampled_from(
+        ["Failed password for ", "Accepted publickey for ", "Connection closed by invalid user ", "root : 1"]
+    )
+    | st.just(""),
+    st.text(),
+    st.sampled_from(
+        ["2026-01-02T11:59:00+00:00", "0001-01-01T00:00:00", "9999-12-31T23:59:59-14:00", "Feb 29 00:00:00"]
+    ),
+    st.sampled_from(["sshd[1]", "sudo", "su", "login[2]"]),
+)
+def test_no_line_is_too_odd(begin: str, text: str, stamp: str, program: str) -> None:
+    understanding = Understanding()
+    for line in (f"{stamp} web {program}: {begin}{text}", text):
+        attempt = understanding.line(line, 1_700_000_000.0)
+        assert attempt is None or attempt.count >= 1
 
 
 async def test_a_flood_is_bounded(log: Log, looks: Looks) -> None:

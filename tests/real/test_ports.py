@@ -67,6 +67,8 @@ async def test_a_new_port_is_told_until_somebody_accepts_it(tmp_path: Path, look
     assert first.outcome is Outcome.UP
     assert (measured(first, "open_ports"), measured(first, "local_ports")) == (2, 2)
     assert measured(first, "new_open_ports") == measured(first, "new_local_ports") == 0
+    assert first.summary.endswith("taken as right by the first run")
+    assert (await looks.at(probe)).summary.endswith("as accepted")
     opens(root, "00000000:1538", "0100007F:1539")
     seen = await looks.at(probe)
     assert measured(seen, "new_open_ports") == measured(seen, "new_local_ports") == 1

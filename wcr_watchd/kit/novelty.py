@@ -47,3 +47,10 @@ class Known:
         """Seconds since a thing was first seen; 0 when it is not there."""
         first, _ = self._kinds.get(kind, {}).get(thing[:LONGEST], (self._now, 0.0))
         return self._now - first
+
+
+def accepted_in_words(first: bool, accepted_by: str) -> str:
+    """How it comes that nothing is new, for the end of a summary."""
+    if accepted_by:
+        return f"accepted by {accepted_by}"
+    return "taken as right by the first run" if first else "as accepted"

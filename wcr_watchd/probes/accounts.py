@@ -21,7 +21,7 @@ from typing import ClassVar
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
-from wcr_watchd.kit.novelty import Known
+from wcr_watchd.kit.novelty import Known, accepted_in_words
 from wcr_watchd.kit.options import Duration, Options
 from wcr_watchd.kit.threads import Threads
 from wcr_watchd.kit.tools import NoAnswerError, ask
@@ -123,6 +123,7 @@ class Accounts(Options):
                 found.things["suid_files"] = await _find_suid(run, self.root, self.suid_paths)
             except NoAnswerError as error:
                 found.problems["suid_files"] = error.summary
+        first = "known" not in run.memory
         known = Known(run.memory, run.started)
         for kind, things in found.things.items():
             known.look(kind, things, bool(accepted_by))
@@ -130,7 +131,7 @@ class Accounts(Options):
             run.missing((kind,), why)
         _measure(run, found, known)
         _measure_dormant(run, found, known, self.dormant_after)
-        return _verdict(run, found, known, accepted_by)
+        return _verdict(run, found, known, accepted_in_words(first, accepted_by))
 
 
 _KINDS: Mapping[str, str] = {
@@ -355,7 +356,7 @@ def _measure_dormant(run: Run, found: _Found, known: Known, after: float) -> Non
         run.evidence["dormant"] = ", ".join(dormant)
 
 
-def _verdict(run: Run, found: _Found, known: Known, accepted_by: str) -> Observation:
+def _verdict(run: Run, found: _Found, known: Known, accepted: str) -> Observation:
     new = {kind: known.new(kind) for kind in _KINDS if known.new(kind)}
     faults = [
         f"new {_KINDS[kind]}: {', '.join(things[:3])}{' …' if len(things) > 3 else ''}" for kind, things in new.items()
@@ -367,4 +368,4 @@ def _verdict(run: Run, found: _Found, known: Known, accepted_by: str) -> Observa
     if faults:
         return run.up(faults[0], reason="password")
     counts = f"{len(found.things['shell_users'])} accounts with a shell, {len(known.all('ssh_keys') or ())} ssh keys"
-    return run.up(f"{counts}{f', accepted by {accepted_by}' if accepted_by else ', as accepted'}")
+    return run.up(f"{counts}, {accepted}")

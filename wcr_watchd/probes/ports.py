@@ -19,7 +19,7 @@ from pydantic import Field
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit
-from wcr_watchd.kit.novelty import Known
+from wcr_watchd.kit.novelty import Known, accepted_in_words
 from wcr_watchd.kit.options import Options
 from wcr_watchd.kit.threads import Threads
 
@@ -79,6 +79,7 @@ class Ports(Options):
             found = await run.shared.get(Threads).call(listening, self.root)
         except OSError as error:
             return run.unknown("missing", f"{error.filename} cannot be read: {error.strerror}; is /proc mounted?")
+        first = "known" not in run.memory
         known = Known(run.memory, run.started)
         unknown_programs = [one for one in found if not one.program]
         if unknown_programs and os.geteuid() != 0:
@@ -91,7 +92,7 @@ class Ports(Options):
         new_local = known.look("local", (str(one) for one in local), bool(accepted_by))
         if self.expected:
             new_open = sorted({str(one) for one in is_open if one.key not in self.expected})
-        return _verdict(run, is_open, local, new_open, new_local, accepted_by)
+        return _verdict(run, is_open, local, new_open, new_local, accepted_in_words(first, accepted_by))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ def _verdict(
     local: Sequence[Listener],
     new_open: Sequence[str],
     new_local: Sequence[str],
-    accepted_by: str,
+    accepted: str,
 ) -> Observation:
     run.measure("open_ports", len(is_open))
     run.measure("local_ports", len(local))
@@ -217,4 +218,4 @@ def _verdict(
             f"If they are right: wcr-watchd accept {run.check}",
             reason="new",
         )
-    return run.up(f"{counts}{f', accepted by {accepted_by}' if accepted_by else ', as accepted'}")
+    return run.up(f"{counts}, {accepted}")
