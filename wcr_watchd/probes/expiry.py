@@ -60,7 +60,7 @@ cancel_by = "2027-03-31"
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
         (Severity.INFO, "urgency >= 1"),
         (Severity.WARNING, "urgency >= 2"),
-        (Severity.CRITICAL, "urgency >= 3"),
+        (Severity.CRITICAL, "down or urgency >= 3"),
         (Severity.WARNING, "cancel_in < 30d and cancel_in > 0s"),
         (Severity.INFO, "rotation_overdue > 0s"),
     )
