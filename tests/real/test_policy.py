@@ -210,6 +210,21 @@ async def test_what_everybody_may_write(tmp_path: Path, looks: Looks) -> None:
     assert "link" not in said
 
 
+async def test_keys_beside_backups(tmp_path: Path, looks: Looks) -> None:
+    folder = tmp_path / "backups/database"
+    folder.mkdir(parents=True)
+    (folder / "production.sql.gz.enc").write_text("x")
+    probe = only("keys-apart", root=str(tmp_path), backups=["/backups"])
+    keeps(await looks.at(probe), "keys-apart")
+    (folder / ".encryption_key_20260101").write_text("x")
+    assert fault(await looks.at(probe), "keys-apart") == f"{folder}/.encryption_key_20260101 lies beside the backups"
+    keeps(
+        await looks.at(only("keys-apart", root=str(tmp_path), backups=["/backups"], key_names=["*.pem"])), "keys-apart"
+    )
+    unasked = await looks.at(only("keys-apart", root=str(tmp_path)))
+    assert "kept" not in names(unasked)
+
+
 @pytest.mark.parametrize(
     ("pam", "configured", "said"),
     [

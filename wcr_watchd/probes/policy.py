@@ -25,10 +25,13 @@ from wcr_watchd.kit.threads import Threads
 from wcr_watchd.kit.tools import NoAnswerError, ask, has, said
 
 HOUR = 3600.0
-RuleName = Literal["sshd", "firewall", "open-ports", "updates", "secret-modes", "world-writable", "passwords"]
+RuleName = Literal[
+    "sshd", "firewall", "open-ports", "updates", "secret-modes", "world-writable", "keys-apart", "passwords"
+]
 RULES: tuple[RuleName, ...] = (
-    "sshd", "firewall", "open-ports", "updates", "secret-modes", "world-writable", "passwords",
+    "sshd", "firewall", "open-ports", "updates", "secret-modes", "world-writable", "keys-apart", "passwords",
 )  # fmt: skip
+KEY_NAMES = ("*.key", "*_key", ".encryption_key*", "*.keyfile", "id_rsa", "id_ed25519", "*.asc", "secring.*")
 MOST_NAMED = 8
 MOST_FILES = 5_000
 _ALLOWED = re.compile(r"^(\S+)(?: \(v6\))?\s+(?:ALLOW IN|LIMIT IN|ALLOW|LIMIT)\s+Anywhere", re.MULTILINE)
@@ -43,7 +46,7 @@ class Policy(Options):
 
     type: ClassVar[str] = "policy"
     target_key: ClassVar[str] = ""
-    every: ClassVar[float] = 6 * HOUR
+    every: ClassVar[float] = 24 * HOUR
     timeout: ClassVar[float] = 120.0
     example: ClassVar[str] = """\
 sshd.permitrootlogin = ["no"]
@@ -78,6 +81,10 @@ secrets = ["/etc/wcr-watchd/secrets/*", "/srv/app/.env*"]
     """Files that only their owner, or a group to read, may open; "*" stands for anything in a name."""
     writable: tuple[str, ...] = ("/etc", "/usr/local", "/opt", "/srv", "/var/www")
     """Folders in which nothing may be writable by everybody."""
+    backups: tuple[str, ...] = ()
+    """Folders of encrypted backups, beside which no key may lie: whoever takes them would have both."""
+    key_names: Annotated[tuple[str, ...], Field(min_length=1)] = KEY_NAMES
+    """Names of files that hold keys; "*" stands for anything."""
     password_length: Annotated[int, Field(ge=0, le=128)] = 12
     """The least length that pam_pwquality must ask for, where it is installed; 0: whatever it does."""
     skip: tuple[RuleName, ...] = ()
@@ -103,6 +110,7 @@ secrets = ["/etc/wcr-watchd/secrets/*", "/srv/app/.env*"]
             "updates": self._updates,
             "secret-modes": self._secret_modes,
             "world-writable": self._world_writable,
+            "keys-apart": self._keys_apart,
             "passwords": self._passwords,
         }
         broken, kept = dict[str, str](), 0
@@ -198,6 +206,14 @@ secrets = ["/etc/wcr-watchd/secrets/*", "/srv/app/.env*"]
             "!", "(", "-type", "d", "-perm", "-1000", ")", "-print",
         )  # fmt: skip
         return _Judged(tuple(f"{path} is writable by everybody" for path in answer.stdout.splitlines()))
+
+    async def _keys_apart(self, run: Run) -> _Judged:
+        if not self.backups:
+            return NOT_HERE
+        tops = [os.path.join(self.root, path.lstrip("/")) for path in self.backups]
+        named = [word for name in self.key_names for word in ("-o", "-name", name)][1:]
+        answer = await ask(run, "nice", "-n", "19", "find", *tops, "-xdev", "-type", "f", "(", *named, ")", "-print")
+        return _Judged(tuple(f"{path} lies beside the backups" for path in answer.stdout.splitlines()))
 
     async def _passwords(self, run: Run) -> _Judged:
         if not self.password_length:
