@@ -71,6 +71,7 @@ LOCAL = {
 """Probe types that talk to no server, and why; all others are aimed at a silent one."""
 
 AIMED: dict[str, Callable[[Odd], dict[str, Any]]] = {
+    "containerlog": lambda server: {"socket": f"tcp://{server.address}"},
     "docker": lambda server: {"socket": f"tcp://{server.address}"},
     "domain": lambda server: {"rdap": server.url()},
     "backup_remote": lambda server: {"endpoint": f"http://{server.address}", "local": None},

@@ -184,6 +184,17 @@ async def test_podman(engine: Engine, watch: WatchOf) -> None:
         assert measured(await check.run(started=at), "container_oom_kills", container="web") == 1
 
 
+async def test_logs_that_grow_for_ever(engine: Engine, observe: Observe) -> None:
+    engine.box(name="bounded")
+    engine.box(name="unbounded", log_options={"max-file": "3"})
+    engine.box(name="local", log_driver="local", log_options={})
+    seen = await observe("docker", socket=engine.socket)
+    found = {
+        name: measured(seen, "container_log_unbounded", container=name) for name in ("bounded", "unbounded", "local")
+    }
+    assert found == {"bounded": 0, "unbounded": 1, "local": 0}
+
+
 async def test_image_of_no_age(engine: Engine, observe: Observe) -> None:
     """Reproducible images are built in 1970, and one may be removed under a running container."""
     engine.image_created = {"sha256:11aa": "1970-01-01T00:00:00Z"}
@@ -309,7 +320,7 @@ async def test_too_slow_and_cancelled(engine: Engine, shared: SharedHelpers, tmp
 def test_what_the_rules_are_about() -> None:
     """One incident per container, and its memory is another matter than whether it runs."""
     rules = [parse_rule(text, severity, Docker.measurements) for severity, text in Docker.default_rules]
-    assert {rule.topic for rule in rules} == {"", "container", "memory", "cpu", "tasks", "image"}
+    assert {rule.topic for rule in rules} == {"", "container", "memory", "cpu", "tasks", "image", "log"}
     assert all(rule.apart for rule in rules if rule.topic)
     assert max(rule.severity for rule in rules if rule.topic == "memory") is Severity.CRITICAL
 

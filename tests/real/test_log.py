@@ -59,7 +59,9 @@ async def test_only_what_is_new_counts(log: Path, watch: WatchOf) -> None:
 
 
 @pytest.mark.parametrize("line", ["2026 FATAL x", 'level="error" msg=x', '{"level":"error"}', "Unhandled exception: x",
-                                  "Traceback (most recent call last):", "2026/11/28 [crit] 1#1: x"])  # fmt: skip
+                                  "Traceback (most recent call last):", "2026/11/28 [crit] 1#1: x",
+                                  "[12:00:01 ERR] x", "fail: Microsoft.EntityFrameworkCore.Command[20102]",
+                                  '{"EventId":7,"LogLevel":"Error"}'])  # fmt: skip
 async def test_lines_that_tell_of_an_error(log: Path, watch: WatchOf, line: str) -> None:
     check = watch("log", path=str(log))
     await check.run()

@@ -109,6 +109,18 @@ class RestartPolicy(_Pascal):
     name: str = ""
 
 
+class LogConfig(_Pascal):
+    """Where the engine keeps what it writes: the driver, and its settings."""
+
+    type: str = ""
+    config: Mapping[str, str] | None = None
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether it goes into a file that grows for ever."""
+        return self.type == "json-file" and "max-size" not in (self.config or {})
+
+
 class HostConfig(_Pascal):
     """Its limits, 0 meaning none: bytes, billionths of processors, microseconds per period of microseconds."""
 
@@ -117,6 +129,7 @@ class HostConfig(_Pascal):
     cpu_quota: int = 0
     cpu_period: int = 0
     restart_policy: RestartPolicy = RestartPolicy()
+    log_config: LogConfig = LogConfig()
 
     @property
     def processors(self) -> float:

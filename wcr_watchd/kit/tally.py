@@ -23,6 +23,15 @@ LONGEST_SAMPLE = 300
 MOST_FILES = 50
 MOST_NAMES = 500
 
+ERRORS = (
+    r"ERROR\b|FATAL\b|CRITICAL\b|PANIC\b|EMERG\b|ERR\]|FTL\]|\[error\]|\[crit\]|\[alert\]|\[emerg\]|\[fatal\]"
+    r"|[Ll]evel\W{1,4}(?:[Ee]rror|[Ff]atal|[Cc]ritical|panic)\b|fail: [\w.]+\[\d+\]|crit: [\w.]+\[\d+\]"
+    r"|Traceback \(most recent call last\)|Unhandled [Ee]xception|UnhandledPromiseRejection"
+)
+"""What programs write when something went wrong: the level in capitals, nginx's in brackets, .NET's with its category,
+a field of a structured line, an exception that nobody caught. Not the mere word, which harmless lines have, too ("0
+errors"). Every alternative begins with letters, so that Python's matcher goes quickly over what has none of them."""
+
 
 class Tally:
     """Counts matching lines by the pattern's name; a line that an ``ignore`` pattern matches does not count."""

@@ -69,6 +69,7 @@ class Docker(Options):
         _spec("container_cpu", Unit.RATIO, "Processor time in use; 1 is one processor", "cpu"),
         _spec("container_cpu_used", Unit.RATIO, "Share of its limit of processor time; absent without a limit", "cpu"),
         _spec("container_tasks_used", Unit.RATIO, "Share of its limit of processes; absent without a limit", "tasks"),
+        _spec("container_log_unbounded", Unit.COUNT, "1 when its log is a file without a limit, else 0", "log"),
         _spec("container_image_age", Unit.SECONDS, "Time since its image was built", "image"),
     )  # fmt: skip
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
@@ -84,6 +85,7 @@ class Docker(Options):
         (Severity.WARNING, "avg(container_cpu_used, 10m) > 90% until avg(container_cpu_used, 10m) < 80%"),
         (Severity.WARNING, "container_tasks_used > 90% for 2m until container_tasks_used < 80%"),
         (Severity.INFO, "container_image_age > 180d"),
+        (Severity.INFO, "container_log_unbounded == 1"),
     )
 
     socket: EngineAddress = "/var/run/docker.sock"
@@ -247,6 +249,7 @@ def _measure_use(run: Run, one: _Seen) -> None:
     started = moment(one.container.state.started_at)
     if one.container.state.status == "running" and started is not None:
         run.measure("container_uptime", max(0.0, run.started - started), container=one.name)
+    run.measure("container_log_unbounded", one.container.host_config.log_config.unbounded, container=one.name)
     if one.image_created is not None:
         run.measure("container_image_age", run.started - one.image_created, container=one.name)
     if one.stats is None:

@@ -21,16 +21,8 @@ from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.aside import aside
 from wcr_watchd.kit.options import Options, Size
 from wcr_watchd.kit.patterns import Pattern
-from wcr_watchd.kit.tally import files_of, tally_files
+from wcr_watchd.kit.tally import ERRORS, files_of, tally_files
 from wcr_watchd.kit.threads import Threads
-
-ERRORS = (
-    r"ERROR\b|FATAL\b|CRITICAL\b|PANIC\b|EMERG\b|\[error\]|\[crit\]|\[alert\]|\[emerg\]|\[fatal\]"
-    r"|level\W{1,4}(?:error|fatal|critical|panic)\b|Traceback \(most recent call last\)|Unhandled exception"
-)
-"""What programs write when something went wrong: the level in capitals, nginx's in brackets, a field of a structured
-line, an exception that nobody caught. Not the mere word, which harmless lines have, too ("0 errors"). Every alternative
-begins with letters, so that Python's matcher goes quickly over what has none of them."""
 
 
 def _absolute(path: str) -> str:

@@ -50,6 +50,8 @@ class Box:
     tasks: int = 7
     task_limit: int | None = 18446744073709551615
     image: str = "sha256:11aa"
+    log_driver: str = "json-file"
+    log_options: dict[str, str] = field(default_factory=lambda: {"max-size": "10m", "max-file": "3"})
     log: list[tuple[float, int, str]] = field(default_factory=list)
 
     @property
@@ -83,6 +85,7 @@ class Box:
                 "Binds": None, "RestartPolicy": {"Name": self.policy, "MaximumRetryCount": 0},
                 "Memory": self.memory_limit, "NanoCpus": self.nano_cpus, "CpuQuota": self.cpu_quota,
                 "CpuPeriod": self.cpu_period, "PidsLimit": None,
+                "LogConfig": {"Type": self.log_driver, "Config": self.log_options},
             },
             "Config": {"Hostname": "a", "Env": ["PASSWORD=secret"], "Tty": False},
         }  # fmt: skip
@@ -146,7 +149,7 @@ class Engine:
             created = self.image_created.get(path.split("/")[2])
             return {"Id": path.split("/")[2], "Created": created, "RepoTags": []} if created else None
         _, _, identity, what = path.split("/")
-        box = next((box for box in self.boxes if box.id == identity), None)
+        box = next((box for box in self.boxes if identity in (box.id, box.name)), None)
         if box is None:
             return None
         if what == "logs":
