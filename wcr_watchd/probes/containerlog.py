@@ -34,8 +34,8 @@ class Containerlog(Options):
     every: ClassVar[float] = 60.0
     timeout: ClassVar[float] = 30.0
     example: ClassVar[str] = (
-        'containers = ["api-prod", "web-prod"]\nignore = ["healthcheck"]\n\n[patterns]\nerror = "fail: |crit: "\n'
-        'payment = "payment .* declined"\n'
+        'containers = ["api-prod", "web-prod"]\nignore = ["healthcheck"]\npatterns.error = "fail: |crit: "\n'
+        'patterns.payment = "payment .* declined"\n'
     )
     measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
         MeasurementSpec("matches", Unit.COUNT, "Lines that match a pattern", ("pattern",), counter=True, topic="match"),
