@@ -225,6 +225,16 @@ async def test_keys_beside_backups(tmp_path: Path, looks: Looks) -> None:
     assert "kept" not in names(unasked)
 
 
+async def test_folders_that_may_not_be_looked_into(tools: Tools, looks: Looks) -> None:
+    """Root may look everywhere, so the refusal is what find prints then."""
+    tools.put("find", "echo 'find: ‘/backups/database’: Permission denied' >&2; exit 1")
+    seen = await looks.at(only("keys-apart", backups=["/backups"]))
+    assert seen.outcome is Outcome.UNKNOWN
+    assert "/backups/database" in seen.evidence["absent"]
+    seen = await looks.at(only("world-writable"))
+    assert "/backups/database" in seen.evidence["not looked into"]
+
+
 @pytest.mark.parametrize(
     ("pam", "configured", "said"),
     [

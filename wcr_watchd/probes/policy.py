@@ -205,6 +205,8 @@ secrets = ["/etc/wcr-watchd/secrets/*", "/srv/app/.env*"]
             run, "nice", "-n", "19", "find", *tops, "-xdev", "-perm", "-0002", "!", "-type", "l",
             "!", "(", "-type", "d", "-perm", "-1000", ")", "-print",
         )  # fmt: skip
+        if "denied" in answer.stderr:
+            run.evidence["not looked into"] = answer.stderr.strip()[:500]
         return _Judged(tuple(f"{path} is writable by everybody" for path in answer.stdout.splitlines()))
 
     async def _keys_apart(self, run: Run) -> _Judged:
@@ -213,7 +215,10 @@ secrets = ["/etc/wcr-watchd/secrets/*", "/srv/app/.env*"]
         tops = [os.path.join(self.root, path.lstrip("/")) for path in self.backups]
         named = [word for name in self.key_names for word in ("-o", "-name", name)][1:]
         answer = await ask(run, "nice", "-n", "19", "find", *tops, "-xdev", "-type", "f", "(", *named, ")", "-print")
-        return _Judged(tuple(f"{path} lies beside the backups" for path in answer.stdout.splitlines()))
+        found = tuple(f"{path} lies beside the backups" for path in answer.stdout.splitlines())
+        if not found and "denied" in answer.stderr:
+            raise _UntoldError(f"{said(answer)}: grant AmbientCapabilities=CAP_DAC_READ_SEARCH, or read to its group")
+        return _Judged(found)
 
     async def _passwords(self, run: Run) -> _Judged:
         if not self.password_length:
