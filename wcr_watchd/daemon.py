@@ -610,18 +610,27 @@ def _ticket_key(folder: Path) -> bytes:
 
 
 async def run_checks_once(
-    loaded: Loaded, names: tuple[str, ...], redactor: Redactor, done: Callable[[], None]
+    loaded: Loaded, names: tuple[str, ...], redactor: Redactor, done: Callable[[], None], again: float = 0.0
 ) -> list[Observation]:
-    """Carry checks out once, without a daemon, some at a time; ``done`` is called after each."""
+    """Carry checks out once, without a daemon, some at a time; ``done`` is called after each.
+
+    With ``again``, each is carried out once more after so many seconds, knowing what it kept of the first run.
+    """
     shared, clock = SharedHelpers(), Clock()
     runner = Runner(loaded.probes, loaded.setup, shared, redactor, clock, Counters())
     some = asyncio.Semaphore(50)
 
+    async def once(name: str) -> Observation:
+        while (observation := await runner.run(name)) is None:
+            pass  # this process was held up: what it saw says nothing about the target
+        return observation
+
     async def one(name: str) -> Observation:
         async with some:
-            observation = await runner.run(name)
-            while observation is None:  # this process was held up: what it saw says nothing about the target
-                observation = await runner.run(name)
+            observation = await once(name)
+            if again:
+                await asyncio.sleep(again)
+                observation = await once(name)
             done()
             return observation
 

@@ -159,6 +159,13 @@ def test_a_probe_by_hand_needs_neither_daemon_nor_file(nginx: Start) -> None:
     assert json.loads(plugin.stdout)[0]["summary"] == "all is well"
 
 
+def test_a_probe_by_hand_again_knows_what_the_first_run_kept() -> None:
+    once = json.loads(watchd("probe", "--type", "host", "--json").stdout)[0]["measurements"]
+    again = json.loads(watchd("probe", "--type", "host", "--again", "200ms", "--json").stdout)[0]["measurements"]
+    assert ["cpu_used" in {one["name"] for one in found} for found in (once, again)] == [False, True]
+    assert watchd("probe", "--type", "host", "--again", "soon").returncode == 2
+
+
 def test_a_probe_by_hand_says_what_the_rules_make_of_it(nginx: Start, tmp_path: Path) -> None:
     config = tmp_path / "w.toml"
     rules = 'warning = "response_time > 0s for 5m"\ncritical = "status == 200"\n'

@@ -343,10 +343,15 @@ def notify_test(channel: str, who: str, socket: Path, json_: bool) -> None:
     help="Probe type, for a check that is not configured: --type http --url …",
 )
 @click.option("--tag", help="All checks with this tag.")
+@click.option(
+    "--again", metavar="DURATION", help="Once more after so long, and show that: for differences between two runs."
+)
 @config_option
 @json_option
 @exits
-def probe(names: tuple[str, ...], type_: str | None, tag: str | None, config: Path | None, json_: bool) -> int:
+def probe(
+    names: tuple[str, ...], type_: str | None, tag: str | None, again: str | None, config: Path | None, json_: bool
+) -> int:
     """Carry checks out once, now.
 
     Shows what they find and what their rules make of it; exit status 1 when one is failing. Nobody is told.
@@ -361,7 +366,8 @@ def probe(names: tuple[str, ...], type_: str | None, tag: str | None, config: Pa
     with Progress(console=render.errors, transient=True, disable=quiet) as progress:
         task = progress.add_task("running checks", total=len(wanted))
         redactor = Redactor(loaded.secrets)
-        found = asyncio.run(run_checks_once(loaded, wanted, redactor, lambda: progress.advance(task)))
+        pause = _duration(again) if again else 0.0
+        found = asyncio.run(run_checks_once(loaded, wanted, redactor, lambda: progress.advance(task), pause))
     results = [
         shapes.observation(loaded.setup, seen) | {"verdict": shapes.verdict(loaded.setup, seen)} for seen in found
     ]
