@@ -70,6 +70,7 @@ class Reloads:
         eventually(lambda: len(self._told("reminded")) >= FAILING, "a reminder came")
         stopped = time.monotonic()
         assert self.daemon.stop() == 0
+        self.daemon.write(self._config(0))  # the last one may have been broken
         self.daemon.start()
         restarted = time.monotonic()
         second_half = self._reload_in_a_row(self.reloads - self.reloads // 2)
