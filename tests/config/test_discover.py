@@ -23,6 +23,7 @@ from tests.real.servers.certificates import Authority
 from tests.real.servers.mail import MailRelay
 from tests.real.servers.nginx import Nginx, Site
 from tests.real.servers.odd import Odd, silence
+from tests.real.servers.prometheus import Prometheus
 from wcr_watchd.config import greet
 from wcr_watchd.config.discover import Discovery, Found, discover, render
 from wcr_watchd.config.greet import HttpAnswer, SmtpAnswer
@@ -298,6 +299,7 @@ MACHINE = {
     "var/log/nginx/shop.access.log": "",
     "var/log/nginx/access.log.1": "",
     "var/log/nginx/error.log": "",
+    "var/lib/prometheus/node-exporter/apt.prom": "a 1\n",
 }
 """Files of a machine that has everything there is to watch."""
 
@@ -314,7 +316,7 @@ def test_what_of_the_machine_itself_can_be_watched(tmp_path: Path) -> None:
     discovery = discover(_made(tmp_path, MACHINE), Seen((Listener("127.0.0.1", 3493),)))
     kinds = [one.settings["type"] for one in discovery.checks]
     machine = ["journal", "logins", "accounts", "ports", "apt", "kernel", "smart", "raid", "edac", "temperature"]
-    assert kinds == ["host", *machine, "logrotate", "ups", "nginx", "nginx"]
+    assert kinds == ["host", *machine, "logrotate", "ups", "nginx", "nginx", "textfile"]
     assert found(discovery)["raid"].why == "software RAID: md0"
     assert found(discovery)["nginx-access"].settings["path"] == "/var/log/nginx/access.log"
     assert found(discovery)["nginx-shop-access"].settings["path"] == "/var/log/nginx/shop.access.log"
@@ -335,13 +337,14 @@ def test_what_of_the_machine_itself_can_be_watched(tmp_path: Path) -> None:
         ("sys/devices/system/edac/mc/mc0/ce_count", "edac"),
         ("sys/class/hwmon/hwmon0/temp1_input", "temperature"),
         ("var/lib/logrotate/status", "logrotate"),
+        ("var/lib/prometheus/node-exporter/apt.prom", "textfile"),
     ],
 )
 def test_nothing_is_claimed_about_what_is_not_there(tmp_path: Path, missing: str, kind: str) -> None:
     files = {name: content for name, content in MACHINE.items() if name != missing}
     kinds = [one.settings["type"] for one in discover(_made(tmp_path, files), Seen()).checks]
     assert kind not in kinds
-    assert len(kinds) == 13
+    assert len(kinds) == 14
 
 
 def test_a_pgbouncer() -> None:
@@ -353,21 +356,6 @@ def test_a_pgbouncer() -> None:
     assert check.settings == {"type": "tcp", "address": listener.address}
     assert check.deeper["dsn"] == f"postgresql://stats@{listener.address}/pgbouncer"
     assert check.deeper["type"] == "pgbouncer"
-
-
-def test_updates_and_security(tmp_path: Path) -> None:
-    assert not {"apt", "kernel", "logins", "accounts", "ports"} & types(discover(tmp_path))
-    for path in ("usr/bin/apt-get", "var/log/secure", "etc/passwd", "proc/net/tcp"):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).touch()
-    found = discover(tmp_path)
-    assert {"apt", "kernel", "logins", "accounts", "ports"} <= types(found)
-    (logins,) = (one for one in found.checks if one.name == "logins")
-    assert logins.settings["path"] == "/var/log/secure"
-
-
-def types(discovery: Discovery) -> set[str]:
-    return {one.settings["type"] for one in discovery.checks}
 
 
 def test_services_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,6 +398,7 @@ async def test_everything_discovered_is_up(
     nginx: StartNginx,
     redis_port: Callable[..., int],
     postgres_root: tuple[Path, int],
+    prometheus: Callable[..., Prometheus],
     mail_relay: MailRelay,
     authority: Authority,
     monkeypatch: pytest.MonkeyPatch,
@@ -427,6 +416,9 @@ async def test_everything_discovered_is_up(
     ports |= {redis_port(): "redis-server", redis_port("--requirepass", "x"): "redis-server", mail_relay.port: "smtpd"}
     listeners = [Listener("127.0.0.1", port, process) for port, process in ports.items()]
     listeners.append(Listener("127.0.0.1", postgres_root[1], "postgres"))
+    server = prometheus(free_port())
+    # It shows its own metrics as an exporter does.
+    listeners += [Listener("127.0.0.1", server.port, process) for process in ("prometheus", "node_exporter")]
     discovery = await asyncio.to_thread(discover, postgres_root[0], Seen(tuple(listeners)))
     assert len(discovery.checks) == len(listeners) + 1
     await all_up(_at(postgres_root[0], discovery), shared)

@@ -33,7 +33,7 @@ WEB_PORTS = (80, 443, 3000, 5000, 5001, 8000, 8080, 8081, 8443)
 _BY_PROCESS = {
     "postgres": "postgres", "postmaster": "postgres", "redis-server": "redis", "valkey-server": "redis",
     "sshd": "ssh", "exim4": "smtp", "smtpd": "smtp", "mysqld": "mysql", "mariadbd": "mysql", "memcached": "memcached",
-    "pgbouncer": "pgbouncer",
+    "pgbouncer": "pgbouncer", "prometheus": "promql", "node_exporter": "prometheus", "prometheus-node": "prometheus",
 }  # fmt: skip
 _BY_PORT = {
     22: "ssh", 25: "smtp", 587: "smtp", 3306: "mysql", 5432: "postgres", 5672: "rabbitmq", 6379: "redis",
@@ -95,7 +95,6 @@ def discover(root: Path = Path("/"), seen: Seen | None = None) -> Discovery:
         *services,
         *_certificates(root, services, notes),
         *_systemd(seen, services),
-        *_upkeep(root),
     ]
     known = set(names(PROBES))
     usable = [one for one in found if one.settings["type"] in known]
@@ -108,20 +107,6 @@ def discover(root: Path = Path("/"), seen: Seen | None = None) -> Discovery:
 def _host(seen: Seen) -> Found:
     disks = f"; disks seen: {', '.join(sorted(set(seen.mounts)))}" if seen.mounts else ""
     return Found("host", {"type": "host"}, f"CPU, memory, load, disks, network and clock of this machine{disks}")
-
-
-def _upkeep(root: Path) -> Iterator[Found]:
-    """Updates and security, as far as there is what the checks ask."""
-    if (root / "usr/bin/apt-get").exists():
-        yield Found("updates", {"type": "apt"}, "packages come from apt: updates that wait, security apart")
-        yield Found("kernel", {"type": "kernel"}, "whether a newer kernel waits for a restart")
-    log = next((log for log in ("/var/log/auth.log", "/var/log/secure") if (root / log[1:]).exists()), None)
-    if log is not None:
-        yield Found("logins", {"type": "logins", "path": log}, f"{log} is written")
-    if (root / "etc/passwd").exists():
-        yield Found("accounts", {"type": "accounts"}, "accounts, administrators and ssh keys that are new")
-    if (root / "proc/net/tcp").exists():
-        yield Found("ports", {"type": "ports"}, "ports that are listened on and were not before")
 
 
 def _with_unique_names(found: list[Found]) -> Iterator[Found]:
@@ -168,6 +153,8 @@ def _question(root: Path, listener: Listener, kind: str) -> Callable[[], object]
         return partial(greet.postgres, root, listener.port)
     questions: Mapping[str, Callable[[Listener], object]] = {
         "web": greet.web,
+        "promql": greet.web,
+        "prometheus": greet.web,
         "smtp": greet.smtp,
         "redis": greet.redis,
         "ssh": greet.ssh,
@@ -177,7 +164,9 @@ def _question(root: Path, listener: Listener, kind: str) -> Callable[[], object]
 
 def _check(listener: Listener, kind: str, answer: object) -> Iterator[Found]:
     where = f"{listener.process or 'something'} listens on {listener.address}"
-    if isinstance(answer, HttpAnswer):
+    if isinstance(answer, HttpAnswer) and kind in ("promql", "prometheus"):
+        yield _prometheus(listener, kind, where)
+    elif isinstance(answer, HttpAnswer):
         yield from _web(listener, answer, where)
     elif isinstance(answer, SmtpAnswer):
         yield _smtp(listener, answer, where)
@@ -223,6 +212,14 @@ def _web(listener: Listener, answer: HttpAnswer, where: str) -> Iterator[Found]:
         settings = {"type": "http", "url": f"https://{listener.address}/", "verify": False, **_expected(answer)}
         comments = {"verify": "its certificate is not trusted here; name its authority as ca_file instead"}
         yield Found(name, settings, where, comments | _expected_comments(answer))
+
+
+def _prometheus(listener: Listener, kind: str, where: str) -> Found:
+    """A Prometheus server, or an exporter of a machine's numbers."""
+    if kind == "promql":
+        return Found(_name("prometheus", listener, 9090), {"type": kind, "url": f"http://{listener.address}"}, where)
+    url = f"http://{listener.address}/metrics"
+    return Found(_name("node-exporter", listener, 9100), {"type": kind, "url": url}, where)
 
 
 def _expected(answer: HttpAnswer) -> dict[str, Any]:

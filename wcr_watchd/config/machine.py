@@ -15,6 +15,7 @@ MOST_LOGS = 10
 UPSD_PORT = 3493
 _PROGRAMS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
 _ENGINES = ("run/docker.sock", "var/run/docker.sock", "run/podman/podman.sock")
+_DROP_INS = ("var/lib/prometheus/node-exporter", "var/lib/node_exporter/textfile_collector")
 _LOGIN_LOGS = ("var/log/auth.log", "var/log/secure")
 
 
@@ -38,6 +39,9 @@ def machine(root: Path, seen: Seen, notes: list[str]) -> Iterator[Proposal]:
     if any(listener.port == UPSD_PORT for listener in seen.listeners):
         yield Proposal("ups", {"type": "ups"}, f"upsd of Network UPS Tools listens on port {UPSD_PORT}")
     yield from _access_logs(root)
+    for folder in _DROP_INS:
+        if any(path.suffix == ".prom" for path in _entries(root / folder)):
+            yield Proposal("textfile", {"type": "textfile", "path": f"/{folder}"}, f"jobs leave numbers in /{folder}")
 
 
 def _containers(root: Path, notes: list[str]) -> Iterator[Proposal]:
