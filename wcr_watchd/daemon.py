@@ -385,6 +385,7 @@ class Daemon:
         if restored.last_seen_at:
             log.info("nobody was watching", seconds=round(max(0.0, clock.now() - since)))
             monitor.absent(since, "the daemon was not running")
+            book.away = (since, clock.now())
         duty = DutyWatch(monitor, clock, since)
         dead_letters = DeadLetters(store, dispatcher, counters)
         await dead_letters.count()
@@ -422,6 +423,7 @@ class Daemon:
         """The process was stopped, or the machine slept."""
         monitor, now = self._parts.monitor, self.now()
         monitor.absent(now - seconds, "the machine slept or this process was stopped")
+        self._parts.shared.get(Book).away = (now - seconds, now)
 
     def _jobs(self, parts: Parts) -> dict[str, Coroutine[Any, Any, None]]:
         """Everything that runs until the daemon stops; the end of any of them ends the daemon."""

@@ -112,6 +112,21 @@ def test_what_is_told_at_three_in_the_morning() -> None:
     assert failure == "the job reported a failure with exit status 3 1 min ago: pg_dump: error: connection refused"
 
 
+def test_who_was_away_says_so() -> None:
+    state = HeartbeatState("job", standing=Standing.UP, last_at=NOW)
+    due_at, now = NOW + PERIOD, NOW + 3_600
+    for away, says in (
+        ((due_at - 60, due_at - 5), "away from 08:12 UTC to 08:13 UTC, so its signal may have been lost"),
+        ((due_at + 5, due_at + 600), "may have been lost"),
+        ((NOW, due_at - 50), ""),
+        ((due_at + 50, due_at + 600), ""),
+        (None, ""),
+    ):
+        words = told(state, due_at, GRACE, now, "UTC", away)
+        assert says in words
+        assert ("lost" in words) == bool(says)
+
+
 def test_the_last_signals_are_evidence() -> None:
     state = heartbeat.take(HeartbeatState("job"), Ping(PingKind.START, number=1, at=NOW))
     state = heartbeat.take(state, Ping(PingKind.FAIL, number=2, at=NOW + 60, exit_status=3), "disk full")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 from wcr_watchd.config.load import Loaded
@@ -9,6 +10,7 @@ from wcr_watchd.core.errors import Problem
 from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.core.local_time import local_time
 from wcr_watchd.core.on_call import OnCallSchedule, gaps
+from wcr_watchd.core.protocols import Awaiting
 
 
 def warnings(loaded: Loaded, now: float) -> tuple[Problem, ...]:
@@ -31,7 +33,19 @@ def warnings(loaded: Loaded, now: float) -> tuple[Problem, ...]:
         if window.spans.around(now) is None and next(iter(window.spans.after(now)), None) is None:
             place = ("maintenance", window.name)
             found.append(loaded.sources.problem(place, "is over and does not come again", "remove it"))
+    for check, other in _with_the_same_key(loaded):
+        reason = f'reports by the same key and name as "{other}", so that its signals are refused'
+        found.append(loaded.sources.problem(("check", check), reason, "give it a key, or a slug, of its own"))
     return loaded.sources.in_order(found)
+
+
+def _with_the_same_key(loaded: Loaded) -> Iterator[tuple[str, str]]:
+    """Heartbeats at whose address another one reports as well, with that other one."""
+    known: dict[tuple[str, str], str] = {}
+    for name, probe in loaded.probes.items():
+        for address in probe.addresses(name) if isinstance(probe, Awaiting) else ():
+            if known.setdefault(address, name) != name:
+                yield name, known[address]
 
 
 def _gaps(schedule: OnCallSchedule, now: float) -> str:

@@ -150,6 +150,8 @@ class Book:
         self.kept = False
         """Whether signals are taken at all: not by a command that only carries checks out once."""
         self.states: dict[JobKey, HeartbeatState] = {}
+        self.away: tuple[float, float] | None = None
+        """From when to when nobody was there to take signals, last time."""
 
     def of(self, check: str, job: str = "") -> HeartbeatState:
         """What is known of a job."""

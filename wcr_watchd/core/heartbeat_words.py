@@ -7,8 +7,15 @@ from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.units import format_duration
 
 
-def told(state: HeartbeatState, due: float | None, grace: float, now: float, timezone: str) -> str:
-    """What is known of a job; ``timezone`` is that of its schedule."""
+def told(
+    state: HeartbeatState,
+    due: float | None,
+    grace: float,
+    now: float,
+    timezone: str,
+    away: tuple[float, float] | None = None,
+) -> str:
+    """What is known of a job; ``timezone`` is that of its schedule, ``away`` when nobody was there to take signals."""
     heard = f"last heard of {_ago(state.last_at, now)}" if state.last_at is not None else "never heard of an end of it"
     match phase(state, due, grace, now):
         case Phase.NEW if state.started_at is not None:
@@ -23,7 +30,8 @@ def told(state: HeartbeatState, due: float | None, grace: float, now: float, tim
         case Phase.OVERDUE:
             was_due = state.down_at - grace if state.down_at is not None else due or now
             at = clock_time(was_due, timezone, now)
-            return f"was due at {at} and is not heard of within {format_duration(grace)}; {heard}"
+            lost = _maybe_lost(was_due, grace, away, timezone, now)
+            return f"was due at {at} and is not heard of within {format_duration(grace)}; {heard}{lost}"
         case Phase.LATE if due is not None:
             return f"was due {_ago(due, now)}, and has until {clock_time(due + grace, timezone, now)}"
         case _ if due is not None:
@@ -39,6 +47,14 @@ def evidence(state: HeartbeatState, now: float, timezone: str) -> dict[str, str]
         + ("" if heard.exit_status is None else f", exit status {heard.exit_status}"): heard.text or "(said no more)"
         for heard in reversed(state.heard)
     }
+
+
+def _maybe_lost(was_due: float, grace: float, away: tuple[float, float] | None, timezone: str, now: float) -> str:
+    """A remark where the watcher itself was away about the time when the job should have reported."""
+    if away is None or away[1] < was_due - grace or away[0] > was_due + grace:
+        return ""
+    since, until = (clock_time(at, timezone, now) for at in away)
+    return f"; this watcher was away from {since} to {until}, so its signal may have been lost"
 
 
 def _failure(state: HeartbeatState, now: float) -> str:

@@ -167,6 +167,6 @@ class Heartbeat(Options):
         run.evidence.update(evidence(state, run.started, zone))
         if self.paused:
             return run.up("paused: signals are kept and ignored, and nothing is expected")
-        summary = told(state, due, self.grace, run.started, zone)
+        summary = told(state, due, self.grace, run.started, zone, book.away)
         now = heartbeat.phase(state, due, self.grace, run.started)
         return run.down(now.value, summary) if now.is_down else run.up(summary)

@@ -98,6 +98,6 @@ class Heartbeats(Options):
             run.measure("run_time", state.duration, job=state.job)
         if down:
             zone = local_timezone()
-            run.evidence[state.job] = told(state, due, self.grace, now, zone)
+            run.evidence[state.job] = told(state, due, self.grace, now, zone, run.shared.get(Book).away)
             run.evidence.update((f"{state.job} {name}", text) for name, text in evidence(state, now, zone).items())
         return down
