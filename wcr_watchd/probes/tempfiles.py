@@ -1,7 +1,8 @@
 """Watches the folders of temporary files: how much they hold, and whether anybody cleans them up.
 
 systemd-tmpfiles(8) deletes what nobody used for 10 days in /tmp and 30 days in /var/tmp; what is far older tells that
-it does not run. Whether its timer fires is for a `systemd` check to tell.
+it does not run. Whether its timer fires is for a `systemd` check to tell. A daemon whose unit has `PrivateTmp=` sees a
+/tmp and /var/tmp of its own.
 """
 
 from __future__ import annotations
