@@ -288,6 +288,7 @@ MACHINE = {
     "usr/bin/apt-get": "",
     "var/lib/apt/lists/lock": "",
     "var/lib/apt/lists/deb.debian.org_InRelease": "",
+    "usr/bin/debsecan": "",
     "boot/vmlinuz-6.1.0-30-amd64": "",
     "usr/sbin/smartctl": "",
     "dev/nvme0n1": "",
@@ -295,6 +296,7 @@ MACHINE = {
     "sys/devices/system/edac/mc/mc0/ce_count": "0",
     "sys/class/hwmon/hwmon0/temp1_input": "40000",
     "var/lib/logrotate/status": "",
+    "etc/letsencrypt/renewal/www.example.org.conf": "",
     "var/log/nginx/access.log": "",
     "var/log/nginx/shop.access.log": "",
     "var/log/nginx/access.log.1": "",
@@ -315,8 +317,10 @@ def _made(root: Path, files: dict[str, str]) -> Path:
 def test_what_of_the_machine_itself_can_be_watched(tmp_path: Path) -> None:
     discovery = discover(_made(tmp_path, MACHINE), Seen((Listener("127.0.0.1", 3493),)))
     kinds = [one.settings["type"] for one in discovery.checks]
-    machine = ["journal", "logins", "accounts", "ports", "apt", "kernel", "smart", "raid", "edac", "temperature"]
-    assert kinds == ["host", *machine, "logrotate", "ups", "nginx", "nginx", "textfile"]
+    security = ["journal", "logins", "accounts", "ports", "apt", "vulnerabilities", "kernel"]
+    hardware = ["smart", "raid", "edac", "temperature"]
+    assert kinds == ["host", *security, *hardware, "logrotate", "certbot", "ups", "nginx", "nginx", "textfile"]
+    assert found(discovery)["certbot"].why == "certbot renews www.example.org"
     assert found(discovery)["raid"].why == "software RAID: md0"
     assert found(discovery)["nginx-access"].settings["path"] == "/var/log/nginx/access.log"
     assert found(discovery)["nginx-shop-access"].settings["path"] == "/var/log/nginx/shop.access.log"
@@ -331,6 +335,8 @@ def test_what_of_the_machine_itself_can_be_watched(tmp_path: Path) -> None:
         ("etc/sudoers", "accounts"),
         ("proc/1/fd/0", "ports"),
         ("var/lib/apt/lists/deb.debian.org_InRelease", "apt"),
+        ("usr/bin/debsecan", "vulnerabilities"),
+        ("etc/letsencrypt/renewal/www.example.org.conf", "certbot"),
         ("boot/vmlinuz-6.1.0-30-amd64", "kernel"),
         ("dev/nvme0n1", "smart"),
         ("sys/block/md0/size", "raid"),
@@ -344,7 +350,7 @@ def test_nothing_is_claimed_about_what_is_not_there(tmp_path: Path, missing: str
     files = {name: content for name, content in MACHINE.items() if name != missing}
     kinds = [one.settings["type"] for one in discover(_made(tmp_path, files), Seen()).checks]
     assert kind not in kinds
-    assert len(kinds) == 14
+    assert len(kinds) == 16
 
 
 def test_a_pgbouncer() -> None:

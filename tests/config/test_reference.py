@@ -46,3 +46,4 @@ def test_options_are_written_as_one_writes_them() -> None:
     assert "| `least_size` | `10 MiB` |" in pages["postgres_indexes.md"]
     assert "| `accept_after` | `7 d` |" in pages["postgres_settings.md"]
     assert "| `recursive` | `true` |" in pages["dns.md"]
+    assert "| `patterns` | `disk_full = No space left on device\\|Disk" in pages["journal.md"], "| would end the column"

@@ -95,6 +95,15 @@ def _apt(root: Path) -> str:
     return "packages come by apt" if _has(root, "apt-get") and len(lists) > 1 else ""
 
 
+def _vulnerabilities(root: Path) -> str:
+    return "debsecan is installed" if _has(root, "debsecan") else ""
+
+
+def _certbot(root: Path) -> str:
+    renewed = [path.stem for path in _entries(root / "etc/letsencrypt/renewal") if path.suffix == ".conf"]
+    return f"certbot renews {', '.join(renewed[:3])}{' …' if len(renewed) > 3 else ''}" if renewed else ""
+
+
 def _kernel(root: Path) -> str:
     images = [path for path in _entries(root / "boot") if path.name.startswith("vmlinuz-")]
     return f"{len(images)} kernel{'s' if len(images) > 1 else ''} in /boot" if images else ""
@@ -145,11 +154,13 @@ _LOOKS: dict[str, Callable[[Path], str]] = {
     "accounts": _accounts,
     "ports": _ports,
     "apt": _apt,
+    "vulnerabilities": _vulnerabilities,
     "kernel": _kernel,
     "smart": _smart,
     "raid": _raid,
     "edac": _edac,
     "temperature": _temperature,
     "logrotate": _logrotate,
+    "certbot": _certbot,
 }
 """Check types that need no settings."""

@@ -112,9 +112,18 @@ def _default(info: FieldInfo) -> str:
     for kind, unit in _KINDS:
         if _schema(kind) in schemas and isinstance(value, float | int):
             return f"`{format_duration(value)}`" if unit is Unit.SECONDS else f"`{format_value(value, unit)}`"
-    if isinstance(value, tuple):
-        return ", ".join(f"`{one}`" for one in value)
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return ", ".join(f"`{one}`" for one in _written(value)).replace("|", "\\|")
+
+
+def _written(value: Any) -> Iterator[str]:
+    """The parts of a default value, each as one would write it."""
+    if isinstance(value, tuple | frozenset):
+        yield from map(str, value)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield f"{key} = {', '.join(map(str, inner)) if isinstance(inner, tuple) else inner}"
+    else:
+        yield str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _schema(kind: Any) -> object:
