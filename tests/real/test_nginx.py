@@ -219,11 +219,13 @@ async def test_some_lines_are_no_log(watch: WatchOf, tmp_path: Path) -> None:
         line(999),
         '{"status": "200", "request": "\\u0000"}\n',
     ]
+    odd.append(line(500, path="/\u2028\x85\x0b"))  # one line, though not for Python's splitlines()
     seen = await after(watch("nginx", path=str(log)), log, *odd, line(400, path="\\x16\\x03\\x22"))
     assert seen.outcome is Outcome.UP
     assert measured(seen, "unreadable") == 5
     assert measured(seen, "answers", status="2xx") == 1
     assert measured(seen, "answers", status="4xx") == 1
+    assert measured(seen, "answers", status="5xx") == 1
     assert "unreadable line" in seen.evidence
 
 

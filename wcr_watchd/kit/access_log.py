@@ -226,7 +226,8 @@ class Tallies:
 
     def add_block(self, block: bytes) -> None:
         """Count the lines of a block."""
-        for line in block.decode("utf-8", "replace").splitlines():
+        # Not splitlines(): a visitor may call his browser anything, with characters that end a line for Python only.
+        for line in block.decode("utf-8", "replace").removesuffix("\n").split("\n"):
             self.lines += 1
             if not self._add(line):
                 self.unreadable += 1

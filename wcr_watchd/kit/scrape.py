@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import io
 import json
 import math
 import re
@@ -17,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from prometheus_client import Metric
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
-from prometheus_client.parser import text_string_to_metric_families as read_text
+from prometheus_client.openmetrics.parser import text_fd_to_metric_families as read_openmetrics
+from prometheus_client.parser import text_fd_to_metric_families as read_text
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from wcr_watchd.core.model import Labels, MeasurementSpec
@@ -174,21 +175,38 @@ class Scraped:
 
 def read(body: bytes, openmetrics: bool, values: Mapping[str, Chosen]) -> Scraped:
     """Go through an exposition and choose. Takes its time; raises :class:`ExpositionError`."""
-    text = body.decode("utf-8", "replace")
-    if longest := next((line for line in text.splitlines() if len(line) > LONGEST_LINE), ""):
-        raise ExpositionError(f"a line has more than {LONGEST_LINE} characters: {longest[:80]}")
+    lines = _Lines(body.decode("utf-8", "replace"))
     wanted: dict[str, list[_Choice]] = {}
     for name, chosen in values.items():
         choice = _Choice(name, chosen)
         wanted.setdefault(choice.metric, []).append(choice)
     scraped = Scraped(series={name: [] for name in values})
     try:
-        for family in (read_openmetrics if openmetrics else read_text)(text):
+        for family in (read_openmetrics if openmetrics else read_text)(lines):
             scraped.metrics += 1
             _take(scraped, family, wanted)
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise ExpositionError(" ".join(str(error).split())[:200] or "it is not of the format") from error
+        # Only what the readers raise on purpose is for people.
+        words = " ".join(str(error).split())[:200] if type(error) is ValueError else ""
+        raise ExpositionError(f"line {lines.number}, {lines.last!r}" + (f": {words}" if words else "")) from error
     return scraped
+
+
+class _Lines(io.StringIO):
+    """The lines of an exposition, none too long; ``number`` and ``last`` tell the one that was read last."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.number = 0
+        self.last = ""
+
+    def __next__(self) -> str:  # type: ignore[override] # typeshed takes all files for binary ones
+        line = super().__next__()
+        self.number += 1
+        self.last = line[:80].strip()
+        if len(line) > LONGEST_LINE:
+            raise ExpositionError(f"line {self.number} has more than {LONGEST_LINE} characters: {self.last}")
+        return line
 
 
 def _take(scraped: Scraped, family: Metric, wanted: Mapping[str, Sequence[_Choice]]) -> None:
