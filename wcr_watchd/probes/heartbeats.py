@@ -39,7 +39,10 @@ class Heartbeats(Options):
         MeasurementSpec("age", Unit.SECONDS, "Since the job last reported an end", ("job",), topic="job"),
         MeasurementSpec("run_time", Unit.SECONDS, "How long its last run took", ("job",), topic="job"),
     )
-    default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = ((Severity.CRITICAL, "broken == 1"),)
+    default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
+        (Severity.CRITICAL, "broken == 1"),
+        (Severity.WARNING, "down"),
+    )
     example: ClassVar[str] = 'ping_key = "jHq2mWc0Zr8Lk4Xv9TnB1s"\nperiod = "1d"\n'
 
     ping_key: PingKey

@@ -52,7 +52,9 @@ class Vendor(Options):
             labels=("component",),
         ),
     )
-    default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = ((Severity.INFO, "impact > 0 or incidents > 0"),)
+    default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
+        (Severity.INFO, "impact > 0 or incidents > 0 or down"),
+    )
     example: ClassVar[str] = 'url = "https://www.githubstatus.com/api/v2/summary.json"\ncomponents = ["API Requests"]\n'
 
     url: Annotated[str, AfterValidator(_url)]
