@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import struct
 import subprocess
@@ -136,6 +137,8 @@ def test_fingerprints(key: tuple[str, str]) -> None:
     line, told = key
     assert fingerprint(line) == f"{told} ann@laptop"
     assert fingerprint(line.replace("ssh-ed25519", "ssh-rsa")) == ""  # the key says another kind of itself
+    longer = base64.b64encode(b"\x00\x00\x00\x0bssh-rsa-abc").decode()
+    assert fingerprint(f"ssh-rsa {longer}") == ""
     for nonsense in ("ssh-rsa", "ssh-rsa AAAA", "ssh-rsa !!!", "ssh-rsa ä", ""):
         assert fingerprint(nonsense) == ""
 

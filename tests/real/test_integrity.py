@@ -250,10 +250,16 @@ async def test_patterns_and_exceptions(place: Place, looks: Looks) -> None:
     assert (none.outcome, none.reason) == (Outcome.UNKNOWN, "missing")
 
 
+def test_what_a_pattern_means() -> None:
+    assert fingerprints.matches("/etc/ssh/sshd_config", ("/etc/ssh/*_config",))
+    assert not fingerprints.matches("/etc/ssh/old/sshd_config", ("/etc/ssh/*_config",))
+    assert fingerprints.matches("/etc/ssh/old/sshd_config", ("/etc/passwd", "/etc/ssh/**"))
+    assert not fingerprints.matches("/etc/sshd", ("/etc/ssh/**",))
+
+
 async def test_more_files_than_allowed(place: Place, looks: Looks) -> None:
-    probe = place.probe(most=1)
-    await looks.at(probe)
-    seen = await looks.at(probe)
+    await looks.at(place.probe())
+    seen = await looks.at(place.probe(most=1))
     assert "only the first 1 files" in seen.evidence["cut"]
     assert measured(seen, "changes") == 0  # what was not looked at has not been removed
 

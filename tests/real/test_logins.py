@@ -138,6 +138,9 @@ async def test_a_guessed_password(log: Log, looks: Looks) -> None:
     log.write(now - 40, accepted("root", "203.0.113.77"))
     seen = await looks.at(log.probe, now)
     assert measured(seen, "guessed") == 1
+    log.write(now - 30, accepted("ann", "192.0.2.5"))
+    log.write(now - 20, *[failed("ann", "192.0.2.5")] * 9)  # whoever was in before is not the one who guessed
+    assert measured(await looks.at(log.probe, now), "guessed") == 1
     assert measured(seen, "logins") == 2
     assert "root from 203.0.113.0/24 got in after many failed attempts" in seen.summary
 

@@ -157,7 +157,7 @@ def _table(proc: Path, protocol: str, state: str) -> Iterator[tuple[str, int, st
             lines = file.read(LARGEST_TABLE).decode("ascii", "replace").splitlines()
         for line in lines[1:]:
             words = line.split()
-            if len(words) > 9 and words[3] == state and words[2].endswith(":0000"):
+            if len(words) > 9 and words[3] == state:
                 address, _, port = words[1].partition(":")
                 yield _address(address), int(port, 16), words[9]
 
