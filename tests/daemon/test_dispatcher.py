@@ -296,6 +296,28 @@ async def test_who_stood_in_in_the_last_life_hears_the_end_in_this_one() -> None
     assert [notification.event for _, notification in mail.accepted] == [EventKind.OPENED, EventKind.RESOLVED]
 
 
+async def test_who_stood_in_hears_the_end_once_when_the_channel_fails_again_in_the_next_life() -> None:
+    store, mail = MemoryStore(), Wire()
+    async with running(store, sms=Wire(default=DOWN), mail=mail) as world:
+        await world.owe(owed(fallbacks=(MAIL,)))
+        await asyncio.sleep(60)
+        await world.owe(owed(event=EventKind.RESOLVED, fallbacks=(MAIL,)))
+        await asyncio.sleep(1)
+    async with running(store, incidents=[], sms=Wire(default=DOWN), mail=mail):
+        await asyncio.sleep(120)
+    assert [notification.event for _, notification in mail.accepted] == [EventKind.OPENED, EventKind.RESOLVED]
+    assert store.rows["1-resolved-smslead"].fell_back
+
+
+async def test_what_was_told_is_not_told_again_when_it_is_owed_once_more() -> None:
+    sms = Wire()
+    async with running(sms=sms) as world:
+        for _ in range(2):
+            await world.owe(owed())
+            await asyncio.sleep(10)
+    assert sms.ids == ["1-opened-smslead"]
+
+
 async def test_who_is_told_of_the_end_anyway_is_not_told_twice() -> None:
     mail = Wire()
     async with running(sms=Wire(default=REFUSED), mail=mail) as world:
@@ -662,7 +684,7 @@ async def test_a_reload_adds_changes_and_removes_channels() -> None:
 async def test_a_channel_with_a_defect_stops_nothing() -> None:
     sms, mail = Wire(default=ZeroDivisionError("oh")), Wire()
     async with running(sms=sms, mail=mail) as world:
-        await world.owe(owed(fallbacks=(MAIL,)))
+        await world.owe(owed(fallbacks=(MAIL,)), owed(MAIL, 2))
         await asyncio.sleep(30)
         assert len(mail.accepted) == 2
         assert "ZeroDivisionError" in world.store.rows["1-opened-smslead"].last_error

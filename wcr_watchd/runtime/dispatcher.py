@@ -57,6 +57,8 @@ REPORT_EVERY = 10.0
 RECALLED = 1000
 """Deliveries of the last life that are looked at to count against the cost caps."""
 REMEMBERED_REDIRECTIONS = 1000
+REMEMBERED_DELIVERIES = 1000
+"""Notifications known to be delivered: a wall clock that is set back makes the same hand-over come twice."""
 
 _OVERTAKEN = frozenset({EventKind.REMINDED, EventKind.ESCALATED})
 _random = SystemRandom()
@@ -96,6 +98,7 @@ class Dispatcher:
         self._digests: dict[Recipient, list[Owed]] = {}
         self._gathering = Gathering(clock, self._enqueue, self._tell_together)
         self._redirections: OrderedDict[tuple[int, EventKind, float, Recipient], None] = OrderedDict()
+        self._told: OrderedDict[str, None] = OrderedDict()
         self._stand_ins = StandIns()
         self._open_since: dict[int, float] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -108,9 +111,9 @@ class Dispatcher:
         owed = list(notifications)
         for notification in owed:
             self._take(Delivery(notification))
-        for end in self._stand_ins.ends(owed, self._clock.now()):
+        for end, meant in self._stand_ins.ends(owed, self._clock.now()):
             self._remember_redirection(end)
-            self._owe_new(end, ())
+            self._owe_new(end, self._fell_back(meant, end.recipient))
 
     def overtaken(self, incidents: Iterable[int]) -> None:
         """The incidents are acknowledged or over: reminders of them that are still owed have lost their meaning."""
@@ -236,7 +239,7 @@ class Dispatcher:
         self, delivery: Delivery, *, unwritten: bool = False, again_since: float = 0.0, alone: bool = False
     ) -> None:
         notification = delivery.notification
-        if notification.id in self._owed:
+        if notification.id in self._owed or notification.id in self._told:
             return
         now = self._clock.now()
         # What was to go at once is not held back when the clock of the last life was ahead of ours.
@@ -293,6 +296,9 @@ class Dispatcher:
             receipt=self._redact(receipt.text),
         )
         log.info("notification delivered", channel=lane.name, id=owed.notification.id, receipt=delivered.receipt)
+        self._told[owed.notification.id] = None
+        if len(self._told) > REMEMBERED_DELIVERIES:
+            self._told.popitem(last=False)
         self._close(owed, delivered)
 
     def _failed(self, lane: Lane, owed: Owed, error: ChannelError) -> None:
@@ -403,6 +409,14 @@ class Dispatcher:
         self._remember_redirection(instead)
         self._stand_ins.note(instead)
         self._owe_new(instead, [owed.delivery])
+
+    def _fell_back(self, meant: Notification, told: Recipient) -> list[Delivery]:
+        """Note that the next in line is told already, so that this is not done once more, in this life or the next."""
+        owed = self._owed.get(meant.id)
+        if owed is None or told not in meant.fallbacks[:1]:
+            return []
+        owed.delivery = replace(owed.delivery, fell_back=True)
+        return [owed.delivery]
 
     def _remember_redirection(self, instead: Notification) -> None:
         self._redirections[_story(instead, instead.recipient)] = None

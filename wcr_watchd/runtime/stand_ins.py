@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from wcr_watchd.core.message import redirected
@@ -27,26 +27,38 @@ class StandIns:
         if notification.event is not EventKind.RESOLVED and notification.incident:
             self._by_incident.setdefault(notification.incident, {})[notification.recipient] = None
 
-    def ends(self, notifications: Iterable[Notification], now: float) -> list[Notification]:
-        """What is owed to them because of these notifications, made now (epoch seconds); they are forgotten then."""
+    def ends(self, notifications: Iterable[Notification], now: float) -> list[tuple[Notification, Notification]]:
+        """What is owed to them because of these notifications, each with the one it follows from.
+
+        Made now (epoch seconds). They are forgotten then.
+        """
         ended: dict[int, list[Notification]] = {}
         for one in notifications:
             if one.event is EventKind.RESOLVED and one.incident in self._by_incident:
                 ended.setdefault(one.incident, []).append(one)
-        return [end for number, told in ended.items() for end in self._ends_of(number, told, now)]
+        return [
+            (_end(who, told, now), _meant(who, told))
+            for number, told in ended.items()
+            for who in self._by_incident.pop(number)
+            if who not in {one.recipient for one in told}
+        ]
 
-    def _ends_of(self, number: int, told: list[Notification], now: float) -> Iterable[Notification]:
-        reached = {one.recipient for one in told}
-        for who in self._by_incident.pop(number):
-            if who not in reached:
-                meant = next((one for one in told if who in one.fallbacks), told[0])
-                yield replace(
-                    meant,
-                    id=f"{meant.id}{FALLBACK}{who.channel}{who.contact}",
-                    recipient=who,
-                    created_at=now,
-                    not_before=now,
-                    digest=False,
-                    fallbacks=(),
-                    message=redirected(meant.message, meant.recipient.channel, "could not deliver what came before"),
-                )
+
+def _meant(who: Recipient, told: Sequence[Notification]) -> Notification:
+    """In whose place somebody is told."""
+    return next((one for one in told if who in one.fallbacks), told[0])
+
+
+def _end(who: Recipient, told: Sequence[Notification], now: float) -> Notification:
+    meant = _meant(who, told)
+    key = f"{meant.id}{FALLBACK}{who.channel}"  # the one under which it would be told if its channel failed again
+    return replace(
+        meant,
+        id=key if who in meant.fallbacks[:1] else f"{key}{who.contact}",
+        recipient=who,
+        created_at=now,
+        not_before=now,
+        digest=False,
+        fallbacks=meant.fallbacks[meant.fallbacks.index(who) + 1 :] if who in meant.fallbacks else (),
+        message=redirected(meant.message, meant.recipient.channel, "could not deliver what came before"),
+    )
