@@ -200,7 +200,7 @@ def value(text: str) -> Any:
 
 def answered(case: Case) -> Answer:
     body = FILE["bodies"][case["body_ref"]] if "body_ref" in case else case.get("body", "")
-    return Answer(case.get("status", 200), "", "1.1", "http://h/", {}, body.encode(), complete=True)
+    return Answer(case.get("status", 200), "", "1.1", "http://h/", {}, body.encode(), complete=True, size=len(body))
 
 
 def holds(rule: str, case: Case) -> tuple[bool | str, str]:

@@ -7,6 +7,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -129,6 +130,24 @@ async def test_the_path_of_a_target_is_left_as_it_is(serve: Serve, odd: Callable
     site, server = await serve(MODULES), await odd(HELLO)
     await site.get("target=" + quote(f"http://{server.address}/a%2Fb+c?d=%26", safe=""))
     assert server.requests[0].startswith("GET /a%2Fb+c?d=%26 HTTP/1.1")
+
+
+async def test_a_large_body_is_counted_and_not_kept(serve: Serve, odd: Callable[..., Awaitable[Odd]]) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n")
+        for _ in range(200):
+            writer.write(bytes(100_000))
+            await writer.drain()
+
+    site, server = await serve(MODULES), await odd(talk)
+    tracemalloc.start()
+    _, text = await site.get(f"target={server.address}")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert value(text, "probe_success") == 1
+    assert value(text, "probe_http_uncompressed_body_length") == 20_000_000
+    assert peak < 2_000_000
 
 
 async def test_wrong_questions_are_answered_as_the_exporter_does(serve: Serve) -> None:

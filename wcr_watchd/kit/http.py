@@ -51,6 +51,7 @@ class Request:
     ``server_name`` another name than the host's to ask for in TLS. ``redirects`` is how many are followed (0: none),
     ``downgrade`` whether one may lead from https to http. ``max_body`` bounds the body, in bytes after decompression.
     ``coding`` is the content coding to take off the body, whatever the answer says of it (None: as the answer says).
+    ``kept`` is how many bytes of the body are kept (None: all that are read).
     """
 
     method: str
@@ -65,11 +66,15 @@ class Request:
     downgrade: bool = False
     max_body: int = 1024 * 1024
     coding: str | None = None
+    kept: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back last, after all redirects. ``complete`` is False when the body is longer than was read."""
+    """What came back last, after all redirects. ``complete`` is False when the body is longer than was read.
+
+    ``size`` is how many bytes of it were read, also when fewer are kept.
+    """
 
     status: int
     phrase: str
@@ -79,6 +84,7 @@ class Answer:
     """By lower-case name."""
     body: bytes
     complete: bool
+    size: int
 
     @property
     def text(self) -> str:
@@ -320,7 +326,7 @@ async def _answered(exchange: Exchange, protocol: ResponseHandler, sent: bytes) 
         coding = exchange.request.coding
         if coding is None:
             coding = message.headers.get("Content-Encoding", "").strip().lower()
-        body, complete = await _read(content, exchange, coding)
+        body, size, complete = await _read(content, exchange, coding)
     except HttpProcessingError as error:
         raise ExchangeError("protocol", f"the answer is not proper HTTP: {_plain(error)}") from error
     except aiohttp.ClientPayloadError as error:
@@ -329,23 +335,27 @@ async def _answered(exchange: Exchange, protocol: ResponseHandler, sent: bytes) 
         raise ExchangeError("protocol", "the server closed the connection without an answer") from error
     except OSError as error:
         raise _broken(error) from error
-    return _answer(exchange, message, body, complete)
+    return _answer(exchange, message, body, size, complete)
 
 
-async def _read(content: aiohttp.StreamReader, exchange: Exchange, coding: str) -> tuple[bytes, bool]:
-    read = bytearray()
+async def _read(content: aiohttp.StreamReader, exchange: Exchange, coding: str) -> tuple[bytes, int, bool]:
+    """What is kept of the body, how much was read, and whether that is all."""
+    read, size = bytearray(), 0
     limit = exchange.request.max_body
+    kept = limit if exchange.request.kept is None else min(limit, exchange.request.kept)
     # What no browser knows either (`utf-8`, a mistake seen in the field) leaves the body as it is.
     unpack = _Unpacking(coding) if coding in _CODINGS else None
-    while len(read) <= limit:
+    while size <= limit:
         chunk = await content.read(CHUNK)
         if not chunk:
             if unpack is not None:
                 unpack.end()
-            return bytes(read), True
-        read += unpack.feed(chunk, limit + 1 - len(read)) if unpack is not None else chunk
-        exchange.told(f"reading the body of {exchange.url} ({len(read)} bytes so far)")
-    return bytes(read[:limit]), False
+            return bytes(read), size, True
+        piece = unpack.feed(chunk, limit + 1 - size) if unpack is not None else chunk
+        size += len(piece)
+        read += piece[: kept - len(read)]
+        exchange.told(f"reading the body of {exchange.url} ({size} bytes so far)")
+    return bytes(read), limit, False
 
 
 class _Unpacking:
@@ -390,7 +400,7 @@ class _Unpacking:
         return zlib.MAX_WBITS + 16
 
 
-def _answer(exchange: Exchange, message: RawResponseMessage, body: bytes, complete: bool) -> Answer:
+def _answer(exchange: Exchange, message: RawResponseMessage, body: bytes, size: int, complete: bool) -> Answer:
     headers: dict[str, tuple[str, ...]] = {}
     for name, value in message.headers.items():
         headers[name.lower()] = (*headers.get(name.lower(), ()), value)
@@ -402,6 +412,7 @@ def _answer(exchange: Exchange, message: RawResponseMessage, body: bytes, comple
         headers=headers,
         body=body,
         complete=complete,
+        size=size,
     )
 
 

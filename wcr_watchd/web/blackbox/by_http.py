@@ -22,8 +22,10 @@ from wcr_watchd.kit.tls import UnusableFileError
 from wcr_watchd.web.blackbox import secured
 from wcr_watchd.web.blackbox.attempt import Attempt
 
-LARGEST_BODY = 8 * 1024 * 1024
+LARGEST_BODY = 256 * 1024 * 1024
 """Bytes of a body that are read where the module sets no limit; the exporter reads on for ever."""
+KEPT = 4 * 1024 * 1024
+"""Bytes of a body that expressions are tried on."""
 LARGEST_FILE = 1024 * 1024
 REDIRECTS = 10
 _LED_ON = frozenset({301, 302, 303, 307, 308})
@@ -90,6 +92,7 @@ async def _request(attempt: Attempt, url: URL, address: str, module: HttpModule)
         redirects=REDIRECTS if _follows(module) else 0,
         downgrade=True,
         max_body=module.body_size_limit or LARGEST_BODY,
+        kept=KEPT if module.fail_if_body_matches_regexp or module.fail_if_body_not_matches_regexp else 0,
         coding=module.compression if module.compression != "identity" else "",
     )
 
@@ -248,7 +251,7 @@ def _measure(attempt: Attempt, exchange: Exchange) -> None:
     attempt.set("probe_http_status_code", answer.status)
     attempt.set("probe_http_version", float(answer.version))
     attempt.set("probe_http_content_length", _content_length(answer))
-    attempt.set("probe_http_uncompressed_body_length", 0 if led_on else len(answer.body))
+    attempt.set("probe_http_uncompressed_body_length", 0 if led_on else answer.size)
     if (modified := _moment(answer.headers.get("last-modified", ("",))[0])) is not None:
         attempt.set("probe_http_last_modified_timestamp_seconds", modified)
     session = exchange.handshake.session
