@@ -170,6 +170,14 @@ async def test_each_job_is_judged_for_itself(observe: Observe, book: Book) -> No
     assert "did not end within 1 h" in seen.evidence["hung"]
 
 
+async def test_a_job_that_is_gone_for_good_is_no_trouble_any_more(observe: Observe, book: Book) -> None:
+    for job, days in (("gone", 31), ("silent", 29)):
+        heard = (Heard(NOW - days * 86_400, PingKind.SUCCESS, None, ""),)
+        knows(book, job=job, standing=Standing.UP, last_at=NOW - days * 86_400, heard=heard)
+    seen = await observe("heartbeats", started=NOW, ping_key=PING_KEY)
+    assert (measured(seen, "broken", job="gone"), measured(seen, "broken", job="silent")) == (0, 1)
+
+
 # --- calendars --------------------------------------------------------------------------------------------------------
 
 

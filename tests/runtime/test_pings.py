@@ -12,7 +12,7 @@ from tests.real.running import probe_of
 from wcr_watchd.core.heartbeat import Book, Door, HeartbeatState, Phase, Ping, PingKind, Standing
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.runtime.pings import LONGEST_TEXT, PingDesk
+from wcr_watchd.runtime.pings import GONE_AFTER, LONGEST_TEXT, PingDesk
 
 KEY, OTHER, PING_KEY = "6d2f1d3e-1c0b-4d0a-9a55-0f2a7e3c9b11", "11111111-1111-4111-8111-111111111111", "k" * 22
 SECRET = "hunter2-hunter2"
@@ -166,3 +166,16 @@ async def test_jobs_announce_themselves_up_to_a_limit(bench: Bench) -> None:
     bench.desk.replace(bench.desk._probes)
     await bench.desk._pass_deadlines()
     assert [state.down_by for state in bench.book.jobs("all")] == [Phase.OVERDUE, Phase.OVERDUE]
+
+
+async def test_a_job_that_is_gone_for_good_makes_room(bench: Bench) -> None:
+    bench.watch(all={"ping_key": PING_KEY, "most": 1, "forget": "10d"}, job=DAILY)
+    await bench.hear()
+    await bench.desk.take(Door("all", "old", known=False), Ping(PingKind.SUCCESS))
+    bench.at += 10 * 86_400 + GONE_AFTER - 1
+    await bench.desk._pass_deadlines()
+    assert not bench.desk.has_room(Door("all", "new"))
+    bench.at += 1
+    await bench.desk._pass_deadlines()
+    assert bench.desk.has_room(Door("all", "new"))
+    assert bench.book.of("job").standing is Standing.DOWN, "what is configured is never taken for gone"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import inf
 from typing import TypeAlias
 
 BODY_LIMIT = 100_000
@@ -66,7 +67,7 @@ class Terms:
     """What a check accepts. Words are looked for in the body, case and all, once any are given or ``else_fail`` is set.
 
     Of a ``paused`` one signals are kept and change nothing. ``most_jobs`` is how many jobs may announce themselves
-    under it by a new name.
+    under it by a new name, ``forget_after`` after how many seconds of silence one of them is taken for gone.
     """
 
     grace: float
@@ -77,6 +78,7 @@ class Terms:
     failure_words: tuple[str, ...] = ()
     else_fail: bool = False
     most_jobs: int = 0
+    forget_after: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,11 @@ def lapse(state: HeartbeatState, due: float | None, grace: float, now: float) ->
         return state
     hung = state.started_at is not None and state.started_at + grace == passed
     return replace(state, standing=Standing.DOWN, down_at=passed, down_by=Phase.HUNG if hung else Phase.OVERDUE)
+
+
+def forgotten_at(state: HeartbeatState, forget_after: float) -> float:
+    """When a job that is not heard of again is taken for gone (epoch seconds)."""
+    return state.heard[-1].at + forget_after if state.heard else inf
 
 
 def overdue(state: HeartbeatState, due: float | None, now: float) -> float | None:

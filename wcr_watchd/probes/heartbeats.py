@@ -51,6 +51,8 @@ class Heartbeats(Options):
     """How long after a success the next one is due."""
     grace: Annotated[Duration, Field(gt=0)] = 3_600.0
     """How late a job may be, and how long a run may take that it has begun."""
+    forget: Annotated[Duration, Field(gt=0)] = 30 * 86_400.0
+    """After how long a job that is not heard of at all is taken for gone for good."""
     most: Annotated[int, Field(ge=0, le=1_000)] = 100
     """How many jobs may announce themselves."""
 
@@ -66,7 +68,7 @@ class Heartbeats(Options):
     @property
     def terms(self) -> Terms:
         """What signals it accepts."""
-        return Terms(grace=self.grace, most_jobs=self.most)
+        return Terms(grace=self.grace, most_jobs=self.most, forget_after=self.forget)
 
     def addresses(self, check: str) -> Sequence[tuple[str, str]]:
         """Where the signals of its jobs arrive."""
@@ -93,7 +95,8 @@ class Heartbeats(Options):
 
     async def _is_broken(self, run: Run, state: HeartbeatState) -> bool:
         due, now = await self.due(state, run.shared), run.started
-        down = heartbeat.phase(state, due, self.grace, now).is_down
+        gone = heartbeat.forgotten_at(state, self.forget) <= now
+        down = heartbeat.phase(state, due, self.grace, now).is_down and not gone
         run.measure("broken", down, job=state.job)
         if state.last_at is not None:
             run.measure("age", max(0.0, now - state.last_at), job=state.job)

@@ -29,6 +29,8 @@ LONGEST_TEXT = 1_000
 REDACTED_TEXT = 8_000
 """Characters from the end of a body in which secrets are looked for; one that is cut off at their beginning is not
 among those that are shown."""
+GONE_AFTER = 3_600.0
+"""Seconds that a job taken for gone is still there, so that a run of its check ends what was told of it."""
 LOOK_AGAIN = 60.0
 """Seconds after which deadlines are looked at in any case."""
 
@@ -157,12 +159,17 @@ class PingDesk:
             return
         async with self._locks[key]:
             state = await self._lapsed(key, probe)
+            gone_at = heartbeat.forgotten_at(state, probe.terms.forget_after) + GONE_AFTER if key[1] else inf
+            if gone_at <= self._clock.now():
+                self._book.states.pop(key, None)
+                self._deadlines.pop(key, None)
+                return
             if state != self._book.of(*key):
                 self._records.heard(state)
                 self._run_soon(key[0], 0.0)
             due = await self._due(state, probe)
             following = heartbeat.deadline(state, due, probe.terms.grace)
-            self._deadlines[key] = inf if following is None else following
+            self._deadlines[key] = min(gone_at, inf if following is None else following)
 
     async def _lapsed(self, key: JobKey, probe: Awaiting) -> HeartbeatState:
         """What is known of a job, with a deadline taken into account that passed before now."""
