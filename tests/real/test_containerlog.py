@@ -56,6 +56,14 @@ async def test_several_containers_and_patterns_of_ones_own(
     assert measured(await check.run(started=NOW + 60), "matches", pattern="slow") == 2
 
 
+async def test_a_container_that_is_added_begins_now(engine: Engine, api: Box, watch: WatchOf) -> None:
+    check = watch("containerlog", containers=["api"], socket=engine.socket)
+    await check.run(started=NOW)
+    engine.box(name="web", log=[(NOW + 1, 2, "ERROR of before")])
+    check.options["containers"] = ["api", "web"]
+    assert measured(await check.run(started=NOW + 60), "matches", pattern="error") == 0
+
+
 async def test_a_container_with_a_terminal(engine: Engine, api: Box, watch: WatchOf) -> None:
     text = "2027-01-15T09:00:01.5+01:00 ERROR one\r\n2027-01-15T09:00:01.25+01:00 ERROR of before\r\nno time\r\n"
 
@@ -68,7 +76,7 @@ async def test_a_container_with_a_terminal(engine: Engine, api: Box, watch: Watc
 
     engine.change = change
     check = watch("containerlog", containers=["api"], socket=engine.socket)
-    check.memory = json.dumps({"from": [0, 0], "since": {"api": [1_800_000_001, 250_000_000]}})
+    check.memory = json.dumps({"since": {"api": [1_800_000_001, 250_000_000]}})
     seen = await check.run()
     assert measured(seen, "matches", pattern="error") == 1
     assert json.loads(check.memory)["since"] == {"api": [1_800_000_001, 500_000_000]}
@@ -156,7 +164,7 @@ async def test_too_slow_and_cancelled(shared: SharedHelpers, watch: WatchOf, tmp
         check = watch("containerlog", containers=["api"], socket=str(tmp_path / "sock"))
         seen = await check.run(started=NOW, timeout=1.0)
         assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "timeout")
-        assert json.loads(check.memory) == {"from": [int(NOW), 0], "since": {}}
+        assert json.loads(check.memory) == {}, "the next run begins anew"
         asked.clear()
         probe = probe_of("containerlog", {"containers": ["api"], "socket": str(tmp_path / "sock")})
         running = asyncio.create_task(carry_out(probe, new_run(shared)))

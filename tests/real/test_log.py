@@ -117,6 +117,25 @@ async def test_several_files_of_which_one_is_new(log: Path, watch: WatchOf) -> N
     assert "2 files" in seen.summary
 
 
+async def test_more_files_than_are_followed(log: Path, watch: WatchOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wcr_watchd.probes.log.MOST_FILES", 2)
+    for name in ("b.log", "c.log"):
+        log.with_name(name).touch()
+    seen = await watch("log", path=str(log.parent / "*.log")).run()
+    assert "1 files: no more than 2 are followed" in seen.evidence["absent"]
+
+
+async def test_another_path_begins_anew(log: Path, watch: WatchOf) -> None:
+    check = watch("log", path=str(log))
+    await check.run()
+    other = log.with_name("other.log")
+    add(other, "ERROR of yesterday")
+    check.options["path"] = str(other)
+    assert measured(await check.run(), "matches", pattern="error") == 0
+    add(other, "ERROR")
+    assert measured(await check.run(), "matches", pattern="error") == 1
+
+
 async def test_silence(log: Path, watch: WatchOf) -> None:
     os.utime(log, (1_000_000, 1_000_000))
     check = watch("log", path=str(log))
@@ -229,7 +248,7 @@ async def test_a_pattern_that_takes_for_ever_is_cut_off_and_passed_over(log: Pat
 
 async def test_cancelling_ends_the_process(log: Path, shared: SharedHelpers) -> None:
     run = new_run(shared)
-    run.memory = {"totals": {"lines": 0, "skipped": 0, "matches": {}}}
+    run.memory = {"path": str(log), "totals": {"lines": 0, "skipped": 0, "matches": {}}}
     add(log, "a" * 60)
     running = asyncio.create_task(carry_out(probe_of("log", {"path": str(log), "patterns": {"hard": "(a+)+b"}}), run))
     deadline = time.monotonic() + 20

@@ -27,15 +27,15 @@ _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\
 def tally_containers(given: Mapping[str, Any]) -> dict[str, Any]:
     """Read on in what each of the ``containers`` wrote and count.
 
-    ``since`` has the time of the last entry by container, in seconds and nanoseconds, ``from`` the time where to begin
-    in others. No more than ``most`` bytes are read of each; what is left is read the next time. The answer is a
+    ``since`` has the time of the last entry by container, in seconds and nanoseconds; in others it begins ``now``. No
+    more than ``most`` bytes are read of each; what is left is read the next time. The answer is a
     :class:`Tally`'s, with the new ``since``, how many entries came by which of the ``streams``, and the ``problems``
     by container. ``OSError`` when the engine cannot be reached.
     """
     tally = Tally(given["patterns"], given["ignore"])
     since, problems, streams = {}, {}, {"stdout": 0, "stderr": 0}
     for name in given["containers"]:
-        after = tuple(given["since"].get(name, given["from"]))
+        after = tuple(given["since"].get(name, given["now"]))
         since[name] = after
         try:
             for stream, stamp, text in _entries(given["engine"], name, after, given["most"]):

@@ -20,7 +20,8 @@ from wcr_watchd.kit.follow import beginning, follow, rotated_name
 SAMPLES = 3
 """Lines kept of those that match a pattern, the newest."""
 LONGEST_SAMPLE = 300
-MOST_FILES = 50
+MOST_FILES = 100
+"""Files that one check follows."""
 MOST_NAMES = 500
 
 ERRORS = (
@@ -80,7 +81,7 @@ def files_of(path: str) -> list[str]:
     older = [
         re.compile(re.escape(os.path.dirname(one)) + "/" + rotated_name(one).pattern) for one in found[:MOST_NAMES]
     ]
-    return sorted(one for one in found if not any(pattern.fullmatch(one) for pattern in older))[:MOST_FILES]
+    return sorted(one for one in found if not any(pattern.fullmatch(one) for pattern in older))
 
 
 def tally_files(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def tally_files(given: Mapping[str, Any]) -> dict[str, Any]:
     tally = Tally(given["patterns"], given["ignore"])
     known, new = given["cursors"], None if given["first"] else beginning()
     cursors, problems, lost, skipped = {}, {}, [], 0
-    for path in files_of(given["path"]):
+    for path in files_of(given["path"])[:MOST_FILES]:
         try:
             done = follow(path, known.get(path, new), given["most"], tally.block)
         except OSError as error:

@@ -71,7 +71,6 @@ class Containerlog(Options):
     async def run(self, run: Run) -> Observation:
         """Read what was written since the last run."""
         run.step = f"reading what {self.target} wrote"
-        run.memory.setdefault("from", _stamp(run.started))
         # A little before the run's own deadline: what is to be done about a time-out is this probe's to say.
         patience = run.remaining * 0.9
         try:
@@ -79,7 +78,7 @@ class Containerlog(Options):
                 told = await aside(tally_containers, self._work(run))
         except TimeoutError:
             # Else the next run would have to read the same again, and more.
-            run.memory.update({"from": _stamp(run.started), "since": {}})
+            run.memory.pop("since", None)
             return run.unknown(
                 "timeout",
                 f"what {self.target} wrote could not be read within {format_duration(patience)}; the next run passes "
@@ -102,7 +101,7 @@ class Containerlog(Options):
             "patterns": self.patterns,
             "ignore": self.ignore,
             "most": self.most,
-            "from": run.memory["from"],
+            "now": [int(run.started), int(run.started % 1 * 1e9)],
             "since": run.memory.get("since", {}),
         }
 
@@ -127,8 +126,3 @@ class Containerlog(Options):
             said = "; ".join(f"{name}: {kept[-1].strip()}" for name, kept in samples.items())
             return run.up(f"{self.target}: {said}", reason="match")
         return run.up(f"{self.target}: {told['lines']} new lines, none matches")
-
-
-def _stamp(moment: float) -> list[int]:
-    """Seconds and nanoseconds of a time."""
-    return [int(moment), int(moment % 1 * 1e9)]

@@ -21,7 +21,7 @@ from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.aside import aside
 from wcr_watchd.kit.options import Options, Size
 from wcr_watchd.kit.patterns import Pattern
-from wcr_watchd.kit.tally import ERRORS, files_of, tally_files
+from wcr_watchd.kit.tally import ERRORS, MOST_FILES, files_of, tally_files
 from wcr_watchd.kit.threads import Threads
 
 
@@ -93,7 +93,12 @@ class Log(Options):
 
     async def _read(self, run: Run) -> Observation:
         run.step = f"looking for {self.path}"
-        stamps = await run.shared.get(Threads).call(_stamps, self.path)
+        if run.memory.get("path") != self.path:
+            run.memory.clear()  # what another path's files hold is not new
+            run.memory["path"] = self.path
+        stamps, left_out = await run.shared.get(Threads).call(_stamps, self.path)
+        if left_out:
+            run.missing([f"{left_out} files"], f"no more than {MOST_FILES} are followed: write more than one check")
         if stamps != run.memory.get("stamps"):
             run.step = f"reading what is new in {self.path}"
             try:
@@ -158,7 +163,9 @@ class Log(Options):
 
     def _nothing_read(self, run: Run, problems: Mapping[str, Sequence[Any]]) -> Observation:
         if not problems:
-            return run.unknown("missing", f"there is no file {self.path}; correct the path, or is it not written yet?")
+            return run.unknown(
+                "missing", f"no file {self.path} can be seen: correct the path, or let this user look into its folder"
+            )
         path, (number, why) = next(iter(problems.items()))
         if number in (errno.EACCES, errno.EPERM):
             return run.unknown(
@@ -167,11 +174,12 @@ class Log(Options):
         return run.unknown("missing", f"{path} cannot be read: {why}")
 
 
-def _stamps(path: str) -> dict[str, list[float]]:
-    """Inode, size and time of the last change (epoch seconds) of the files there are, by path."""
+def _stamps(path: str) -> tuple[dict[str, list[float]], int]:
+    """Inode, size and time of the last change (epoch seconds) of the files by path; and how many are too many."""
+    files = files_of(path)
     found = {}
-    for one in files_of(path):
+    for one in files[:MOST_FILES]:
         with suppress(OSError):
             status = os.stat(one)
             found[one] = [status.st_ino, status.st_size, status.st_mtime]
-    return found
+    return found, max(0, len(files) - MOST_FILES)
