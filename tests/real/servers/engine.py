@@ -1,7 +1,8 @@
 """A container engine to be asked: a peer that answers as dockerd and Podman do, since neither can run here.
 
 The shapes are those of the Docker Engine API 1.45 as `docker inspect`, `docker stats` and `docker events` get them, on
-cgroups 2; what Podman 4 leaves out or tells differently is left out or told so by :func:`as_podman`.
+cgroups 2; the command `docker` 28.2, pointed at this peer, read them as its own engine's. What Podman 4 leaves out or
+tells differently is left out or told so by :func:`as_podman`.
 """
 
 from __future__ import annotations
