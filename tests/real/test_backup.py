@@ -369,16 +369,26 @@ async def test_old_ones_are_read_again(tmp_path: Path, repeat: Repeat) -> None:
     assert measured(await repeat(path=path, later=6.2 * DAY), "damaged") == 0, "it was put right"
 
 
-async def test_what_could_not_be_read_for_long_is_told(tmp_path: Path, repeat: Repeat) -> None:
-    put(tmp_path, os.urandom(2_000_000), 25 * HOUR)
+async def test_what_could_not_be_read_for_long_is_told(
+    tmp_path: Path, repeat: Repeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_dump(tmp_path, 25 * HOUR)
     put_dump(tmp_path, HOUR)
-    slow = {"path": f"{tmp_path}/{NAME}", "rate": "50kB"}
-    assert "unread_for" not in names(await repeat(**slow, reread="0s")), "only the newest is read"
-    late = await repeat(**slow, timeout=8, later=9 * DAY)
-    assert late.outcome is Outcome.UP, late.summary
-    assert measured(late, "unread_for") == pytest.approx(9 * DAY, abs=10)
-    assert "longer timeout or a higher rate" in late.evidence["absent"]
+    path = f"{tmp_path}/{NAME}"
+    assert "unread_for" not in names(await repeat(path=path, reread="0s")), "only the newest is read"
+    monkeypatch.setattr("wcr_watchd.probes.backup._READING", 0.0)
+    late = await repeat(path=path, later=9 * DAY)
+    assert measured(late, "unread_for") == pytest.approx(9 * DAY, abs=60)
+    assert "1 backups, for want of time" in late.evidence["not read again"]
     assert Severity.WARNING in fires(late)
+
+
+async def test_a_newest_that_is_too_large_for_a_run(tmp_path: Path, observe: Observe) -> None:
+    put(tmp_path, os.urandom(2_000_000), HOUR)
+    seen = await observe("backup", path=f"{tmp_path}/{NAME}", timezone="UTC", rate="50kB", timeout=12)
+    assert seen.outcome is Outcome.UP, seen.summary
+    assert "not read" in seen.summary
+    assert "give it a longer timeout or a higher rate" in seen.evidence["absent"]
 
 
 async def test_the_newest_is_read_once(tmp_path: Path, repeat: Repeat) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import os
 import subprocess
+import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -156,14 +157,16 @@ async def test_what_could_not_be_read_is_not_known(tmp_path: Path, repeat: Repea
 
 
 @pytest.fixture
-def archiving(start_postgres: Callable[..., Postgres], tmp_path: Path) -> tuple[Postgres, Path]:
+def archive() -> Iterator[Path]:
+    """A folder that PostgreSQL's user may write to; a new session of pytest closes the way to ``tmp_path`` to it."""
+    with tempfile.TemporaryDirectory(prefix="watchd-wal-") as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+@pytest.fixture
+def archiving(start_postgres: Callable[..., Postgres], tmp_path: Path, archive: Path) -> tuple[Postgres, Path]:
     """A server that archives its log, with a base backup in the folder ``base``; and the archive."""
-    archive = tmp_path / "wal"
-    archive.mkdir()
-    archive.chmod(0o777)
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
     server = start_postgres(archive_mode="on", archive_command=f"cp %p {archive}/%f")
     base = subprocess.run(
         (pg_program("pg_basebackup"), "-h", str(server.folder), "-p", str(server.port), "-U", "postgres", "-D", "-",
@@ -183,7 +186,7 @@ def segments(server: Postgres, archive: Path, count: int) -> list[Path]:
         server.sql("SELECT pg_switch_wal()")
     deadline = time.monotonic() + 60
     while not (archive / last).exists() or (archive / last).stat().st_size < 16 * 2**20:
-        assert time.monotonic() < deadline, list(archive.iterdir())
+        assert time.monotonic() < deadline, server.sql("SELECT * FROM pg_stat_archiver")
         time.sleep(0.05)
     return sorted(archive.glob("?" * 24))
 

@@ -8,11 +8,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, model_validator
@@ -24,6 +25,8 @@ from wcr_watchd.kit.backup_names import NamePattern
 from wcr_watchd.kit.options import Options, Secret
 from wcr_watchd.kit.subprocess import DEFAULT_PATH, run_child
 from wcr_watchd.kit.threads import Threads
+
+T = TypeVar("T")
 
 MOST_FILES = 1_000
 """Files of a set that are looked at, the newest ones."""
@@ -158,6 +161,14 @@ class WorkError(Exception):
         self.summary = summary
 
 
+def _read(text: str) -> dict[str, Any]:
+    """The answer as it is. Raises :class:`WorkError` when it is that the work could not be done."""
+    answer: dict[str, Any] = json.loads(text)
+    if "trouble" in answer:
+        raise WorkError(answer["trouble"], answer["said"])
+    return answer
+
+
 async def work(
     run: Run,
     job: Mapping[str, Any],
@@ -171,10 +182,19 @@ async def work(
 
     Raises :class:`WorkError` for everything that keeps it from being done.
     """
-    given = {"PATH": DEFAULT_PATH} | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    given |= {"PYTHONPATH": _ROOT, "LC_ALL": "C.UTF-8", **(environment or {})}
+    given = dict(environment or {})
     if decryption is not None and decryption.passphrase is not None:
         given[PASSPHRASE] = decryption.passphrase.get_secret_value()
+    return await _work(run, job, seconds, _read, given, program)
+
+
+async def _work(
+    run: Run, job: Mapping[str, Any], seconds: float, read: Callable[[str], T], environment: Mapping[str, str],
+    program: str,
+) -> T:  # fmt: skip
+    """What ``read`` makes of the answer, in a thread: a long one would hold up the loop."""
+    given = {"PATH": DEFAULT_PATH} | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    given |= {"PYTHONPATH": _ROOT, "LC_ALL": "C.UTF-8", **environment}
     words = (sys.executable, "-P", "-m", f"wcr_watchd.kit.{program}", json.dumps(job))
     try:
         async with asyncio.timeout(seconds):
@@ -186,10 +206,7 @@ async def work(
     if finished.status or finished.cut:
         said = " ".join(finished.stderr.split())[-200:]
         raise WorkError("exec", f"the process that reads backups ended with status {finished.status}: {said}")
-    answer: dict[str, Any] = json.loads(finished.stdout)
-    if "trouble" in answer:
-        raise WorkError(answer["trouble"], answer["said"])
-    return answer
+    return await run.shared.get(Threads).call(read, finished.stdout)
 
 
 async def list_set(
@@ -202,17 +219,18 @@ async def list_set(
     folder = options.pattern.folder
     run.step = f"listing {folder}"
     await look_at(run, folder, seconds)
-    answer = await work(
-        run,
-        {
-            "do": "scan", "path": options.path, "regex": options.regex, "time_format": options.time_format,
-            "timezone": options.timezone, "most": MOST_FILES, "daily": daily, "before": before,
-        },
-        seconds,
-    )  # fmt: skip
+    job = {
+        "do": "scan", "path": options.path, "regex": options.regex, "time_format": options.time_format,
+        "timezone": options.timezone, "most": MOST_FILES, "daily": daily, "before": before,
+    }  # fmt: skip
+    return await _work(run, job, seconds, partial(_read_set, run.started), {}, "backup_worker")
+
+
+def _read_set(now: float, text: str) -> BackupSet:
+    answer = _read(text)
     files = [SetFile(*row) for row in answer["files"]]
     # A clock that was set back leaves files of the future; they are finished all the same.
-    growing = [one for one in files[-MOST_GROWING:] if 0 <= run.started - one.mtime < GROWING]
+    growing = [one for one in files[-MOST_GROWING:] if 0 <= now - one.mtime < GROWING]
     finished = tuple(one for one in files if one not in growing) if growing else tuple(files)
     return BackupSet(finished, tuple(growing), answer["count"], answer["size"], answer["older"])
 

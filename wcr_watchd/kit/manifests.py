@@ -56,26 +56,29 @@ class Tally:
 class Comparison:
     """What is found while the copy is gone through.
 
-    ``owed`` has the size of every file that should be in the copy, by its path in the folder; ``sample`` those that are
-    read, with their digest.
+    ``sizes`` has all files, by their paths in the folder; ``owed`` are those that should be in the copy, ``sample``
+    those that are read, with their digests.
     """
 
     prefixes: tuple[str, ...]
-    owed: dict[str, int]
+    sizes: dict[str, int]
+    owed: set[str]
     sample: dict[str, str]
     copy: Tally = field(default_factory=Tally)
     sampled: int = 0
     different: list[str] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
 
-    def take(self, name: str, size: int, mtime: float, content: IO[bytes] | None) -> None:
-        """Look at one file of the copy; the name is the copy's."""
-        self.copy.add(size, mtime)
+    def take(self, name: str, size: int | None, mtime: float, content: IO[bytes] | None) -> None:
+        """Look at one file of the copy; the name is the copy's. A hard link in an archive has no size."""
+        self.copy.add(size or 0, mtime)
         own = self._own(name)
         if own is None:
             return
         self.seen.add(own)
-        if size != self.owed[own]:
+        if own not in self.owed or size is None:
+            return
+        if size != self.sizes[own]:
             self.different.append(own)
         elif own in self.sample and content is not None:
             self.sampled += 1
@@ -86,18 +89,20 @@ class Comparison:
         """The name in the folder: archives have more or less of the path before it, or ``./``."""
         name = name.removeprefix("./").lstrip("/")
         for prefix in self.prefixes:
-            if name.startswith(prefix) and name[len(prefix) :] in self.owed:
+            if name.startswith(prefix) and name[len(prefix) :] in self.sizes:
                 return name[len(prefix) :]
         return None
 
 
 def compare(
-    folder: str, copy: str, taken: float | None, sample: int, seed: int, rate: float, seconds: float,
+    folder: str, copy: str, taken: float | None, settle: float, sample: int, seed: int, rate: float, seconds: float,
     keys: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """Compare ``folder`` with ``copy``, which has the state of ``taken`` (epoch seconds; None: a mirror, its newest).
+    """Compare ``folder`` with ``copy``, which has the state of ``taken`` (epoch seconds; None: it is a mirror, with the
+    state of ``settle`` seconds before its newest change, as making it takes its time).
 
-    ``sample`` files that are in both, picked by ``seed``, are compared byte for byte. Younger files are not owed yet.
+    ``sample`` files that are in both, picked by ``seed``, are compared byte for byte. Younger files are not owed yet;
+    ``waiting`` is since when (epoch seconds) the oldest of them is there. With no copy (empty) nothing is owed.
     """
     deadline = time.monotonic() + seconds
     source, mirrored = Tally(), os.path.isdir(copy)
@@ -106,11 +111,14 @@ def compare(
         source.add(status.st_size, status.st_mtime)
         # A file that was moved here keeps an old mtime; its ctime says since when it is here.
         found[name] = (status.st_size, max(status.st_mtime, status.st_ctime))
+    if not copy:
+        return {"source": source.told()}
     until = taken if taken is not None else _newest_change(copy, deadline)
-    owed = {name: size for name, (size, since) in found.items() if since <= until}
+    settled = until if taken is not None else until - settle
+    owed = {name for name, (_, since) in found.items() if since <= settled}
     picked = random.Random(seed).sample(sorted(owed), min(sample, len(owed)))  # noqa: S311 - a sample, no secret
     digests = {name: digest for name in picked if (digest := _own_digest(folder, name, rate, deadline))}
-    comparison = Comparison(_prefixes(folder), owed, digests)
+    comparison = Comparison(_prefixes(folder), {name: size for name, (size, _) in found.items()}, owed, digests)
     fault = ""
     try:
         _go_through(comparison, copy, mirrored, rate, deadline, keys)
@@ -118,7 +126,9 @@ def compare(
         if not is_broken(error):
             raise
         fault = fault_in_words(error)
-    missing = sorted(owed.keys() - comparison.seen)
+    missing = sorted(owed - comparison.seen)
+    there = owed | comparison.seen
+    late = [since for name, (_, since) in found.items() if since > until or name not in there]
     return {
         "source": source.told(),
         "copy": comparison.copy.told(),
@@ -128,7 +138,7 @@ def compare(
         "sampled": comparison.sampled,
         "different": len(comparison.different),
         "different_examples": comparison.different[:MOST_EXAMPLES],
-        "until": until,
+        "waiting": min(late, default=None),
         "fault": fault,
     }
 
@@ -178,8 +188,8 @@ def _go_through(
         return
 
     def each(member: tarfile.TarInfo, content: IO[bytes] | None) -> None:
-        if member.isreg():
-            comparison.take(member.name, member.size, member.mtime, content)
+        if member.isreg() or member.islnk():
+            comparison.take(member.name, None if member.islnk() else member.size, member.mtime, content)
 
     with contextlib.closing(Source(copy, "", rate, deadline)) as source:
         content = Content(io.BufferedReader(source, CHUNK))

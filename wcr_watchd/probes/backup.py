@@ -180,6 +180,8 @@ decrypt = { passphrase = "${credential:backup_passphrase}" }
         while due and run.timeout * _READING - run.elapsed > _SHORTEST:
             told = await self._read(run, due, records)
             due = due[len(told) :] if told else []
+        if due:
+            run.evidence["not read again"] = f"{len(due)} backups, for want of time: a longer timeout or a higher rate"
         run.measure("unread_for", max((run.started - records.known_since(one) for one in files), default=0.0))
 
     async def _read(self, run: Run, files: list[SetFile], records: _Records) -> list[Verdict | WorkError]:
