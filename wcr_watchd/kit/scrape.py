@@ -187,8 +187,8 @@ def read(body: bytes, openmetrics: bool, values: Mapping[str, Chosen]) -> Scrape
             _take(scraped, family, wanted)
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         # Only what the readers raise on purpose is for people.
-        words = " ".join(str(error).split())[:200] if type(error) is ValueError else ""
-        raise ExpositionError(f"line {lines.number}, {lines.last!r}" + (f": {words}" if words else "")) from error
+        words = ": " + " ".join(str(error).replace("'", '"').split())[:200] if type(error) is ValueError else ""
+        raise ExpositionError(f"line {lines.number}, {lines.last}{words}") from error
     return scraped
 
 

@@ -179,7 +179,8 @@ def _found(answer: Answer) -> _Found:
             return [(dict(one["metric"]), float(one["value"][1])) for one in data["result"]]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise NoAnswerError(Outcome.DOWN, "content", "does not answer as a Prometheus does") from error
-    raise NoAnswerError(Outcome.UNKNOWN, "content", f"it finds a {kind!s:.40}, expected a vector or a scalar")
+    what = f"a {str(kind)[:40]}" if kind else "what has no type"
+    raise NoAnswerError(Outcome.UNKNOWN, "content", f"it finds {what}, expected a vector or a scalar")
 
 
 def _data(answer: Answer) -> Mapping[str, Any]:
