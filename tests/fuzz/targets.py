@@ -13,6 +13,7 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,10 +31,12 @@ from wcr_watchd.core.rules import History, RuleState, evaluate, parse_rule, reme
 from wcr_watchd.core.run import Run
 from wcr_watchd.kit import scrape
 from wcr_watchd.kit.access_log import Tallies
+from wcr_watchd.kit.blackbox_modules import ModulesError, parse_modules
 from wcr_watchd.kit.markup import field_of, page_of
 from wcr_watchd.kit.perfdata import base_unit, parse
 from wcr_watchd.kit.scrape import Chosen
 from wcr_watchd.kit.shared import SharedHelpers
+from wcr_watchd.probes.domain import read_registration, server_for
 from wcr_watchd.probes.http import Http
 from wcr_watchd.web.access import Access
 from wcr_watchd.web.app import build
@@ -124,6 +127,22 @@ def markup(data: bytes) -> None:
     page = page_of(text, "http://h/a/")
     assert all(asset.url.startswith(("http://", "https://")) for asset in page.assets)
     field_of(text, "csrf")
+
+
+def modules(data: bytes) -> None:
+    """A module file of blackbox_exporter is read, or refused with a reason."""
+    with contextlib.suppress(ModulesError):
+        assert all(module.shown for module in parse_modules(data).values())
+
+
+def registration(data: bytes) -> None:
+    """What a registry answers has a date or none, whatever it is made of."""
+    with contextlib.suppress(ValueError, RecursionError):
+        answer = json.loads(data)
+        if isinstance(answer, dict):
+            json.dumps(asdict(read_registration(answer)), allow_nan=False)
+            server = server_for("example.co.uk", answer)
+            assert not server or server.startswith("http")
 
 
 class HttpAnswers:
@@ -222,6 +241,8 @@ PLAIN: dict[str, Callable[[bytes], None]] = {
     "exposition": exposition,
     "access_log": access_log,
     "markup": markup,
+    "modules": modules,
+    "registration": registration,
 }
 NAMES = (*PLAIN, "http", "api", "socket")
 
@@ -246,6 +267,17 @@ _REQUEST = [
     b"GET /checks/api?", b"range=7d", b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
 ]  # fmt: skip
 WORDS: dict[str, list[bytes]] = {
+    "modules": [
+        b"modules:\n", b"  a:\n", b"    prober: http\n", b"    http:\n", b"      headers: {A: b}\n", b"    prober: tcp\n", b"    tcp:\n",
+        b"      query_response:\n", b"      - expect: ", b"        send: ${1}\n", b"      fail_if_body_matches_regexp: [", b"]\n", b"'", b'"',
+        b"    prober: dns\n", b"    dns: {query_name: x}\n", b"    timeout: 5s\n", b"[[:alpha:]", b"^+", b"(?i)", b"\\Q", b"\\z", b"(?<a>", b"*", b"&a",
+        b"*a", b"!!python/object:os.system", b"- ", b": ", b"\t", b"      body_size_limit: 1MB\n", b"{", b"}", b"0x", b"~", b"1e999", b"9" * 30,
+    ],
+    "registration": [
+        b'{"events": [', b'{"eventAction": "expiration", "eventDate": "', b"2027-08-30T04:00:00Z", b'"}', b"]", b"}", b'"status": [', b'"clientHold"',
+        b'"services": [[["uk"], ["https://x/"]]', b'"entities": [{"roles": ["registrar"], "vcardArray": ["vcard", [["fn", {}, "text", ', b"[", b"{", b",",
+        b"null", b"1e999", b"NaN", b"-1", b'"', b"\\ud800", b"9999-12-31T23:59:59-23:59", b"0000-00-00",
+    ],
     "config": [
         b"[check.a]\n", b'type = "http"\n', b'url = "http://h/"\n', b"[channel.s]\n", b'type = "sms"\n', b"[policy.default.critical]\n",
         b'tell = ["s:a"]\n', b"[contact.a]\n", b'phone = "+1"\n', b"[on_call.o]\n", b'rotation = ["a"]\n', b"[[on_call.o.layers]]\n",
