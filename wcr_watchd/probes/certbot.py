@@ -14,11 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
+from wcr_watchd.kit.aside import aside
+from wcr_watchd.kit.certbot_log import read_attempts
 from wcr_watchd.kit.certificates import Certificate, end_in_words, read_pem, that_matter
 from wcr_watchd.kit.options import Options
 from wcr_watchd.kit.subprocess import DEFAULT_PATH, locate, run_child
@@ -31,18 +33,9 @@ SYSTEMD_RUNS = Path("/run/systemd/system")
 TIMERS = ("certbot.timer", "certbot-renew.timer", "snap.certbot.renew.timer")
 CRON = ("/etc/crontab", "/etc/cron.d/*", "/etc/cron.daily/*", "/etc/cron.weekly/*", "/var/spool/cron/crontabs/*")
 MOST_LINEAGES = 200
-MOST_LOGS = 10
-LOG_TAIL = 512 * 1024
-"""Bytes from the end of each log that are read."""
 LARGEST_CRONTAB = 64 * 1024
 MOST_CRONTABS = 200
 
-_ENDING = re.compile(
-    r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+:\w+:certbot[\w.]*:"
-    r"(?:(no renewal failures)|(\d+) renew failure\(s\), (\d+) parse failure\(s\))$",
-    re.MULTILINE,
-)
-_FAILED = re.compile(r":certbot[\w.]*:Failed to renew certificate (\S+) with error: (.*)$", re.MULTILINE)
 _SHOWN = re.compile(r"^(\w+)=(.*)$")
 
 
@@ -54,18 +47,6 @@ class Lineage:
     chain: tuple[Certificate, ...]
     problem: str
     hooked: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Attempts:
-    """What the log says: when certbot last went through all renewals (epoch seconds), and how often in a row it failed.
-
-    ``errors`` are those of the last attempt, by lineage.
-    """
-
-    last_at: float
-    failures: int
-    errors: tuple[tuple[str, str], ...]
 
 
 class Certbot(Options):
@@ -121,18 +102,17 @@ class Certbot(Options):
                 run.step = f"reading {self.path}"
                 lineages = await threads.call(read_lineages, self.path)
                 run.step = f"reading the logs in {self.logs}"
-                attempts = await threads.call(read_attempts, self.logs)
+                attempts = await aside(read_attempts, self.logs)
                 await self._measure_schedule(run, threads)
         except TimeoutError:
             return run.unknown("timeout", f"{self.path}: no end within {format_duration(patience)}; was {run.step}")
         except UnusableFileError as error:
             return run.unknown(error.reason, error.summary)
+        except (OSError, RuntimeError) as error:
+            return run.unknown("exec", f"{self.path}: its logs cannot be read: {error}")
         self._measure(run, lineages)
-        if isinstance(attempts, str):
-            run.missing(("failures", "last_attempt"), attempts)
-        else:
-            self._measure_attempts(run, attempts)
-        return self._told(run, lineages, None if isinstance(attempts, str) else attempts)
+        self._measure_attempts(run, attempts)
+        return self._told(run, lineages, attempts)
 
     def _measure(self, run: Run, lineages: Sequence[Lineage]) -> None:
         run.measure("lineages", len(lineages))
@@ -144,11 +124,14 @@ class Certbot(Options):
         if left:
             run.measure("expires_first", min(left.values()))
 
-    def _measure_attempts(self, run: Run, attempts: Attempts) -> None:
-        run.measure("failures", attempts.failures)
-        run.measure("last_attempt", max(0.0, run.started - attempts.last_at))
-        if attempts.errors:
-            run.evidence["failed"] = "\n".join(f"{name}: {error}" for name, error in attempts.errors)
+    def _measure_attempts(self, run: Run, attempts: Mapping[str, Any]) -> None:
+        if "absent" in attempts:
+            run.missing(("failures", "last_attempt"), attempts["absent"])
+            return
+        run.measure("failures", attempts["failures"])
+        run.measure("last_attempt", max(0.0, run.started - attempts["last_at"]))
+        if attempts["errors"]:
+            run.evidence["failed"] = "\n".join(f"{name}: {error}" for name, error in attempts["errors"])
 
     async def _measure_schedule(self, run: Run, threads: Threads) -> None:
         run.step = "looking for a timer"
@@ -165,7 +148,7 @@ class Certbot(Options):
             run.missing(("scheduled",), f"no timer starts certbot, and {unreadable} may not be read by this user")
         run.evidence["started by"] = ", ".join(files) or "neither a timer nor cron"
 
-    def _told(self, run: Run, lineages: Sequence[Lineage], attempts: Attempts | None) -> Observation:
+    def _told(self, run: Run, lineages: Sequence[Lineage], attempts: Mapping[str, Any]) -> Observation:
         broken = [f"{one.name}: {one.problem}" for one in lineages if one.problem]
         if broken:
             run.evidence["broken"] = "\n".join(broken)
@@ -177,12 +160,12 @@ class Certbot(Options):
         ends = [(one.name, certificate) for one in lineages for certificate in that_matter(one.chain)]
         name, first = min(ends, key=lambda end: end[1].not_after)
         said = f"{len(lineages)} certificates; the first, {name}, {end_in_words(first, run.started)}"
-        if attempts is None:
+        if "absent" in attempts:
             return run.up(f"{self.path}: {said}")
-        ago = format_duration(max(0.0, run.started - attempts.last_at))
-        if not attempts.failures:
+        ago = format_duration(max(0.0, run.started - attempts["last_at"]))
+        if not attempts["failures"]:
             return run.up(f"{self.path}: {said}; renewal went well {ago} ago")
-        names = ", ".join(name for name, _ in attempts.errors) or "some"
+        names = ", ".join(name for name, _ in attempts["errors"]) or "some"
         return run.up(f"{self.path}: renewal of {names} failed {ago} ago; {said}", reason="renewal")
 
 
@@ -245,38 +228,6 @@ def _executables(folder: Path) -> bool:
             return any(os.access(entry.path, os.X_OK) and entry.is_file() for entry in entries)
     except OSError:
         return False
-
-
-# --- how its attempts went --------------------------------------------------------------------------------------------
-
-
-def read_attempts(path: str) -> Attempts | str:
-    """The attempts in the newest logs; or, in words, why nothing is known of any."""
-    try:
-        found = [entry for entry in os.scandir(path) if re.fullmatch(r"letsencrypt\.log(\.\d+)?", entry.name)]
-        logs = sorted(found, key=lambda entry: entry.stat().st_mtime)[-MOST_LOGS:]
-        text = "\n".join(_tail(Path(entry.path)) for entry in logs)
-    except OSError as error:
-        return f"the logs in {path} cannot be read: {error.strerror}"
-    endings = list(_ENDING.finditer(text))
-    if not endings:
-        return f"the logs in {path} tell of no attempt to renew"
-    failures = 0
-    for ending in reversed(endings):
-        if ending[2]:
-            break
-        failures += 1
-    begins = endings[-2].end() if len(endings) > 1 else 0
-    errors = _FAILED.findall(text, begins, endings[-1].start()) if failures else []
-    # Certbot writes local time without zone.
-    last_at = datetime.strptime(endings[-1][1], "%Y-%m-%d %H:%M:%S").astimezone().timestamp()
-    return Attempts(last_at, failures, tuple((str(name), str(error)[:300]) for name, error in errors[:20]))
-
-
-def _tail(path: Path) -> str:
-    with path.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
-        return file.read(LOG_TAIL).decode(errors="replace")
 
 
 # --- who starts it ----------------------------------------------------------------------------------------------------
