@@ -42,7 +42,9 @@ METHODS = ("spf", "dkim", "dmarc")
 
 _SMTP_PORTS = {"smtp": 25, "smtps": 465}
 _RESULT = re.compile(r"\b(spf|dkim|dmarc)\s*=\s*([a-z]+)", re.IGNORECASE)
-_COMMENT = re.compile(r"\([^()]{0,500}\)")
+_COMMENT = re.compile(r"\([^()]{0,200}\)")
+LONGEST_RESULTS = 2_000
+"""Characters of one Authentication-Results that are read."""
 
 
 def _mail_url(schemes: Mapping[str, int]) -> AfterValidator:
@@ -303,7 +305,7 @@ def _results(lines: Sequence[str], authserv: str) -> Iterator[tuple[str, str]]:
         if authserv and name.split()[:1] != [authserv]:
             continue
         found: dict[str, str] = {}
-        for match in _RESULT.finditer(_COMMENT.sub(" ", rest)):
+        for match in _RESULT.finditer(_COMMENT.sub(" ", rest[:LONGEST_RESULTS])):
             method, result = match[1].lower(), match[2].lower()
             if found.get(method) != "pass":
                 found[method] = result
