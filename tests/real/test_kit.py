@@ -18,7 +18,7 @@ import pytest
 from tests.real.servers.certificates import Authority
 from wcr_watchd.kit import tls
 from wcr_watchd.kit.network import NameResolver
-from wcr_watchd.kit.patterns import PatternsTooSlowError, found
+from wcr_watchd.kit.patterns import LONGEST_GROUP, PatternsTooSlowError, found, search
 from wcr_watchd.kit.threads import MOST_IDLE, Threads
 from wcr_watchd.kit.tls import CONTEXT_AGE, TlsContexts, TlsSettings, UnusableFileError
 
@@ -120,6 +120,17 @@ async def test_patterns() -> None:
     assert await found([]) == []
     with pytest.raises(PatternsTooSlowError):
         await found([("(a+a+)+b", "a" * 100)], budget=0.5)
+
+
+async def test_what_a_pattern_found() -> None:
+    text = "caf\ud800 grün 42"
+    one, two, three = await search([(r"(?P<word>gr\S+) (\d+)(x)?", text), ("nothing", text), ("^caf", text)])
+    assert one is not None
+    assert (one.span, one.groups, one.names) == ((5, 12), ("grün 42", "grün", "42", None), {"word": "grün"})
+    assert two is None
+    assert three is not None
+    large = await search([("(?s).*", "x" * 3_000_000), ("x$", "x" * 3_000_000)])
+    assert [len(match.groups[0] or "") for match in large if match] == [LONGEST_GROUP, 1]
 
 
 async def test_patterns_end_with_whoever_asked() -> None:

@@ -20,11 +20,20 @@ from pydantic import AfterValidator
 BUDGET = 2.0
 """Seconds that all patterns of one run may take."""
 
-_PROGRAM = """
+LONGEST_GROUP = 64 * 1024
+"""Characters that are told of what a group found."""
+
+_PROGRAM = f"""
 import json, re, sys
-pairs = json.load(sys.stdin)
-matches = [re.search(pattern, text) for pattern, text in pairs]
-json.dump([one and [one.span(), (one[0], *one.groups()), one.groupdict()] for one in matches], sys.stdout)
+asked = json.loads(sys.stdin.buffer.readline())
+texts = [sys.stdin.buffer.read(length).decode("utf-8", "surrogatepass") for length in asked["lengths"]]
+matches = [re.search(pattern, texts[number]) for pattern, number in asked["pairs"]]
+cut = lambda text: text and text[:{LONGEST_GROUP}]
+json.dump(
+    [one and [one.span(), [cut(one[0]), *map(cut, one.groups())], {{name: cut(text) for name, text in
+    one.groupdict().items()}}] for one in matches],
+    sys.stdout,
+)
 """
 
 
@@ -65,7 +74,7 @@ async def search(pairs: Sequence[tuple[str, str]], budget: float = BUDGET) -> li
     )
     try:
         async with asyncio.timeout(budget):
-            output, _ = await process.communicate(json.dumps(list(pairs)).encode())
+            output, _ = await process.communicate(_asked(pairs))
     except TimeoutError as error:
         raise PatternsTooSlowError(f"they took more than {budget:g} s") from error
     finally:
@@ -73,6 +82,16 @@ async def search(pairs: Sequence[tuple[str, str]], budget: float = BUDGET) -> li
     if process.returncode != 0:
         raise OSError(f"the process that matches patterns ended with status {process.returncode}")
     return [Match(tuple(one[0]), tuple(one[1]), one[2]) if one else None for one in json.loads(output)]
+
+
+def _asked(pairs: Sequence[tuple[str, str]]) -> bytes:
+    """What the process reads: a line of JSON, then each text once, as it is: making JSON of a megabyte takes long."""
+    texts = {id(text): text for _, text in pairs}
+    numbers = {which: number for number, which in enumerate(texts)}
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts.values()]
+    numbered = [(pattern, numbers[id(text)]) for pattern, text in pairs]
+    head = json.dumps({"lengths": [len(text) for text in encoded], "pairs": numbered}).encode()
+    return b"\n".join([head, b"".join(encoded)])
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
