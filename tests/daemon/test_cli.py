@@ -160,6 +160,8 @@ def test_a_probe_by_hand_needs_neither_daemon_nor_file(nginx: Start) -> None:
 
 
 def test_a_probe_by_hand_again_knows_what_the_first_run_kept() -> None:
+    listed = watchd("probe", "--type", "tempfiles", "--folders", "/no/such/folder")
+    assert "/no/such/folder does not exist" in listed.stdout, "an option that takes a list, given once"
     once = json.loads(watchd("probe", "--type", "host", "--json").stdout)[0]["measurements"]
     again = json.loads(watchd("probe", "--type", "host", "--again", "200ms", "--json").stdout)[0]["measurements"]
     assert ["cpu_used" in {one["name"] for one in found} for found in (once, again)] == [False, True]

@@ -195,6 +195,24 @@ async def test_logs_that_grow_for_ever(engine: Engine, observe: Observe) -> None
     assert found == {"bounded": 0, "unbounded": 1, "local": 0}
 
 
+async def test_an_image_is_asked_about_once(engine: Engine, shared: SharedHelpers) -> None:
+    engine.box(name="web")
+    engine.image_created["sha256:22bb"] = "2026-06-01T00:00:00Z"
+    probe = probe_of("docker", {"socket": engine.socket})
+    for image, age in (
+        ("sha256:11aa", 1_767_225_600.5),
+        ("sha256:11aa", 1_767_225_600.5),
+        ("sha256:22bb", 1_780_272_000.0),
+    ):
+        engine.boxes[0].image = image
+        seen = await carry_out(probe, new_run(shared, started=NOW))
+        assert measured(seen, "container_image_age", container="web") == pytest.approx(NOW - age)
+    assert [path for path in engine.requests if "/images/" in path] == [
+        "/images/sha256:11aa/json",
+        "/images/sha256:22bb/json",
+    ]
+
+
 async def test_image_of_no_age(engine: Engine, observe: Observe) -> None:
     """Reproducible images are built in 1970, and one may be removed under a running container."""
     engine.image_created = {"sha256:11aa": "1970-01-01T00:00:00Z"}

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
@@ -44,12 +44,15 @@ from wcr_watchd.config import schema as schemas
 from wcr_watchd.config import show as showing
 from wcr_watchd.config.faults import did_you_mean
 from wcr_watchd.config.load import Loaded
+from wcr_watchd.config.typed import PROBES
 from wcr_watchd.config.warnings import warnings
 from wcr_watchd.core.errors import UnitError
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.daemon import Daemon, read_configuration, run_checks_once
 from wcr_watchd.kit.local_zone import local_timezone
 from wcr_watchd.kit.log import configure as configure_logging
+from wcr_watchd.kit.plugins import PluginError
+from wcr_watchd.kit.plugins import load as load_plugin
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.web import shapes
 
@@ -464,7 +467,7 @@ def _must_exist(names: tuple[str, ...], checks: Collection[str]) -> None:
 def _ad_hoc(type_: str, rest: tuple[str, ...]) -> Loaded:
     """A configuration of one check from command-line options such as ``--url http://…`` or ``--expect.status=200``.
 
-    An option that is given several times is a list: ``--run /bin/df --run /``.
+    An option that is given several times is a list: ``--run /bin/df --run /``. One that takes a list may be given once.
     """
     given: dict[str, list[str]] = {}
     words = list(rest)
@@ -479,9 +482,20 @@ def _ad_hoc(type_: str, rest: tuple[str, ...]) -> Loaded:
             value = words.pop(0)
         given.setdefault(key.replace("-", "_"), []).append(_toml_value(value))
     lines = ["[check.probe]", f"type = {json.dumps(type_)}"]
+    lists = _lists_of(type_)
     for key, values in given.items():
-        lines.append(f"{key} = {values[0]}" if len(values) == 1 else f"{key} = [{', '.join(values)}]")
+        single = len(values) == 1 and (key not in lists or values[0].startswith("["))
+        lines.append(f"{key} = {values[0]}" if single else f"{key} = [{', '.join(values)}]")
     return loading.loads("\n".join(lines), "the command line")
+
+
+def _lists_of(type_: str) -> set[str]:
+    """The options of a probe type that take a list; none of a type that cannot be loaded, which is said elsewhere."""
+    try:
+        fields = load_plugin(PROBES, type_).model_fields
+    except (KeyError, PluginError, ImportError):
+        return set()
+    return {info.alias or name for name, info in fields.items() if get_origin(info.annotation) is tuple}
 
 
 def _toml_value(text: str) -> str:

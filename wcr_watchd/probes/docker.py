@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
+from pydantic import PrivateAttr
+
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit
@@ -100,6 +102,9 @@ class Docker(Options):
     ignore: tuple[str, ...] = ()
     """Names of containers not to look at."""
 
+    _images: dict[str, float | None] = PrivateAttr(default_factory=dict)
+    """When images were built, which never changes, by their number."""
+
     @property
     def target(self) -> str:
         """Where the engine listens."""
@@ -127,14 +132,19 @@ class Docker(Options):
     async def _look_at(self, run: Run, engine: Engine, listed: Sequence[Listed]) -> list[_Seen]:
         run.step = f"asking {self.socket} about {len(listed)} containers"
         async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(_asked(engine, one)) for one in listed]
-        seen = []
+            asked = [group.create_task(_asked(engine, one, self._images)) for one in listed]
+        seen: list[_Seen] = []
         for one in (task.result() for task in asked):
             if isinstance(one, EngineError):
                 raise one
             if one is not None:
                 seen.append(one)
+        self._forget_images({one.container.image for one in seen})
         return seen
+
+    def _forget_images(self, used: set[str]) -> None:
+        for image in self._images.keys() - used:
+            del self._images[image]
 
     def _judge(
         self, run: Run, listed: Sequence[Listed], seen: Sequence[_Seen], kills: Mapping[str, int]
@@ -182,19 +192,20 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-async def _asked(engine: Engine, listed: Listed) -> _Seen | EngineError | None:
-    """All about one container; None when it has been removed meanwhile."""
+async def _asked(engine: Engine, listed: Listed, images: dict[str, float | None]) -> _Seen | EngineError | None:
+    """All about one container; None when it has been removed meanwhile. ``images`` is when known images were built."""
     try:
         container = await engine.container(listed.id)
     except EngineError as error:
         return None if error.status == 404 else error
-    stats, created = None, None
+    stats, image = None, container.image
     # Either may be refused by a proxy; the one ends with the container, the other's image may have been removed.
     with suppress(EngineError):
         stats = await engine.stats(listed.id) if container.state.status == "running" else None
     with suppress(EngineError):
-        created = moment((await engine.image(container.image)).created) if container.image else None
-    return _Seen(listed.name, listed.id, container, stats, created)
+        if image and image not in images:
+            images[image] = moment((await engine.image(image)).created)
+    return _Seen(listed.name, listed.id, container, stats, images.get(image))
 
 
 async def _memory_kills(run: Run, engine: Engine, seen: Sequence[_Seen]) -> dict[str, int]:
