@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import lzma
 import os
 import subprocess
@@ -24,6 +25,7 @@ from tests.real.running import Observe, carry_out, descriptors, measured, names,
 from wcr_watchd.core.model import Observation, Outcome, Severity
 from wcr_watchd.core.rules import History, RuleState, Verdict, evaluate, parse_rule, remember
 from wcr_watchd.kit.backup_names import NamePattern, pattern_of, time_in
+from wcr_watchd.kit.backup_worker import main
 from wcr_watchd.kit.checksums import Checksum, expected_digest, parse_checksums
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.probes.backup import Backup
@@ -443,3 +445,19 @@ async def test_what_is_no_file_is_passed_over(tmp_path: Path, observe: Observe) 
     os.mkfifo(tmp_path / "production_20260101_000000.sql.gz")
     seen = await observe("backup", path=f"{tmp_path}/{NAME}", timeout=20)
     assert (seen.outcome, seen.reason) == (Outcome.DOWN, "missing")
+
+
+def test_a_sandbox_that_forbids_to_step_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the unit's SystemCallFilter= does; reading goes on all the same."""
+
+    def refuse(by: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    put_dump(tmp_path, HOUR)
+    monkeypatch.setattr(os, "nice", refuse)
+    monkeypatch.setenv("PATH", "")
+    job = {"do": "scan", "path": f"{tmp_path}/*", "regex": "", "time_format": "", "timezone": "UTC", "most": 9}
+    main(json.dumps({**job, "daily": False, "before": 0}))
+    assert json.loads(capsys.readouterr().out)["count"] == 1

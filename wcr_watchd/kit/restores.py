@@ -47,9 +47,10 @@ MOST_ANSWER = 1_000
 """Characters that are kept of an answer."""
 _SETTINGS = {
     "listen_addresses": "", "fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_wal_size": "4GB",
-    "max_connections": "10", "lc_messages": "C", "logging_collector": "off", "log_min_messages": "fatal",
+    "max_connections": "10", "lc_messages": "C", "logging_collector": "off", "jit": "off", "log_min_messages": "fatal",
 }  # fmt: skip
-"""A server that is thrown away need not survive a crash, and must not be reached by anybody else."""
+"""A server that is thrown away need not survive a crash, and must not be reached by anybody else. Compiling queries
+needs memory that is written and run, which the daemon's unit forbids."""
 _TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname NOT IN ('pg_catalog', 'information_schema')
