@@ -96,7 +96,7 @@ def test_the_shell_completes_names_from_a_file_that_need_not_be_right(tmp_path: 
     assert completed("wcr-watchd", "check-config", "-c", str(config), "--show", "a") == ["api"]
     assert completed("wcr-watchd", "notify-test", "s", WATCHD_CONFIG=str(config)) == ["sms"]
     assert completed("wcr-watchd", "notify-test", "sms", "", WATCHD_CONFIG=str(config))[:2] == ["ann", "ops"]
-    assert completed("wcr-watchd", "probe", "--type", "ht") == ["http"]
+    assert completed("wcr-watchd", "probe", "--type", "red") == ["redis"]
     nothing = {"WATCHD_CONFIG": "/no/such/file", "WATCHD_SOCKET": "/no/such/socket"}
     assert completed("wcr-watchd", "probe", "s", **nothing) == []
     assert completed("wcr-watchd", "ack", "1", **nothing) == []

@@ -161,14 +161,30 @@ async def test_without_proc(tmp_path: Path, looks: Looks) -> None:
     assert "is /proc mounted?" in seen.summary
 
 
-def test_what_is_known_is_bounded() -> None:
+def test_what_is_known() -> None:
     memory: dict[str, object] = {}
     known = Known(memory, 1000.0)
     assert known.look("kind", ["a"]) == []  # what the first look finds is accepted
-    assert known.look("kind", ["a", "b" * 1000]) == ["b" * 160]
-    assert known.age("kind", "a") == 0
     later = Known(memory, 1060.0)
-    later.look("kind", [f"{number:04}" for number in range(2000)] + ["a"])
-    assert len(later.all("kind") or []) == 500
+    assert later.look("kind", ["a", "b"]) == ["b"]
+    assert (later.age("kind", "a"), later.age("kind", "b"), later.age("kind", "c")) == (60, 0, 0)
+    assert later.look("kind", ["b"]) == ["b"]
+    assert later.look("kind", ["b"], accept=True) == []
+    assert later.look("kind", ["a", "b"]) == ["a"]  # it went, and came again
+    assert later.all("kind") == ["a", "b"]
     assert later.all("other") is None
     assert later.new("other") == []
+
+
+def test_what_is_known_is_bounded_and_still_sees_every_change() -> None:
+    memory: dict[str, object] = {}
+    known = Known(memory, 1000.0)
+    known.look("long", ["a" * 1000])
+    (changed,) = known.look("long", ["a" * 999 + "b"])
+    assert len(changed) == 120
+    many = [f"{number:04}" for number in range(2000)]
+    known.look("many", many)
+    assert len(known.all("many") or []) == 401
+    assert known.look("many", many) == []
+    (rest,) = known.look("many", [*many[:-1], "9999"])
+    assert rest.startswith("… 1600 more")
