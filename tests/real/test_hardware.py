@@ -10,16 +10,21 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.real.running import Observe, carry_out, measured, names, new_run, probe_of
 from tests.real.tools import Tools
 from wcr_watchd.core.model import Observation, Outcome
 from wcr_watchd.kit.clock import ClockState
 from wcr_watchd.kit.shared import SharedHelpers
+from wcr_watchd.probes.clock import parse_tracking
+from wcr_watchd.probes.raid import parse_mdstat
 
 Put = Callable[[str, str], Path]
 
@@ -109,6 +114,13 @@ async def test_arrays_that_are_not(put: Put, observe: Observe, tmp_path: Path) -
         "active": 0, "failed_devices": 0, "spare_devices": 1, "rebuilding": 0,
     }  # fmt: skip
     assert of(seen, "md9") == {"active": 0}
+
+
+@given(st.lists(st.sampled_from(WHOLE.splitlines() + BROKEN.splitlines()) | st.text(max_size=80), max_size=20))
+def test_any_list_of_arrays_is_read_or_refused(lines: list[str]) -> None:
+    with suppress(ValueError):
+        for array in parse_mdstat("\n".join(lines)):
+            assert array.name
 
 
 async def test_a_machine_without_raid(put: Put, observe: Observe, tmp_path: Path) -> None:
@@ -327,6 +339,12 @@ async def test_without_chrony(tools: Tools, clock: Callable[..., None], observe:
     assert not names(seen) & {"stratum", "source_age"}
     tools.prints("chronyc", KEPT)
     assert "stratum" not in names(await observe("clock", chrony=False))
+
+
+@given(st.text(max_size=200) | st.lists(st.text(max_size=9), min_size=14, max_size=14).map(",".join))
+def test_any_answer_of_chronyc_is_read_or_refused(said: str) -> None:
+    with suppress(ValueError):
+        assert parse_tracking(said).stratum is not None
 
 
 @pytest.mark.parametrize("said", ["", "1,2,3\n", KEPT.replace("3,{heard}", "x,y")])

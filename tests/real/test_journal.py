@@ -82,12 +82,12 @@ def journald() -> Iterator[Journald]:
 
 
 async def test_only_what_is_new_counts(journald: Journald, watch: WatchOf) -> None:
-    journald.write("Out of memory: Killed process 7", identifier="kernel", priority=3)
-    check = watch("journal", directory=journald.journal)
+    journald.write("Out of memory: Killed process 7", priority=3)
+    check = watch("journal", directory=journald.journal, identifiers=["app"])
     seen = await check.run()
     assert (seen.outcome, seen.reason) == (Outcome.UP, ""), seen.summary
     assert measured(seen, "matches", pattern="out_of_memory") == 0
-    journald.write("Out of memory: Killed process 8 (redis-server)", identifier="kernel", priority=3)
+    journald.write("Out of memory: Killed process 8 (redis-server)", priority=3)
     journald.write("all is well", "all is well", priority=5)
     seen = await check.run()
     assert measured(seen, "matches", pattern="out_of_memory") == 1
@@ -95,7 +95,7 @@ async def test_only_what_is_new_counts(journald: Journald, watch: WatchOf) -> No
     assert measured(seen, "entries", priority="err") == 1
     assert measured(seen, "entries", priority="notice") == 2
     assert seen.reason == "match"
-    assert "out_of_memory: kernel: Out of memory: Killed process 8 (redis-server)" in seen.summary
+    assert "out_of_memory: app: Out of memory: Killed process 8 (redis-server)" in seen.summary
     for _ in range(2):
         again = await check.run()
         assert measured(again, "matches", pattern="out_of_memory") == 1, "counters go on"
@@ -138,7 +138,7 @@ async def test_what_is_asked_for(journald: Journald, watch: WatchOf) -> None:
 
 
 async def test_messages_that_are_no_text(journald: Journald, watch: WatchOf) -> None:
-    check = watch("journal", directory=journald.journal, patterns={"x": "^app: caf.$"})
+    check = watch("journal", directory=journald.journal, identifiers=["app"], patterns={"x": "^app: caf.$"})
     await check.run()
     journald.write(b"caf\xe9", "two\nlines", "")
     seen = await check.run()
@@ -197,6 +197,16 @@ async def test_who_may_not_read_it_knows_nothing(
     assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "permission")
     assert "systemd-journal" in seen.summary
     assert not names(seen)
+
+
+async def test_lines_that_are_no_entries(watch: WatchOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when journalctl is killed in the middle of a line."""
+    good = json.dumps({"__CURSOR": "s=2", "MESSAGE": "new"})
+    fake(tmp_path, monkeypatch, f"echo '5'; echo '{{}}'; echo '{good}'; printf '%s' '{good[:20]}'")
+    check = watch("journal", patterns={"x": "new"})
+    check.memory = json.dumps({"cursor": "s=1"})
+    assert measured(await check.run(), "matches", pattern="x") == 1
+    assert json.loads(check.memory)["cursor"] == "s=2"
 
 
 async def test_a_journal_that_hangs(watch: WatchOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

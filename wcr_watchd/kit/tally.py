@@ -125,8 +125,8 @@ def tally_journal(given: Mapping[str, Any]) -> dict[str, Any]:
     with subprocess.Popen(given["command"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=given["env"]) as child:
         assert child.stdout is not None and child.stderr is not None  # noqa: PT018 - for the type checker
         for line in child.stdout:
-            entry = json.loads(line)
-            if entry["__CURSOR"] == given["after"]:
+            entry = _entry(line)
+            if entry is None or entry["__CURSOR"] == given["after"]:
                 continue
             cursor = entry["__CURSOR"]
             priority = str(entry.get("PRIORITY", "6"))
@@ -140,6 +140,15 @@ def tally_journal(given: Mapping[str, Any]) -> dict[str, Any]:
         "said": said.strip(),
         "status": child.returncode,
     }
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """An entry; None when the line is none, as the last one of a journalctl that was killed."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and "__CURSOR" in entry else None
 
 
 def _told(entry: Mapping[str, Any]) -> str:
