@@ -47,3 +47,11 @@ def test_options_are_written_as_one_writes_them() -> None:
     assert "| `accept_after` | `7 d` |" in pages["postgres_settings.md"]
     assert "| `recursive` | `true` |" in pages["dns.md"]
     assert "| `patterns` | `disk_full = No space left on device\\|Disk" in pages["journal.md"], "| would end the column"
+
+
+@pytest.mark.parametrize("page", ["vendors.md"])
+def test_what_pages_show_as_configuration_is_one(page: str) -> None:
+    examples = re.findall(r"^```toml\n(.*?)^```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
+    text = re.sub(r"\$\{credential:\w*dsn\}", "postgresql://watchd@db.example.org/app", "\n".join(examples))
+    found = loads(re.sub(r"\$\{\w+:[^}]+\}", "a-secret-of-the-example", text), page)
+    assert len(found.probes) >= len(examples)
