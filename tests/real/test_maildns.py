@@ -67,7 +67,7 @@ async def test_good_records(domain: Domain) -> None:
     for record in ("mx", "spf", "dkim mail2026", "dmarc"):
         assert measured(seen, "record_ok", record=record) == 1
     assert measured(seen, "spf_lookups") == 3
-    assert measured(seen, "dkim_bits", selector="mail2026") == 2048
+    assert measured(seen, "dkim_key_length", selector="mail2026") == 2048
     assert measured(seen, "changed") == 0
     assert seen.evidence["mx"] == "10 mail.example.org."
 
@@ -121,7 +121,7 @@ async def test_short_keys_are_told_and_ed25519_is_taken(domain: Domain) -> None:
     assert seen.outcome is Outcome.UP
     seen = await domain.look(zone={"dkim": f'mail2026._domainkey IN TXT "v=DKIM1; k=ed25519; p={ED25519}"'})
     assert seen.outcome is Outcome.UP, seen.summary
-    assert measured(seen, "dkim_bits", selector="mail2026") == 256
+    assert measured(seen, "dkim_key_length", selector="mail2026") == 256
 
 
 async def test_dmarc_of_the_domain_above_holds_below(domain: Domain) -> None:

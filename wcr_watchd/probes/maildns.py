@@ -82,7 +82,7 @@ class MailDns(Options):
     measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
         MeasurementSpec("record_ok", Unit.COUNT, "1 when it is as it should be: mx, spf, dkim, dmarc", ("record",)),
         MeasurementSpec("spf_lookups", Unit.COUNT, "Terms of the SPF record, with what it includes, that ask DNS"),
-        MeasurementSpec("dkim_bits", Unit.COUNT, "Length of a DKIM key", labels=("selector",)),
+        MeasurementSpec("dkim_key_length", Unit.COUNT, "Length of a DKIM key in binary digits", labels=("selector",)),
         MeasurementSpec("changed", Unit.COUNT, "1 when a record has changed within `tell_change`", topic="change"),
     )
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
@@ -250,7 +250,7 @@ class _Look:
         if found.get("v", "DKIM1") != "DKIM1":
             raise RecordError(f"its version is {found['v']!r}")
         bits = _bits(found.get("k", "rsa"), found.get("p"))
-        self._run.measure("dkim_bits", bits, selector=selector)
+        self._run.measure("dkim_key_length", bits, selector=selector)
         if found.get("k", "rsa") == "rsa" and bits < SHORTEST_RSA:
             raise RecordError(f"its key has {bits} bits, less than the {SHORTEST_RSA} that receivers accept")
 
