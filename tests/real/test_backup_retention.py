@@ -57,40 +57,42 @@ async def test_weeks(tmp_path: Path, look: Look) -> None:
     put(tmp_path / "set", "2026-10-28", "2026-11-04", "2026-11-11", "2026-11-18", "2026-11-25")
     full = await look(weekly=4, monthly=0)
     assert full.outcome is Outcome.UP
-    assert measured(full, "weeks") == 5
-    assert measured(full, "missing_weeks") == 0
-    assert "months" not in names(full)
+    assert measured(full, "weekly_kept") == 5
+    assert measured(full, "weekly_missing") == 0
+    assert "monthly_kept" not in names(full)
     assert measured(full, "oldest_age") == pytest.approx(28 * 86_400 + 12 * 3600, abs=1)
     (tmp_path / "set" / "production_20261125.gz").unlink()
-    assert measured(await look(weekly=4, monthly=0), "missing_weeks") == 0, "this week's may be still to come"
+    assert measured(await look(weekly=4, monthly=0), "weekly_missing") == 0, "this week's may be still to come"
     (tmp_path / "set" / "production_20261111.gz").unlink()
     hole = await look(weekly=4, monthly=0)
-    assert measured(hole, "weeks") == 3
-    assert measured(hole, "missing_weeks") == 1
+    assert measured(hole, "weekly_kept") == 3
+    assert measured(hole, "weekly_missing") == 1
     assert "missing: 2026-W46" in hole.summary
 
 
 async def test_months(tmp_path: Path, look: Look) -> None:
     made = put(tmp_path / "set", *MONTHLY)
     full = await look(weekly=0)
-    assert measured(full, "months") == 13
-    assert measured(full, "missing_months") == 0
-    assert "weeks" not in names(full)
+    assert measured(full, "monthly_kept") == 13
+    assert measured(full, "monthly_missing") == 0
+    assert "weekly_kept" not in names(full)
     made[4].unlink()
     made[6].unlink()
     hole = await look(weekly=0)
-    assert measured(hole, "missing_months") == 1, "thirteen are looked at, as the oldest may go before the newest comes"
+    assert measured(hole, "monthly_missing") == 1, (
+        "thirteen are looked at, as the oldest may go before the newest comes"
+    )
     assert "missing: 2026-05, 2026-07" in hole.summary
 
 
 async def test_no_more_is_asked_for_than_there_can_be(tmp_path: Path, look: Look) -> None:
     put(tmp_path / "set", "2026-11-12", "2026-11-18", "2026-11-25")
     young = await look()
-    assert measured(young, "missing_weeks") == measured(young, "missing_months") == 0
+    assert measured(young, "weekly_missing") == measured(young, "monthly_missing") == 0
     for path in list((tmp_path / "set").iterdir())[:-1]:
         path.unlink()
     later = await look(now=NOW + 30 * 86_400)
-    assert measured(later, "missing_weeks") >= 3, "since when there were backups is remembered"
+    assert measured(later, "weekly_missing") >= 3, "since when there were backups is remembered"
 
 
 async def test_what_should_have_been_deleted(tmp_path: Path, look: Look) -> None:
@@ -107,10 +109,10 @@ async def test_what_should_have_been_deleted(tmp_path: Path, look: Look) -> None
 async def test_a_week_begins_where_the_clocks_are(tmp_path: Path, look: Look) -> None:
     """02:00 UTC on a Monday is Sunday evening in New York: another week."""
     put(tmp_path / "set", "2026-11-23")
-    assert measured(await look(weekly=1), "weeks") == 1
+    assert measured(await look(weekly=1), "weekly_kept") == 1
     path = f"{tmp_path}/set/*.gz"
     west = await look(path=path, weekly=1, timezone="America/New_York", now=NOW)
-    assert measured(west, "weeks") == 1
+    assert measured(west, "weekly_kept") == 1
     assert _week(datetime(2026, 11, 22, tzinfo=UTC)) + 1 == _week(datetime(2026, 11, 23, tzinfo=UTC))
     assert _week_name(_week(datetime(2026, 12, 31, tzinfo=UTC))) == "2026-W53"
     assert _month_name(2026 * 12 + 11) == "2026-12"

@@ -63,7 +63,7 @@ async def test_a_repository(restic: Restic, tmp_path: Path, observe: Observe) ->
     assert measured(seen, "snapshots") == 2
     assert measured(seen, "span") == pytest.approx(48 * HOUR, abs=120)
     assert measured(seen, "missed") == 0
-    for only in ({"host": "db"}, {"tags": ["config", "daily"]}):
+    for only in ({"host": "db"}, {"snapshot_tags": ["config", "daily"]}):
         one = await observe("restic", **options, **only)
         assert measured(one, "snapshots") == 1, only
         assert measured(one, "missed") == 2

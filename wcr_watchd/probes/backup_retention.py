@@ -62,10 +62,14 @@ class BackupRetention(SetOptions):
     every: ClassVar[float] = 86_400.0
     timeout: ClassVar[float] = 300.0
     measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
-        MeasurementSpec("weeks", Unit.COUNT, "Calendar weeks with a backup, of those asked for and the current one"),
-        MeasurementSpec("months", Unit.COUNT, "Calendar months with a backup, of those asked for and the current one"),
-        MeasurementSpec("missing_weeks", Unit.COUNT, "Weeks that should have a backup and have none"),
-        MeasurementSpec("missing_months", Unit.COUNT, "Months that should have a backup and have none"),
+        MeasurementSpec(
+            "weekly_kept", Unit.COUNT, "Calendar weeks with a backup, of those asked for and the current one"
+        ),
+        MeasurementSpec(
+            "monthly_kept", Unit.COUNT, "Calendar months with a backup, of those asked for and the current one"
+        ),
+        MeasurementSpec("weekly_missing", Unit.COUNT, "Weeks that should have a backup and have none"),
+        MeasurementSpec("monthly_missing", Unit.COUNT, "Months that should have a backup and have none"),
         MeasurementSpec("oldest_age", Unit.SECONDS, "Age of the oldest backup"),
         MeasurementSpec("too_old", Unit.COUNT, "Backups that should have been deleted", topic="old"),
         MeasurementSpec("copies", Unit.COUNT, "Copies of the one that has fewest, itself among them", topic="copies"),
@@ -75,7 +79,7 @@ class BackupRetention(SetOptions):
     )
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
         (Severity.CRITICAL, "down"),
-        (Severity.WARNING, "missing_weeks > 0 or missing_months > 0"),
+        (Severity.WARNING, "weekly_missing > 0 or monthly_missing > 0"),
         (Severity.WARNING, "too_old > 0"),
         (Severity.WARNING, "copies < 2"),
         (Severity.INFO, "rule_321 == 0"),
@@ -142,8 +146,8 @@ places = [
         there = [datetime.fromtimestamp(at, zone) for at in taken]
         missing: list[str] = []
         for kind, asked, number, name in (
-            ("weeks", self.weekly, _week, _week_name),
-            ("months", self.monthly, _month, _month_name),
+            ("weekly", self.weekly, _week, _week_name),
+            ("monthly", self.monthly, _month, _month_name),
         ):
             if not asked:
                 continue
@@ -152,8 +156,8 @@ places = [
             kept = [one for one in span if one in have]
             # One more than is asked for is looked at: the current one may have none yet, or the oldest none any more.
             owed = min(asked, current - number(first))
-            run.measure(kind, len(kept))
-            run.measure(f"missing_{kind}", max(0, owed - len(kept)))
+            run.measure(f"{kind}_kept", len(kept))
+            run.measure(f"{kind}_missing", max(0, owed - len(kept)))
             if len(kept) < owed:
                 missing += [name(one) for one in span if one not in have and number(first) <= one < current]
         return missing

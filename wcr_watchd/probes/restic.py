@@ -44,7 +44,7 @@ env = { AWS_ACCESS_KEY_ID = "${credential:s3_access_key}", AWS_SECRET_ACCESS_KEY
 
     host: str = ""
     """Only snapshots of this host."""
-    tags: tuple[str, ...] = ()
+    snapshot_tags: tuple[str, ...] = ()
     """Only snapshots with all of these tags."""
     paths: tuple[str, ...] = ()
     """Only snapshots of these paths."""
@@ -55,7 +55,10 @@ env = { AWS_ACCESS_KEY_ID = "${credential:s3_access_key}", AWS_SECRET_ACCESS_KEY
 
     async def run(self, run: Run) -> Observation:
         """List the newest snapshots."""
-        only = [*(["--host", self.host] if self.host else []), *(["--tag", ",".join(self.tags)] if self.tags else [])]
+        only = [
+            *(["--host", self.host] if self.host else []),
+            *(["--tag", ",".join(self.snapshot_tags)] if self.snapshot_tags else []),
+        ]
         only += [word for path in self.paths for word in ("--path", path)]
         words = (
             self.program or "restic", "--repo", self.repository, "--no-lock", "--no-cache", "--json",
