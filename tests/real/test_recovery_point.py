@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.real.backup_files import HOUR, put, put_dump, spoil, sql_dump
+from tests.real.backup_files import DAY, HOUR, put, put_dump, spoil, sql_dump
 from tests.real.running import Observe, carry_out, measured, names, new_run, probe_of
 from tests.real.servers.odd import Odd, silence
 from tests.real.servers.postgres import Postgres
@@ -124,6 +124,11 @@ async def test_a_backup_check_of_the_same_path_is_believed(tmp_path: Path, repea
     assert measured(seen, "exposure") == pytest.approx(5 * HOUR, abs=60), "it has not read the newer one yet"
     await observe("backup", path=path, timezone="UTC")
     assert measured(await repeat(path=path), "exposure") == pytest.approx(HOUR, abs=60)
+    put_dump(tmp_path, 0.5 * HOUR)
+    gone = await repeat(path=path, later=3 * DAY)
+    assert measured(gone, "exposure") == pytest.approx(3 * DAY + 0.5 * HOUR, abs=60), (
+        "that check is gone: it reads itself"
+    )
 
 
 async def test_nothing_could_be_restored(tmp_path: Path, observe: Observe, repeat: Repeat) -> None:

@@ -36,6 +36,8 @@ GROWING = 60.0
 """Seconds without a change after which a file is taken for finished."""
 MOST_GROWING = 20
 """Files, of the newest, that can be in the making."""
+SILENT_FOR = 2 * 86_400.0
+"""Seconds after which a check that has not told of its backups is taken for gone."""
 _ROOT = str(Path(__file__).parents[2])
 """Where Python finds this package."""
 _ANSWER_LIMIT = 1024 * 1024
@@ -304,19 +306,19 @@ class VerifiedBackups:
     """
 
     def __init__(self) -> None:
-        self._whole: dict[str, tuple[str, Mapping[str, tuple[int, float, float]]]] = {}
+        self._told: dict[str, tuple[float, str, Mapping[str, tuple[int, float, float]]]] = {}
 
-    def tell(self, check: str, target: str, whole: Mapping[str, tuple[int, float, float]]) -> None:
-        """What a check of the set ``target`` found whole: path to the stamp of the file then."""
-        self._whole[check] = target, whole
+    def tell(self, check: str, at: float, target: str, whole: Mapping[str, tuple[int, float, float]]) -> None:
+        """What a check of the set ``target`` found whole by now (``at``): path to the stamp of the file then."""
+        self._told[check] = at, target, whole
 
-    def covers(self, target: str) -> bool:
-        """Whether some check reads the backups of this set."""
-        return any(one == target for one, _ in self._whole.values())
+    def covers(self, target: str, now: float) -> bool:
+        """Whether some check reads the backups of this set; one that was silent for long may be gone."""
+        return any(one == target and now - at < SILENT_FOR for at, one, _ in self._told.values())
 
     def holds(self, file: SetFile) -> bool:
         """Whether a file is one of those that are whole, and unchanged."""
-        return any(whole.get(file.path) == file.stamp for _, whole in self._whole.values())
+        return any(whole.get(file.path) == file.stamp for _, _, whole in self._told.values())
 
 
 def problem(run: Run, error: WorkError, what: str) -> Observation:

@@ -218,7 +218,7 @@ decrypt = { passphrase = "${credential:backup_passphrase}" }
                 f"{name}: {fault}" for name, fault in list(damaged.items())[:_MOST_TOLD]
             )
         whole = {one.path: one.stamp for one, fault in faults.items() if fault == ""}
-        run.shared.get(VerifiedBackups).tell(run.check, self.target, whole)
+        run.shared.get(VerifiedBackups).tell(run.check, run.started, self.target, whole)
 
     def _judge(self, run: Run, found: BackupSet, newest: SetFile, known: dict[str, Any] | None) -> Observation:
         if newest.size == 0:

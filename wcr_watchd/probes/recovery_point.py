@@ -199,7 +199,7 @@ wal = { folder = "/opt/backups/app/wal", period = "15m" }
         verified = run.shared.get(VerifiedBackups)
         before: dict[str, list[Any]] = run.memory.get("read", {})
         read = run.memory["read"] = {one.path: before[one.path] for one in files if one.path in before}
-        others_read, why = verified.covers(self.target), ""
+        others_read, why = verified.covers(self.target, run.started), ""
         for file in reversed(files):
             if not others_read and file in files[-_MOST_READ:]:
                 await self._read(run, file, read)

@@ -46,6 +46,8 @@ _READY_EARLY = 43_200.0
 """Seconds before the period is over from which on the next test may begin: a day's rhythm keeps a weekly one."""
 _CLEARING = 30.0
 """Seconds of a run that are kept for clearing up."""
+_CONFIRMED_FOR = 3_600.0
+"""Seconds after a failure in which it is only told again: confirming it by further runs must not take hours."""
 _MOST_TOLD = 5
 _NO_LIMIT = 1e12
 
@@ -187,7 +189,10 @@ assertions = [
         """Test when it is time for one, else tell how the last test went."""
         last = run.memory.get("last")
         rested = last is not None and run.started - last["at"] < self.period - min(_READY_EARLY, self.period / 2)
-        if not rested or run.memory.get("failed"):
+        failed = run.memory.get("failed")
+        if failed and 0 <= run.started - failed["at"] < _CONFIRMED_FOR:
+            last = failed
+        elif failed or not rested:
             try:
                 found = await list_set(run, self, min(_LISTING, run.remaining / 2))
             except WorkError as error:
@@ -203,7 +208,7 @@ assertions = [
 
     def _picked(self, run: Run, found: BackupSet) -> SetFile:
         """The one that failed last, or one at random: of n backups the oldest is n times as likely as the newest."""
-        failed = run.memory.get("failed")
+        failed = run.memory.get("failed", {}).get("path")
         for file in found.files:
             if file.path == failed:
                 return file
@@ -231,7 +236,7 @@ assertions = [
             "failed": len(faults),
         }
         if faults:
-            run.memory["failed"] = file.path
+            run.memory["failed"] = last
             return last
         run.memory.pop("failed", None)
         run.memory["last"] = last
