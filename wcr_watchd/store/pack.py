@@ -36,6 +36,16 @@ def unpack(body: bytes) -> list[PackedRow]:
     return [PackedRow(*row) for row in json.loads(zlib.decompress(body))]
 
 
+def text_of(row: PackedRow) -> bytes:
+    """A row as it stands in a body: a fifth of the memory, for whoever only files it."""
+    return json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def pack_texts(texts: Iterable[bytes]) -> bytes:
+    """Texts of rows as one body, as :func:`pack` makes it."""
+    return zlib.compress(b"[%b]" % b",".join(texts))
+
+
 def pack_numbers(numbers: Sequence[int]) -> bytes:
     """Source numbers that can be searched without unpacking the body (native byte order: the file does not travel)."""
     return array("I", numbers).tobytes()

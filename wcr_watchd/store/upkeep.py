@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from wcr_watchd.core.silence import KEPT
 from wcr_watchd.store.database import Database, Row
-from wcr_watchd.store.pack import PackedRow, newest_per_run, pack, unpack, unpack_numbers
+from wcr_watchd.store.pack import pack_texts, text_of, unpack, unpack_numbers
 from wcr_watchd.store.rollup import (
     DAY,
     FIVE_MINUTES,
@@ -29,7 +29,7 @@ LATE = 60_000
 
 _ARCHIVE_ROWS = 60_000
 _UNPACKED_ROWS = 10_000
-"""Rows unpacked at a time: filing 60 000 at once would need 60 MB, of which much is never given back."""
+"""Rows held at a time: filing 60 000 at once would need 20 MB, of which much is never given back."""
 _PACK_STEP = 200
 _ROLLUP_STEP = 20
 _ROLLUP_STEPS = 50
@@ -38,7 +38,8 @@ _DELETE_INCIDENTS = 100
 
 Slot = tuple[int, int]
 """Its beginning and the source."""
-Slots = dict[Slot, list[PackedRow]]
+Slots = dict[Slot, dict[int, bytes]]
+"""The text of every run by its time; one that was stored twice is there once."""
 
 
 class InThread(Protocol):
@@ -122,7 +123,7 @@ class Upkeep:
             for row in await self._database.fetch("sources_in_slot", slot):
                 if (slot, row[0]) in filed:
                     [[body]] = await self._database.fetch("slot", slot, row[0])
-                    filed[slot, row[0]] += unpack(body)
+                    filed[slot, row[0]] |= {one.at: text_of(one) for one in unpack(body)}
 
     async def _roll_up(self, width: int, complete: int) -> bool:
         """Compute some rows of buckets that begin at or before ``complete``; returns whether there were any."""
@@ -203,12 +204,12 @@ def _by_slot(bodies: Iterable[bytes], floor: int, part: int, parts: int) -> Slot
     for body in bodies:
         for row in unpack(body):
             if row.at >= floor and row.source % parts == part:
-                slots.setdefault((row.at // SLOT * SLOT, row.source), []).append(row)
+                slots.setdefault((row.at // SLOT * SLOT, row.source), {})[row.at] = text_of(row)
     return slots
 
 
 def _packing(filed: Slots, keys: Sequence[Slot]) -> Callable[[], list[Row]]:
-    return lambda: [(*key, pack(newest_per_run(filed[key]))) for key in keys]
+    return lambda: [(*key, pack_texts(text for _, text in sorted(filed[key].items()))) for key in keys]
 
 
 def _portions(keys: Sequence[Slot], size: int) -> Iterable[Sequence[Slot]]:
