@@ -114,6 +114,12 @@ async def test_what_probes_keep_is_there_in_the_next_life_until_the_check_is_for
     assert (await reopened(store, make)).memories == {"apt": '{"b":1}'}
 
 
+async def test_what_is_owed_comes_back_in_the_order_in_which_it_came_to_be_owed(store: Store, make: Reopen) -> None:
+    first, second = a_notification(7, not_before=NOW + 60), a_notification(8, "8-1-mail", created_at=NOW - 90)
+    await store.commit(Batch(notifications=(first, second)))
+    assert [row.notification.incident for row in (await reopened(store, make)).pending] == [7, 8]
+
+
 async def test_last_seen_is_the_newest_thing_written(store: Store, make: Reopen) -> None:
     await store.commit(Batch(observations=(an_observation(at=NOW + 10), an_observation("db", at=NOW + 30))))
     await store.commit(Batch(events=(an_event(at=NOW + 20),)))

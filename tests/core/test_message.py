@@ -176,6 +176,18 @@ def test_a_digest_counts_and_lists_oldest_first() -> None:
     assert sms_text(message).startswith("[CRITICAL] wcr-prod: 3 messages: 1 critical")
 
 
+def test_news_of_one_incident_stay_in_order_when_the_clock_was_set_back() -> None:
+    taken = make_message(incident=8, event=EventKind.ACKNOWLEDGED, at=OPENED + 60)
+    over = make_message(incident=8, event=EventKind.RESOLVED, at=OPENED + 54)
+    another = make_message(incident=9, at=OPENED + 57)
+    told = digest([taken, over, another], OPENED + 70).items
+    assert [(item.incident, item.event.value) for item in told] == [
+        (9, "opened"),
+        (8, "acknowledged"),
+        (8, "resolved"),
+    ]
+
+
 def test_digests_are_taken_apart_when_they_are_put_together() -> None:
     first = digest(_batch(), OPENED + 60)
     assert len(digest([first, make_message(at=OPENED + 99)], OPENED + 100).items) == 4

@@ -376,7 +376,7 @@ def digest(messages: Sequence[Message], at: float, note: str = "") -> Message:
     ``note`` says why they come together. At least one message; digests among them are taken apart. Beyond
     :data:`DIGEST_ITEMS` the later ones are counted, not carried.
     """
-    items = sorted((item for message in messages for item in message.items or (message,)), key=lambda item: item.at)
+    items = _oldest_first(item for message in messages for item in message.items or (message,))
     first = items[0]
     return replace(
         first,
@@ -403,6 +403,17 @@ def digest(messages: Sequence[Message], at: float, note: str = "") -> Message:
         items=tuple(items[:DIGEST_ITEMS]),
         note=note,
     )
+
+
+def _oldest_first(items: Iterable[Message]) -> list[Message]:
+    """By time, but news of one incident in the order they come in: a clock that was set back turns nothing round."""
+    latest: dict[int, float] = {}
+    placed = []
+    for item in items:
+        at = max(item.at, latest.get(item.incident, item.at)) if item.incident else item.at
+        latest[item.incident] = at
+        placed.append((at, item))
+    return [item for _, item in sorted(placed, key=lambda place: place[0])]
 
 
 def _counts(items: Sequence[Message]) -> str:

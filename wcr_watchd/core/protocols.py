@@ -221,6 +221,7 @@ class Restored:
     silences: tuple[Silence, ...]
     next_incident: int
     pending: tuple[Delivery, ...]
+    """In the order in which they came to be owed."""
     last_seen_at: float | None
     """When the last life wrote last (epoch seconds); None on first start."""
     memories: Mapping[str, str] = field(default_factory=dict)

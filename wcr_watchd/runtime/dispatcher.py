@@ -139,7 +139,7 @@ class Dispatcher:
         incidents = {incident.id: incident for incident in restored.incidents}
         self._open_since = {incident.id: incident.opened_at for incident in restored.incidents}
         alone: Counter[Recipient] = Counter()
-        for delivery in sorted(restored.pending, key=lambda row: row.notification.created_at):
+        for delivery in restored.pending:
             if delivery.notification.event in _OVERTAKEN and not _unattended(incidents, delivery.notification):
                 self._ledger.note([replace(delivery, state=DeliveryState.SUPERSEDED)])
             else:

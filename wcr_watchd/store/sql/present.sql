@@ -88,8 +88,9 @@ ON CONFLICT (id) DO UPDATE SET
     fell_back = excluded.fell_back;
 
 -- name: pending_deliveries
+-- In the order in which they came to be owed, which a clock that was set back does not change.
 SELECT data, state, attempts, next_attempt_at, last_error, delivered_at, receipt, fell_back
-FROM outbox WHERE state = 'pending' ORDER BY next_attempt_at, created_at, id;
+FROM outbox WHERE state = 'pending' ORDER BY rowid;
 
 -- name: deliveries
 -- $1 narrows to an incident unless NULL; $2 is '|pending|failed|' or empty for any state; $3 to $5 are a recipient
