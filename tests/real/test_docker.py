@@ -213,6 +213,42 @@ async def test_an_image_is_asked_about_once(engine: Engine, shared: SharedHelper
     ]
 
 
+async def test_space_that_could_be_freed_is_counted_once_an_hour(engine: Engine, watch: WatchOf) -> None:
+    """As `docker system df` counts: layers less what only used images have, and what of the build cache is at rest."""
+    engine.space = {
+        "LayersSize": 1_000,
+        "Images": [
+            {"Id": "a", "Size": 500, "SharedSize": 100, "Containers": 2},
+            {"Id": "b", "Size": 300, "SharedSize": 100, "Containers": 0},
+            {"Id": "c", "Size": 50, "SharedSize": -1, "Containers": 1},
+        ],
+        "BuildCache": [
+            {"ID": "d", "Size": 7, "InUse": False, "Shared": False},
+            {"ID": "e", "Size": 20, "InUse": True, "Shared": False},
+            {"ID": "f", "Size": 30, "InUse": False, "Shared": True},
+        ],
+    }
+    check = watch("docker", socket=engine.socket, space=True)
+    assert measured(await check.run(started=NOW), "reclaimable") == 607
+    engine.space["LayersSize"] = 2_000
+    assert measured(await check.run(started=NOW + 3_000), "reclaimable") == 607
+    assert measured(await check.run(started=NOW + 3_600), "reclaimable") == 1_607
+    engine.refused = ("/system",)
+    seen = await check.run(started=NOW + 7_200)
+    assert seen.outcome is Outcome.UP
+    assert "reclaimable" not in names(seen)
+    assert "/system/df with status 403" in seen.evidence["absent"]
+    assert len([path for path in engine.requests if path.startswith("/system/df")]) == 3
+    assert "reclaimable" not in names(await watch("docker", socket=engine.socket).run())
+
+
+async def test_an_engine_that_takes_too_long_to_count(engine: Engine, watch: WatchOf) -> None:
+    engine.slow = ("/system/df",)
+    seen = await watch("docker", socket=engine.socket, space=True).run(timeout=2.0)
+    assert seen.outcome is Outcome.UP
+    assert "takes too long" in seen.evidence["absent"]
+
+
 async def test_image_of_no_age(engine: Engine, observe: Observe) -> None:
     """Reproducible images are built in 1970, and one may be removed under a running container."""
     engine.image_created = {"sha256:11aa": "1970-01-01T00:00:00Z"}

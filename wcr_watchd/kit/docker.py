@@ -201,6 +201,37 @@ class Image(_Pascal):
     created: str = ""
 
 
+class StoredImage(_Pascal):
+    """What an image takes: bytes in all, those shared with other images (-1: not counted), containers made of it."""
+
+    size: int = 0
+    shared_size: int = -1
+    containers: int = 0
+
+
+class CacheRecord(_Pascal):
+    """A piece of the cache of builds."""
+
+    size: int = 0
+    in_use: bool = False
+    shared: bool = False
+
+
+class Space(_Pascal):
+    """What the engine's images and its cache of builds take on the disk, in bytes."""
+
+    layers_size: int = 0
+    images: tuple[StoredImage, ...] | None = None
+    build_cache: tuple[CacheRecord, ...] | None = None
+
+    @property
+    def reclaimable(self) -> int:
+        """What `docker image prune --all` and `docker builder prune` would free, as `docker system df` counts it."""
+        used = sum(one.size - one.shared_size for one in self.images or () if one.containers and one.shared_size >= 0)
+        cache = sum(one.size for one in self.build_cache or () if not one.in_use and not one.shared)
+        return max(0, self.layers_size - used) + cache
+
+
 class Actor(_Pascal):
     """What an event happened to."""
 
@@ -218,6 +249,7 @@ _CONTAINER = TypeAdapter(Container)
 _STATS = TypeAdapter(Stats)
 _IMAGE = TypeAdapter(Image)
 _EVENT = TypeAdapter(EngineEvent)
+_SPACE = TypeAdapter(Space)
 
 
 def moment(text: str) -> float | None:
@@ -255,6 +287,10 @@ class Engine:
     async def image(self, identity: str) -> Image:
         """About an image."""
         return await self._get(_IMAGE, f"/images/{identity}/json")
+
+    async def space(self) -> Space:
+        """What images and the cache of builds take; an engine with many of them needs some seconds to tell."""
+        return await self._get(_SPACE, "/system/df")
 
     async def killed_for_memory(self, since: float, until: float) -> list[str]:
         """The containers, one by one, in which something was killed for lack of memory in this time (epoch seconds).

@@ -25,6 +25,8 @@ from wcr_watchd.kit.options import Options
 
 _MOST = 200
 """Containers that are looked at in one run."""
+_SPACE_EVERY = 3_600.0
+"""Seconds after which the space is counted again."""
 _NO_LIMIT_OF_TASKS = 1 << 40
 """What an engine tells as the limit of processes where there is none is the largest number it knows."""
 
@@ -58,6 +60,7 @@ class Docker(Options):
     measurements: ClassVar[tuple[MeasurementSpec, ...]] = (
         MeasurementSpec("containers", Unit.COUNT, "Containers there are"),
         MeasurementSpec("containers_running", Unit.COUNT, "Containers that run"),
+        MeasurementSpec("reclaimable", Unit.BYTES, "Space of images and build cache that nothing uses", topic="space"),
         _spec("container_up", Unit.COUNT, "1 when an expected container is as it should be, else 0", "container"),
         _spec("container_stopped", Unit.COUNT, "1 when a container in no list has stopped though it is to be started "
               "again by its restart policy, else 0", "container"),
@@ -102,6 +105,10 @@ class Docker(Options):
     ignore: tuple[str, ...] = ()
     """Names of containers not to look at."""
 
+    space: bool = False
+    """Whether it is counted, once an hour, how much space unused images and the build cache take. The engine looks
+    through all of them for that; nothing is ever deleted."""
+
     _images: dict[str, float | None] = PrivateAttr(default_factory=dict)
     """When images were built, which never changes, by their number."""
 
@@ -123,6 +130,8 @@ class Docker(Options):
                 listed = [one for one in await engine.containers() if not _matches(one.name, self.ignore)]
                 seen = await self._look_at(run, engine, listed[:_MOST])
                 kills = await _memory_kills(run, engine, seen)
+                if self.space:
+                    await _measure_space(run, engine)
         except EngineError as error:
             return (run.unknown if error.reason == "permission" else run.down)(error.reason, error.summary)
         if len(listed) > _MOST:
@@ -232,6 +241,21 @@ async def _memory_kills(run: Run, engine: Engine, seen: Sequence[_Seen]) -> dict
         after[one.id] = (count + fresh, ended)
     run.memory["events_until"], run.memory["memory_kills"] = run.started, after
     return {identity: count for identity, (count, _) in after.items()}
+
+
+async def _measure_space(run: Run, engine: Engine) -> None:
+    """Count now and then, and measure what was counted last."""
+    run.step = "asking how much space could be freed"
+    if run.started - run.memory.get("space_at", 0.0) >= _SPACE_EVERY:
+        run.memory["space_at"] = run.started
+        run.memory.pop("reclaimable", None)
+        try:
+            async with asyncio.timeout(run.remaining / 2):
+                run.memory["reclaimable"] = (await engine.space()).reclaimable
+        except (TimeoutError, EngineError) as error:
+            run.missing(["reclaimable"], str(error) or "the engine takes too long to count it")
+    if "reclaimable" in run.memory:
+        run.measure("reclaimable", run.memory["reclaimable"])
 
 
 def _not_running(container: Container) -> str:

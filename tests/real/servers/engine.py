@@ -7,6 +7,7 @@ tells differently is left out or told so by :func:`as_podman`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -118,8 +119,10 @@ class Engine:
     boxes: list[Box] = field(default_factory=list)
     events: list[tuple[float, str]] = field(default_factory=list)
     image_created: dict[str, str] = field(default_factory=lambda: {"sha256:11aa": "2026-01-01T00:00:00.5Z"})
+    space: dict[str, Any] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     requests: list[str] = field(default_factory=list)
+    slow: tuple[str, ...] = ()
     change: Callable[[str, Any], Any] = lambda path, answer: answer
 
     def box(self, **options: Any) -> Box:
@@ -133,6 +136,8 @@ class Engine:
         path = request.path
         if path.startswith(self.refused or ("//",)):
             return web.Response(status=403, text="<html><body><h1>403 Forbidden</h1></body></html>")
+        if path in self.slow:
+            await asyncio.sleep(60)
         answer = self.change(path, self._found(path, request))
         if answer is None:
             return web.json_response({"message": f"No such container: {path.split('/')[2]}"}, status=404)
@@ -146,6 +151,8 @@ class Engine:
             return [box.listed() for box in self.boxes if everything or box.status == "running"]
         if path == "/events":
             return self._told_events(request)
+        if path == "/system/df":
+            return self.space
         if path.startswith("/images/"):
             created = self.image_created.get(path.split("/")[2])
             return {"Id": path.split("/")[2], "Created": created, "RepoTags": []} if created else None
@@ -196,7 +203,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
     made = Engine(socket=str(tmp_path / "engine.sock"))
     application = web.Application()
     application.router.add_get("/{tail:.*}", made.answer)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.UnixSite(runner, made.socket).start()
     yield made
@@ -208,7 +215,7 @@ async def proxy(engine: Engine) -> AsyncIterator[str]:
     """The same engine behind a TCP address, as a read-only proxy of the socket offers it."""
     application = web.Application()
     application.router.add_get("/{tail:.*}", engine.answer)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     port = free_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()
