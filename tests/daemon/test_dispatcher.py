@@ -296,6 +296,18 @@ async def test_who_stood_in_in_the_last_life_hears_the_end_in_this_one() -> None
     assert [notification.event for _, notification in mail.accepted] == [EventKind.OPENED, EventKind.RESOLVED]
 
 
+async def test_who_is_the_fallback_of_several_is_told_once_across_lives() -> None:
+    store, mail = MemoryStore(), Wire()
+    first, second = owed(LEAD, fallbacks=(MAIL,)), owed(SECOND, fallbacks=(MAIL,))
+    async with running(store, sms=Wire(default=DOWN), mail=mail) as world:
+        await world.owe(first)
+        await asyncio.sleep(60)
+    await store.commit(Batch(notifications=(second,)))  # the crash came before its channel was seen to fail as well
+    async with running(store, sms=Wire(default=DOWN), mail=mail):
+        await asyncio.sleep(120)
+    assert mail.ids == ["1-opened-smslead:fallback:mail"]
+
+
 async def test_who_stood_in_hears_the_end_once_when_the_channel_fails_again_in_the_next_life() -> None:
     store, mail = MemoryStore(), Wire()
     async with running(store, sms=Wire(default=DOWN), mail=mail) as world:

@@ -212,20 +212,21 @@ class Judge:
                 continue
             for channel in CHANNELS:
                 yield from self._must_know(check, channel, "", spell, known)
-            stepped = _lasting(self._remembered(check, start, known) + STEP_AFTER, OFF, self._dead)
+            remembered = self._remembered(check, start, known, known + STEP_AFTER)
+            stepped = _lasting(remembered + STEP_AFTER, OFF, self._dead)
             if stepped + 2 * OFF < end and not self._unsteady(check, stepped):
                 for contact in ("lead", "second"):
                     if self._delivered_by("sms", stepped) < end:  # a step has lost its meaning once it is over
                         yield from self._must_know(check, "sms", contact, spell, stepped)
 
-    def _remembered(self, check: str, start: float, known: float) -> float:
-        """From when on the steps of an escalation are counted.
+    def _remembered(self, check: str, start: float, known: float, end: float) -> float:
+        """By when something is known for good that began at ``start``; crashes from ``end`` on do not matter.
 
-        What a crash forgets, because it was told while the store took nothing, is opened anew, and so are its steps.
+        What a crash forgets, because it was told while the store took nothing, is decided anew, and so are its steps.
         """
         for gone in self._world.gone:
             forgets = any(one.notification.id in gone.forgotten for _, one, _ in self._told[check])
-            if forgets and start <= gone.at < known + STEP_AFTER:
+            if forgets and start <= gone.at < end:
                 known = max(known, gone.back + NOTICE_AFTER_START)
         return known
 
@@ -245,7 +246,10 @@ class Judge:
     def _untold_end(self, check: str, spell: Spell) -> Iterator[str]:
         following = min((s.start for s in self._plan.spells[check] if s.start > spell.end), default=self._plan.ends)
         known = self._noticed(spell.end, following)
-        if known is None or known + 2 * OFF > following or self._unsteady(check, known):
+        if known is None:
+            return
+        known = self._remembered(check, spell.end, known, following)
+        if known + 2 * OFF > following or self._unsteady(check, known):
             return
         for channel in CHANNELS:
             until = self._delivered_by(channel, known, _quiet_hours(self._plan.days) if channel == "mail" else ())

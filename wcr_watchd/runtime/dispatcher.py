@@ -55,7 +55,9 @@ FLUSH_WITHIN = 2.0
 REPORT_EVERY = 10.0
 """Seconds between looks at the lanes; with their heartbeat, a lane that stands still is seen within 30."""
 RECALLED = 1000
-"""Deliveries of the last life that are looked at to count against the cost caps."""
+"""Deliveries of the last life that are looked at: to count against the cost caps, and for who was told instead."""
+RECALLED_BEFORE = 3600.0
+"""Seconds before the oldest open incident, or before the start, from which they are looked at."""
 REMEMBERED_REDIRECTIONS = 1000
 REMEMBERED_DELIVERIES = 1000
 """Notifications known to be delivered: a wall clock that is set back makes the same hand-over come twice."""
@@ -207,7 +209,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Deliver until cancelled; then finish what is on its way, and leave the rest to the next life."""
         await self._recall_sent()
-        await self._recall_stand_ins()
+        await self._recall_fallbacks()
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._tasks.create_task(self._ledger.run(), name="ledger")
@@ -508,18 +510,19 @@ class Dispatcher:
             if lane is not None and row.delivered_at is not None:
                 lane.note_sent(row.delivered_at)
 
-    async def _recall_stand_ins(self) -> None:
-        """Know again who was told of what is still open in somebody else's place."""
-        if not self._open_since:
-            return
+    async def _recall_fallbacks(self) -> None:
+        """Know again who was told in somebody else's place: not to tell them twice, and to tell them the end."""
+        since = min(self._open_since.values(), default=self._clock.now()) - RECALLED_BEFORE
         try:
-            rows = await self._store.deliveries(since=min(self._open_since.values()), limit=RECALLED)
+            rows = await self._store.deliveries(since=since, limit=RECALLED)
         except StoreError as error:
-            log.warning("who was told in another's place is not known; the end may miss them", error=str(error))
+            log.warning("who was told in another's place is not known any more", error=str(error))
             return
-        for row in rows:
-            if FALLBACK in row.notification.id and row.notification.incident in self._open_since:
-                self._stand_ins.note(row.notification)
+        for notification in (row.notification for row in reversed(rows)):
+            if FALLBACK in notification.id:
+                self._remember_redirection(notification)
+                if notification.incident in self._open_since:
+                    self._stand_ins.note(notification)
 
 
 def _story(news: Notification, who: Recipient) -> tuple[int, EventKind, float, Recipient]:
