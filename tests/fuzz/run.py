@@ -13,7 +13,19 @@ import sys
 
 from tests.fuzz.targets import NAMES
 
-RATE = {"config": 60, "rules": 700, "plugin": 900, "http": 60, "api": 80, "socket": 80}
+RATE = {
+    "config": 60,
+    "rules": 700,
+    "plugin": 900,
+    "exposition": 600,
+    "access_log": 600,
+    "markup": 500,
+    "modules": 500,
+    "registration": 700,
+    "http": 60,
+    "api": 80,
+    "socket": 80,
+}
 """Inputs a second that hypothesis gets through, roughly; it counts inputs, not seconds."""
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.run import RATE
 from tests.fuzz.targets import NAMES, PLAIN, WORDS, served
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
@@ -49,3 +50,7 @@ def test_served(name: str) -> None:
 
         no_harm()
         loop.run(target.close())
+
+
+def test_make_fuzz_knows_every_target() -> None:
+    assert set(RATE) == set(NAMES)
