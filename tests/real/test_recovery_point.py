@@ -221,6 +221,35 @@ async def test_the_archive_of_a_real_server(archiving: tuple[Postgres, Path], tm
     assert Severity.CRITICAL in fires(gap)
 
 
+async def test_a_server_without_anything_to_archive_loses_nothing(
+    archiving: tuple[Postgres, Path], tmp_path: Path, repeat: Repeat
+) -> None:
+    server, archive = archiving
+    found = segments(server, archive, 2)
+    for segment in found:
+        os.utime(segment, (time.time() - 10 * HOUR,) * 2)
+    for label in archive.glob("*.backup"):
+        os.utime(label, (time.time() - 60,) * 2)
+    base = next((tmp_path / "base").iterdir())
+    os.utime(base, (time.time() - 11 * HOUR + 60,) * 2)
+    os.utime(next(archive.glob("*.backup")), (time.time() - 11 * HOUR,) * 2)
+    wal = {"folder": str(archive), "source": server.dsn_of("plain")}
+    options = {"path": f"{tmp_path}/base/*.tar.gz", "wal": wal}
+    off = await repeat(**options)
+    assert measured(off, "exposure") == pytest.approx(10 * HOUR, abs=60), "without archive_timeout nothing is promised"
+    server.sql("ALTER SYSTEM SET archive_timeout = '10min'")
+    server.sql("SELECT pg_reload_conf()")
+    idle = await repeat(**options)
+    assert measured(idle, "exposure") == pytest.approx(600, abs=5), idle.evidence
+    assert "nothing to archive" in idle.evidence["wal"]
+    found[-1].unlink()
+    behind = await repeat(**options)
+    assert measured(behind, "exposure") == pytest.approx(10 * HOUR, abs=60), "what was written last is not there"
+    refused = await repeat(**{**options, "wal": {**wal, "source": server.dsn_of("plain", "wrong")}})
+    assert measured(refused, "exposure") == pytest.approx(10 * HOUR, abs=60)
+    assert "password authentication failed" in refused.evidence["absent"]
+
+
 async def test_an_archive_that_nothing_can_be_replayed_on(
     archiving: tuple[Postgres, Path], tmp_path: Path, observe: Observe
 ) -> None:
@@ -254,7 +283,7 @@ def test_segments_by_name_size_and_position(tmp_path: Path) -> None:
     segment("000000020000000100000002.partial", 1500)
     segment("000000020000000100000002", 1600, 3)  # still being copied
     found = recoverable(str(tmp_path), 2000)
-    assert found == {"point": 1400, "base": 1000, "gap": "", "segments": 4}
+    assert found == {"point": 1400, "base": 1000, "gap": "", "last": 257, "segments": 4}
     segment("000000020000000100000004", 1700)
     assert recoverable(str(tmp_path), 2000)["gap"] == "0000000100000002"
     assert recoverable(str(tmp_path), 999)["base"] is None, "that label is of a later base backup"

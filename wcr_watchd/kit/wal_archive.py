@@ -35,8 +35,8 @@ def recoverable(folder: str, finished_by: float) -> dict[str, Any]:
     """``point`` is the time (epoch seconds) of the last segment in an unbroken row from a base backup on.
 
     That is the newest one that was finished by the time given. ``base`` is when that base backup was finished; ``gap``
-    names the first segment that is missing before newer ones (empty: none is). Both times are None when the archive has
-    none.
+    names the first segment that is missing before newer ones (empty: none is), ``last`` the last one of the row by its
+    number since the beginning of the log. Both times are None when the archive has none.
     """
     segments: dict[int, float] = {}
     labels: list[Label] = []
@@ -71,7 +71,7 @@ def _position(match: re.Match[str], size: int) -> int:
 
 def _row(segments: dict[int, float], label: Label | None, size: int) -> dict[str, Any]:
     if label is None:
-        return {"point": None, "base": None, "gap": "", "segments": len(segments)}
+        return {"point": None, "base": None, "gap": "", "last": -1, "segments": len(segments)}
     last = label.first - 1
     while last + 1 in segments:
         last += 1
@@ -82,5 +82,6 @@ def _row(segments: dict[int, float], label: Label | None, size: int) -> dict[str
         "point": segments.get(last),
         "base": label.finished,
         "gap": gap,
+        "last": last,
         "segments": len(segments),
     }

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
+import asyncpg
 import jmespath
 from pydantic import AfterValidator, Field
 from yarl import URL
@@ -37,6 +38,7 @@ from wcr_watchd.kit.backups import (
 from wcr_watchd.kit.expectations import Path as JsonPath
 from wcr_watchd.kit.http import Exchange, ExchangeError, HttpClient, Request
 from wcr_watchd.kit.options import Duration, Options, Secret
+from wcr_watchd.kit.postgres_bounds import bounded
 from wcr_watchd.kit.tls import UnusableFileError
 
 _READING = 0.6
@@ -45,6 +47,12 @@ _LISTING = 0.2
 _ASKING = 0.25
 _AGAIN = 3_600.0
 """Seconds after which a backup that could not be read is tried again."""
+_REFUSALS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+_POSITION = """
+SELECT pg_current_wal_lsn() - '0/0'::pg_lsn,
+  (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size'),
+  (SELECT setting::bigint FROM pg_settings WHERE name = 'archive_timeout')
+"""
 _MOST_READ = 5
 """Backups, of the newest, that are read here until one is whole."""
 _LABEL_LATER = 600.0
@@ -65,6 +73,9 @@ class WalArchive(Options):
     """Where archive_command puts the segments."""
     period: Duration = 900.0
     """How often a segment comes at the latest: archive_timeout."""
+    source: Secret | None = None
+    """DSN of the server: where nothing is written nothing is archived, and then the archive's age says nothing.
+    Any role that may log in will do."""
 
 
 class Provider(Options):
@@ -253,7 +264,39 @@ wal = { folder = "/opt/backups/app/wal", period = "15m" }
             return _Point("wal", None, wal.period, f"{wal.folder} holds no history file (*.backup) of that base backup")
         run.measure("wal_gap", bool(answer["gap"]))
         upto = f"; segment {answer['gap']} is missing, nothing after it can be replayed" if answer["gap"] else ""
-        return _Point("wal", answer["point"], wal.period, f"write-ahead log of {answer['segments']} segments{upto}")
+        said = f"write-ahead log of {answer['segments']} segments{upto}"
+        promised = await _promised(run, wal.source, answer["last"]) if wal.source is not None else None
+        if promised is None or answer["point"] is None or answer["gap"]:
+            return _Point("wal", answer["point"], wal.period, said)
+        point = max(answer["point"], run.started - promised)
+        return _Point("wal", point, wal.period, f"{said}; the server has nothing to archive")
+
+
+async def _promised(run: Run, source: Secret, last: int) -> float | None:
+    """Within how many seconds the server archives what is written now, when its archive lacks nothing that is complete.
+
+    With archive_timeout a segment is ended so long after anything was written into it (PostgreSQL documentation,
+    20.5.3). None when there is no such promise, or the archive's ``last`` segment is not the one before the current.
+    """
+    run.step = "asking the server where its write-ahead log is"
+    try:
+        with bounded():
+            async with asyncio.timeout(min(run.timeout * _ASKING, run.remaining * 0.9)):
+                connection = await asyncpg.connect(
+                    source.get_secret_value(),
+                    statement_cache_size=0,
+                    server_settings={"application_name": "wcr-watchd"},
+                )
+                try:
+                    row = await connection.fetchrow(_POSITION)
+                    await connection.close(timeout=run.remaining)
+                finally:
+                    connection.terminate()
+    except (OSError, TimeoutError, ValueError, *_REFUSALS) as error:
+        run.missing(("what the server has to archive",), " ".join(str(error).split()) or "it does not answer")
+        return None
+    position, size, seconds = (int(value) for value in row or (0, 1, 0))
+    return float(seconds) if seconds and last >= position // size - 1 else None
 
 
 # --- a provider -------------------------------------------------------------------------------------------------------
