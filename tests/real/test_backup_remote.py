@@ -8,7 +8,10 @@ import contextlib
 import gzip
 import hashlib
 import itertools
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -24,7 +27,7 @@ from tests.real.running import carry_out, descriptors, measured, names, new_run,
 from tests.real.servers.odd import Odd, silence
 from wcr_watchd.core.model import Observation, Outcome
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.probes.backup_remote import _digest_told
+from wcr_watchd.probes.backup_remote import _DOWN, _digest_told
 
 NAME = "production_%Y%m%d_%H%M%S.sql.gz"
 PREFIX = "backups/database/"
@@ -230,6 +233,19 @@ async def test_cancelling_leaves_no_process(look: Look, odd: Callable[..., Await
         while server.open:
             await asyncio.sleep(0.02)
     await none_left_open(before)
+
+
+def test_without_the_library() -> None:
+    """It is an extra; that it is not there says nothing of the copies, and is not among what makes the check down."""
+    code = (
+        "import runpy, sys\n"
+        "sys.modules['aiobotocore'] = None\n"
+        "runpy.run_module('wcr_watchd.kit.s3_worker', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "{}"], capture_output=True, text=True, check=True)
+    answer = json.loads(done.stdout)
+    assert answer["trouble"] not in _DOWN
+    assert "wcr-watchd[s3]" in answer["said"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ try:
     from botocore import UNSIGNED
     from botocore.exceptions import BotoCoreError, ClientError
 except ImportError:
-    json.dump({"trouble": "missing", "said": "aiobotocore is not installed: pip install 'wcr-watchd[s3]'"}, sys.stdout)
+    json.dump({"trouble": "exec", "said": "aiobotocore is not installed: pip install 'wcr-watchd[s3]'"}, sys.stdout)
     sys.exit()
 
 MOST_KEYS = 100_000
