@@ -60,6 +60,9 @@ RESULTS = 20
 CHANGES = 5
 """Changes among so many last results from which on it may be said to flap."""
 
+NEAR_SMS_CAP = 24
+"""Text messages in an hour from which on the next one may have to wait: of the 30 of the plan some are kept back."""
+
 Span = tuple[float, float]
 
 
@@ -304,7 +307,12 @@ class Judge:
         outages = [(one.start, one.end) for one in self._plan.outages[channel]]
         lately = _within(self._plan.outages[channel], since - 2 * SEND_AFTER_OUTAGE, since + SEND)
         need = SEND_AFTER_OUTAGE if lately else SEND
-        return _lasting(since, need, [*outages, *self._dead, *quiet])
+        by = _lasting(since, need, [*outages, *self._dead, *quiet])
+        return by + HOUR if channel == "sms" and self._near_cap(by) else by
+
+    def _near_cap(self, at: float) -> bool:
+        """Whether there were nearly as many text messages lately as are allowed; the rest waits for a summary."""
+        return sum(one.channel == "sms" and at - HOUR <= one.at <= at for one in self._world.accepted) >= NEAR_SMS_CAP
 
     def _last_told(
         self,
