@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from wcr_watchd.kit.access_log import summarise
 from wcr_watchd.kit.aside import aside
+from wcr_watchd.kit.logs.access_log import summarise
 
 SIZE = 100 * 1000 * 1000
 FORMATS = ("combined", "timed", "json")

@@ -30,8 +30,8 @@ from wcr_watchd.core.model import Measurement, Observation, Outcome, Severity
 from wcr_watchd.core.rules import History, RuleState, evaluate, parse_rule, remember
 from wcr_watchd.core.run import Run
 from wcr_watchd.kit import scrape
-from wcr_watchd.kit.access_log import Tallies
 from wcr_watchd.kit.blackbox_modules import ModulesError, parse_modules
+from wcr_watchd.kit.logs.access_log import Tallies
 from wcr_watchd.kit.markup import field_of, page_of
 from wcr_watchd.kit.perfdata import base_unit, parse
 from wcr_watchd.kit.scrape import Chosen

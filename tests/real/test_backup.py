@@ -24,9 +24,9 @@ from tests.real.backup_files import DAY, HOUR, PASSPHRASE, checksum, encrypted, 
 from tests.real.running import Observe, carry_out, descriptors, measured, names, new_run, none_left_open, probe_of
 from wcr_watchd.core.model import Observation, Outcome, Severity
 from wcr_watchd.core.rules import History, RuleState, Verdict, evaluate, parse_rule, remember
-from wcr_watchd.kit.backup_names import NamePattern, pattern_of, time_in
-from wcr_watchd.kit.backup_worker import main
-from wcr_watchd.kit.checksums import Checksum, expected_digest, parse_checksums
+from wcr_watchd.kit.backups.checksums import Checksum, expected_digest, parse_checksums
+from wcr_watchd.kit.backups.names import NamePattern, pattern_of, time_in
+from wcr_watchd.kit.backups.worker import main
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.probes.backup import Backup
 
@@ -428,7 +428,7 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
     tmp_path.chmod(0)
     code = (
         "import os, sys\n"
-        "from wcr_watchd.kit.backup_worker import _answer, scan_set\n"
+        "from wcr_watchd.kit.backups.worker import _answer, scan_set\n"
         "os.geteuid() == 0 and os.seteuid(65534)\n"
         "job = dict(path=sys.argv[1], regex='', time_format='', timezone='UTC', most=9, daily=False, before=0)\n"
         "print(_answer(scan_set, job))\n"

@@ -240,7 +240,7 @@ def test_without_the_library() -> None:
     code = (
         "import runpy, sys\n"
         "sys.modules['aiobotocore'] = None\n"
-        "runpy.run_module('wcr_watchd.kit.s3_worker', run_name='__main__')\n"
+        "runpy.run_module('wcr_watchd.kit.backups.s3_worker', run_name='__main__')\n"
     )
     done = subprocess.run([sys.executable, "-c", code, "{}"], capture_output=True, text=True, check=True)
     answer = json.loads(done.stdout)

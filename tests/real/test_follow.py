@@ -15,7 +15,7 @@ import pytest
 
 from wcr_watchd.kit import follow as following
 from wcr_watchd.kit.aside import aside
-from wcr_watchd.kit.follow import LONGEST_LINE, Followed, beginning, follow, rotated
+from wcr_watchd.kit.logs.follow import LONGEST_LINE, Followed, beginning, follow, rotated
 
 PLENTY = 1 << 30
 

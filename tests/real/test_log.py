@@ -14,7 +14,7 @@ import pytest
 
 from tests.real.running import Watch, carry_out, measured, names, new_run, probe_of
 from wcr_watchd.core.model import Outcome
-from wcr_watchd.kit import tally
+from wcr_watchd.kit.logs import tally
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.probes.log import Log
 
@@ -211,7 +211,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     path.chmod(0)
     code = (
         "import os, json, sys\n"
-        "from wcr_watchd.kit.tally import tally_files\n"
+        "from wcr_watchd.kit.logs.tally import tally_files\n"
         "os.geteuid() == 0 and os.seteuid(65534)\n"
         "given = {'path': sys.argv[1], 'patterns': {}, 'ignore': [], 'most': 9, 'first': True, 'cursors': {}}\n"
         "print(json.dumps(tally_files(given)))\n"

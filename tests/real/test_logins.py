@@ -25,7 +25,7 @@ from tests.real.ports import free_port
 from tests.real.running import measured, names, probe_of
 from tests.real.tools import Looks, Tools, none_runs
 from wcr_watchd.core.model import Outcome
-from wcr_watchd.kit.auth_log import Understanding, moment, network
+from wcr_watchd.kit.logs.auth_log import Understanding, moment, network
 from wcr_watchd.probes.logins import UNKNOWN_USERS
 
 HOUR, DAY = 3600.0, 86_400.0

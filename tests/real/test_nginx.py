@@ -17,7 +17,7 @@ import pytest
 from tests.real.running import Observe, Watch, carry_out, measured, names, new_run, probe_of
 from tests.real.servers.nginx import Nginx, Site
 from wcr_watchd.core.model import Observation, Outcome
-from wcr_watchd.kit import access_log
+from wcr_watchd.kit.logs import access_log
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.probes import nginx as probe
 
@@ -293,7 +293,7 @@ async def test_cancelling_leaves_nothing_behind(shared: SharedHelpers, tmp_path:
 
 def ours() -> list[psutil.Process]:
     """Processes of ours that read a log."""
-    return [one for one in psutil.Process().children() if "wcr_watchd.kit.access_log" in " ".join(one.cmdline())]
+    return [one for one in psutil.Process().children() if "wcr_watchd.kit.logs.access_log" in " ".join(one.cmdline())]
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ from tests.real.servers.odd import Odd, silence
 from tests.real.servers.postgres import Postgres
 from wcr_watchd.core.model import Observation, Outcome, Severity
 from wcr_watchd.core.rules import History, RuleState, Verdict, evaluate, parse_rule, remember
-from wcr_watchd.kit.archives import pg_program
+from wcr_watchd.kit.backups.archives import pg_program
+from wcr_watchd.kit.backups.wal_archive import recoverable
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.kit.wal_archive import recoverable
 from wcr_watchd.probes.recovery_point import RecoveryPoint
 
 NAME = "production_%Y%m%d_%H%M%S.sql.gz"

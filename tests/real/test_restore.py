@@ -20,7 +20,7 @@ from tests.real.backup_files import DAY, HOUR, PASSPHRASE, encrypted, put, tar
 from tests.real.running import Observe, carry_out, descriptors, measured, names, new_run, none_left_open, probe_of
 from tests.real.servers.postgres import Postgres
 from wcr_watchd.core.model import Observation, Outcome
-from wcr_watchd.kit.archives import pg_program
+from wcr_watchd.kit.backups.archives import pg_program
 from wcr_watchd.kit.shared import SharedHelpers
 
 NAME = "production_%Y%m%d_%H%M%S.sql.gz"

@@ -92,7 +92,7 @@ async def test_columns_become_measurements(start_postgres: Callable[..., Postgre
 async def test_a_slow_query_is_given_up_by_the_server(
     postgres: Postgres, observe: Observe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wcr_watchd.kit.postgres.STATEMENT_TIMEOUT", 0.1)
+    monkeypatch.setattr("wcr_watchd.kit.postgres.server.STATEMENT_TIMEOUT", 0.1)
     seen = await observe("sql", dsn=postgres.dsn, query="SELECT pg_sleep(60)")
     assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "timeout")
     assert "statement timeout (57014)" in seen.summary

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration, format_value
-from wcr_watchd.kit.backups import (
+from wcr_watchd.kit.backups.sets import (
     BackupSet,
     Decryption,
     SetFile,

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration, format_value
-from wcr_watchd.kit.backups import Decryption, SetOptions, WorkError, keys_of, list_set, look_at, problem, work
+from wcr_watchd.kit.backups.sets import Decryption, SetOptions, WorkError, keys_of, list_set, look_at, problem, work
 from wcr_watchd.kit.options import Duration, Options, Size
 
 _LISTING = 0.1

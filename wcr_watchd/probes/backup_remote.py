@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration, format_value
-from wcr_watchd.kit.backups import SetFile, SetOptions, TimeZone, WorkError, list_set, work
-from wcr_watchd.kit.object_storage import ObjectsUrl, StorageOptions, list_objects
+from wcr_watchd.kit.backups.object_storage import ObjectsUrl, StorageOptions, list_objects
+from wcr_watchd.kit.backups.sets import SetFile, SetOptions, TimeZone, WorkError, list_set, work
 from wcr_watchd.kit.options import Duration, Size
 
 _LISTING = 0.3

@@ -18,9 +18,9 @@ from pydantic import Field, model_validator
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
-from wcr_watchd.kit.backups import SetFile, SetOptions, WorkError, list_set, problem
+from wcr_watchd.kit.backups.object_storage import ObjectsUrl, StorageOptions, list_objects
+from wcr_watchd.kit.backups.sets import SetFile, SetOptions, WorkError, list_set, problem
 from wcr_watchd.kit.local_zone import local_timezone
-from wcr_watchd.kit.object_storage import ObjectsUrl, StorageOptions, list_objects
 from wcr_watchd.kit.options import Duration
 
 _DAY = 86_400.0

@@ -17,11 +17,11 @@ from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.aside import aside
-from wcr_watchd.kit.container_log import tally_containers
 from wcr_watchd.kit.docker import EngineAddress
+from wcr_watchd.kit.logs.container_log import tally_containers
+from wcr_watchd.kit.logs.tally import ERRORS
 from wcr_watchd.kit.options import Options, Size
 from wcr_watchd.kit.patterns import Pattern
-from wcr_watchd.kit.tally import ERRORS
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 

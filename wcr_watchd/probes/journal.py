@@ -16,10 +16,10 @@ from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.aside import aside
+from wcr_watchd.kit.logs.tally import tally_journal
 from wcr_watchd.kit.options import Options
 from wcr_watchd.kit.patterns import Pattern
 from wcr_watchd.kit.subprocess import DEFAULT_PATH
-from wcr_watchd.kit.tally import tally_journal
 
 _PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 """By number, 0 first (syslog(3))."""

@@ -19,9 +19,9 @@ from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.aside import aside
+from wcr_watchd.kit.logs.tally import ERRORS, MOST_FILES, files_of, tally_files
 from wcr_watchd.kit.options import Options, Size
 from wcr_watchd.kit.patterns import Pattern
-from wcr_watchd.kit.tally import ERRORS, MOST_FILES, files_of, tally_files
 from wcr_watchd.kit.threads import Threads
 
 

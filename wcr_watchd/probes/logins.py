@@ -19,7 +19,7 @@ from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.aside import aside
-from wcr_watchd.kit.auth_log import Attempt, read_journal, read_log
+from wcr_watchd.kit.logs.auth_log import Attempt, read_journal, read_log
 from wcr_watchd.kit.novelty import Known
 from wcr_watchd.kit.options import Options, Size
 from wcr_watchd.kit.threads import Threads

@@ -18,8 +18,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration, format_value
-from wcr_watchd.kit.access_log import SLOW, distinct, format_pattern, summarise
 from wcr_watchd.kit.aside import aside
+from wcr_watchd.kit.logs.access_log import SLOW, distinct, format_pattern, summarise
 from wcr_watchd.kit.options import Options
 from wcr_watchd.kit.tools import patience_of
 

@@ -12,8 +12,8 @@ from typing import ClassVar
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
-from wcr_watchd.kit.postgres import PostgresServer, Session
-from wcr_watchd.kit.postgres_console import Console, ConsoleError, NoConsoleError
+from wcr_watchd.kit.postgres.console import Console, ConsoleError, NoConsoleError
+from wcr_watchd.kit.postgres.server import PostgresServer, Session
 
 MOST_NAMED = 10
 _CLIENTS = {"clients_active": "cl_active", "clients_waiting": "cl_waiting"}

@@ -17,13 +17,13 @@ from pydantic import PrivateAttr
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration, format_value
-from wcr_watchd.kit.postgres import PostgresServer, Row, Session, without_values
-from wcr_watchd.kit.postgres_archive import (
+from wcr_watchd.kit.postgres.archive import (
     ARCHIVE_MEASUREMENTS,
     SLOT_MEASUREMENTS,
     look_at_archive,
     look_at_slots,
 )
+from wcr_watchd.kit.postgres.server import PostgresServer, Row, Session, without_values
 
 LEAST_BLOCKS, LEAST_TRANSACTIONS = 1_000, 100
 """A share is told when so many block reads, or transactions, have come together since it was told last."""

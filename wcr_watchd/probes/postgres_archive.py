@@ -11,8 +11,8 @@ from typing import ClassVar
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration, format_value
-from wcr_watchd.kit.postgres import PostgresServer, Row, Session
-from wcr_watchd.kit.postgres_archive import ARCHIVE_MEASUREMENTS, SLOT_MEASUREMENTS, look_at_archive, look_at_slots
+from wcr_watchd.kit.postgres.archive import ARCHIVE_MEASUREMENTS, SLOT_MEASUREMENTS, look_at_archive, look_at_slots
+from wcr_watchd.kit.postgres.server import PostgresServer, Row, Session
 
 
 class PostgresArchive(PostgresServer):

@@ -14,7 +14,7 @@ from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_value
 from wcr_watchd.kit.options import Duration, Size
-from wcr_watchd.kit.postgres import PostgresServer, Row, Session
+from wcr_watchd.kit.postgres.server import PostgresServer, Row, Session
 
 DAY = 86400.0
 BLOATED = 0.5

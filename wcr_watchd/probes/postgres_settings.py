@@ -17,7 +17,7 @@ from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.options import Duration
-from wcr_watchd.kit.postgres import PostgresServer, Row, Session
+from wcr_watchd.kit.postgres.server import PostgresServer, Row, Session
 
 DAY = 86400.0
 MOST_NAMED = 20

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration, format_value
-from wcr_watchd.kit.postgres import PostgresServer, Row, Session, without_values
+from wcr_watchd.kit.postgres.server import PostgresServer, Row, Session, without_values
 
 REMEMBERED = 1_000
 """Statements whose counters are kept from run to run: those that took most time."""

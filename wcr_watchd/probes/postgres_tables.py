@@ -13,7 +13,7 @@ from pydantic import Field
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration, format_value
-from wcr_watchd.kit.postgres import PostgresServer, Row, Session
+from wcr_watchd.kit.postgres.server import PostgresServer, Row, Session
 
 DEAD_SHARE, DEAD_ROWS = 0.2, 10_000
 """A table has too many dead rows when they are more than this share of all, and more than this many."""

@@ -24,7 +24,7 @@ from yarl import URL
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
-from wcr_watchd.kit.backups import (
+from wcr_watchd.kit.backups.sets import (
     Decryption,
     SetFile,
     SetOptions,
@@ -38,7 +38,7 @@ from wcr_watchd.kit.backups import (
 from wcr_watchd.kit.expectations import Path as JsonPath
 from wcr_watchd.kit.http import Exchange, ExchangeError, HttpClient, Request
 from wcr_watchd.kit.options import Duration, Options, Secret
-from wcr_watchd.kit.postgres_bounds import bounded
+from wcr_watchd.kit.postgres.bounds import bounded
 from wcr_watchd.kit.tls import UnusableFileError
 
 _READING = 0.6

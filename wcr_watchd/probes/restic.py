@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
-from wcr_watchd.kit.snapshots import (
+from wcr_watchd.kit.backups.snapshots import (
     LOOKED_AT,
     SNAPSHOT_MEASUREMENTS,
     SNAPSHOT_RULES,

@@ -26,7 +26,8 @@ from pydantic import field_validator, model_validator
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration, format_value
-from wcr_watchd.kit.backups import (
+from wcr_watchd.kit.backups.restores import PREFIX, clear, step_of
+from wcr_watchd.kit.backups.sets import (
     BackupSet,
     Decryption,
     SetFile,
@@ -38,7 +39,6 @@ from wcr_watchd.kit.backups import (
     work,
 )
 from wcr_watchd.kit.options import Duration, Options, Ratio, Secret
-from wcr_watchd.kit.restores import PREFIX, clear, step_of
 from wcr_watchd.kit.threads import Threads
 
 _LISTING = 120.0

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
-from wcr_watchd.kit.postgres import PostgresServer, Row, Session, words
+from wcr_watchd.kit.postgres.server import PostgresServer, Row, Session, words
 
 MOST_ROWS = 200
 _UNITS = {

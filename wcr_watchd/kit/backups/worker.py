@@ -1,6 +1,6 @@
 """The process that reads backups: it may take long, hang or be killed, and the daemon goes on.
 
-``python -m wcr_watchd.kit.backup_worker JOB``, where JOB is a JSON object with ``do``, the name of one of :data:`JOBS`,
+``python -m wcr_watchd.kit.backups.worker JOB``, where JOB is a JSON object with ``do``, one of :data:`JOBS`,
 and its arguments. The answer is a JSON object on standard output. A passphrase comes in the environment. It runs behind
 everything else: lowest priority for the processor and, where ionice(1) is there, the idle class for disks.
 """
@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from wcr_watchd.kit.archives import (
+from wcr_watchd.kit.backups.archives import (
     COMPRESSIONS,
     ENCRYPTIONS,
     CannotTellError,
@@ -31,13 +31,13 @@ from wcr_watchd.kit.archives import (
     look_through,
     opened,
 )
-from wcr_watchd.kit.backup_names import NamePattern
-from wcr_watchd.kit.backup_scan import TooManyEntriesError, scan
-from wcr_watchd.kit.checksums import ALGORITHMS, LONGEST, expected_digest
+from wcr_watchd.kit.backups.checksums import ALGORITHMS, LONGEST, expected_digest
+from wcr_watchd.kit.backups.manifests import compare
+from wcr_watchd.kit.backups.names import NamePattern
+from wcr_watchd.kit.backups.restores import restore
+from wcr_watchd.kit.backups.scan import TooManyEntriesError, scan
+from wcr_watchd.kit.backups.wal_archive import recoverable
 from wcr_watchd.kit.local_zone import local_timezone
-from wcr_watchd.kit.manifests import compare
-from wcr_watchd.kit.restores import restore
-from wcr_watchd.kit.wal_archive import recoverable
 
 NICE = 15
 RATE = 100e6
@@ -86,7 +86,7 @@ def verify(
 ) -> dict[str, Any]:  # fmt: skip
     """Read backups to their ends, each a path and that of its file of checksums (empty: none), while there is time.
 
-    See :class:`~wcr_watchd.kit.backups.Verdict` for what is said of each.
+    See :class:`~wcr_watchd.kit.backups.sets.Verdict` for what is said of each.
     """
     deadline, told = time.monotonic() + seconds, list[dict[str, Any]]()
     for path, sidecar in files:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator
 
 from wcr_watchd.core.run import Run
-from wcr_watchd.kit.backup_names import NamePattern
-from wcr_watchd.kit.backups import MOST_FILES, work
+from wcr_watchd.kit.backups.names import NamePattern
+from wcr_watchd.kit.backups.sets import MOST_FILES, work
 from wcr_watchd.kit.options import Options, Secret
 
 
@@ -54,7 +54,7 @@ class StorageOptions(Options):
 async def list_objects(
     run: Run, storage: StorageOptions, url: str, timezone: str, seconds: float, *, daily: bool = False
 ) -> dict[str, Any]:
-    """What :func:`wcr_watchd.kit.s3_worker.look` says of the objects, with ``daily`` the last of every day (UTC).
+    """What ``s3_worker.look`` says of the objects, with ``daily`` the last of every day (UTC).
 
     Raises :class:`WorkError`.
     """

@@ -1,7 +1,7 @@
 """Reads a backup to its end and says whether it is whole: digest, decryption, compression, what is inside.
 
 Everything here blocks, for as long as the file is long: it runs in a process of its own
-(:mod:`wcr_watchd.kit.backup_worker`). Formats are told by their first bytes: gzip (RFC 1952), zstd (RFC 8878), xz,
+(:mod:`wcr_watchd.kit.backups.worker`). Formats are told by their first bytes: gzip (RFC 1952), zstd (RFC 8878), xz,
 bzip2, lz4, zip, tar (POSIX ustar), PostgreSQL's custom dump (``PGDMP``), OpenSSL's enc (``Salted__``), age, OpenPGP
 (RFC 4880).
 """

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from wcr_watchd.kit.follow import beginning, follow, rotated_name
+from wcr_watchd.kit.logs.follow import beginning, follow, rotated_name
 
 SAMPLES = 3
 """Lines kept of those that match a pattern, the newest."""

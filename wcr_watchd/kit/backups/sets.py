@@ -20,8 +20,8 @@ from pydantic import AfterValidator, model_validator
 
 from wcr_watchd.core.model import Observation
 from wcr_watchd.core.run import Run
-from wcr_watchd.kit.archives import PASSPHRASE
-from wcr_watchd.kit.backup_names import NamePattern
+from wcr_watchd.kit.backups.archives import PASSPHRASE
+from wcr_watchd.kit.backups.names import NamePattern
 from wcr_watchd.kit.options import Options, Secret
 from wcr_watchd.kit.subprocess import DEFAULT_PATH, run_child
 from wcr_watchd.kit.threads import Threads
@@ -38,7 +38,7 @@ MOST_GROWING = 20
 """Files, of the newest, that can be in the making."""
 SILENT_FOR = 2 * 86_400.0
 """Seconds after which a check that has not told of its backups is taken for gone."""
-_ROOT = str(Path(__file__).parents[2])
+_ROOT = str(Path(__file__).parents[3])
 """Where Python finds this package."""
 _ANSWER_LIMIT = 1024 * 1024
 _PASSED_ON = ("PATH", "TZ", "PYTHONTZPATH", "TMPDIR")
@@ -178,9 +178,9 @@ async def work(
     decryption: Decryption | None = None,
     *,
     environment: Mapping[str, str] | None = None,
-    program: str = "backup_worker",
+    program: str = "worker",
 ) -> dict[str, Any]:
-    """Have a job done by another process, of :mod:`wcr_watchd.kit.backup_worker` or its like, within so many seconds.
+    """Have a job done by another process, of :mod:`wcr_watchd.kit.backups.worker` or its like, within so many seconds.
 
     Raises :class:`WorkError` for everything that keeps it from being done.
     """
@@ -197,7 +197,7 @@ async def _work(
     """What ``read`` makes of the answer, in a thread: a long one would hold up the loop."""
     given = {"PATH": DEFAULT_PATH} | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     given |= {"PYTHONPATH": _ROOT, "LC_ALL": "C.UTF-8", **environment}
-    words = (sys.executable, "-P", "-m", f"wcr_watchd.kit.{program}", json.dumps(job))
+    words = (sys.executable, "-P", "-m", f"wcr_watchd.kit.backups.{program}", json.dumps(job))
     try:
         async with asyncio.timeout(seconds):
             finished = await run_child(words, given, file=sys.executable, limit=_ANSWER_LIMIT)
@@ -225,7 +225,7 @@ async def list_set(
         "do": "scan", "path": options.path, "regex": options.regex, "time_format": options.time_format,
         "timezone": options.timezone, "most": MOST_FILES, "daily": daily, "before": before,
     }  # fmt: skip
-    return await _work(run, job, seconds, partial(_read_set, run.started), {}, "backup_worker")
+    return await _work(run, job, seconds, partial(_read_set, run.started), {}, "worker")
 
 
 def _read_set(now: float, text: str) -> BackupSet:

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Any
 
-from wcr_watchd.kit.follow import follow
+from wcr_watchd.kit.logs.follow import follow
 
 DAY = 86_400.0
 MOST_ATTEMPTS = 1_000

@@ -1,4 +1,4 @@
-"""Lists the files of a set of backups; blocks, so it runs in a process of its own (see backup_worker).
+"""Lists the files of a set of backups; blocks, so it runs in a process of its own (see worker.py).
 
 Files may come and go meanwhile: what vanishes between two system calls is not there.
 """
@@ -13,8 +13,8 @@ from dataclasses import astuple, dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from wcr_watchd.kit.backup_names import IGNORED, NamePattern, time_in
-from wcr_watchd.kit.checksums import ALGORITHMS
+from wcr_watchd.kit.backups.checksums import ALGORITHMS
+from wcr_watchd.kit.backups.names import IGNORED, NamePattern, time_in
 
 MOST_ENTRIES = 200_000
 """Entries of folders that are looked at."""
@@ -35,7 +35,7 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One file, with the fields of :class:`~wcr_watchd.kit.backups.SetFile`."""
+    """One file, with the fields of :class:`~wcr_watchd.kit.backups.sets.SetFile`."""
 
     path: str
     size: int
@@ -47,7 +47,7 @@ class Row:
 
 
 def scan(pattern: NamePattern, zone: ZoneInfo, most: int, daily: bool, before: float) -> dict[str, Any]:
-    """The set: ``files`` (see :class:`~wcr_watchd.kit.backups.SetFile`), the newest ``most`` of them, oldest first;
+    """The set: ``files`` (:class:`~wcr_watchd.kit.backups.sets.SetFile`), the newest ``most`` of them, oldest first;
     ``count`` and ``size`` of all. Raises ``OSError`` for the folder itself, and :class:`TooManyEntriesError`.
     """
     levels = [re.compile(level) for level in pattern.levels]

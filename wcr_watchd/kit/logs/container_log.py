@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from wcr_watchd.kit.tally import Tally
+from wcr_watchd.kit.logs.tally import Tally
 
 LONGEST_ENTRY = 64 * 1024
 """Bytes of one entry that are looked at."""

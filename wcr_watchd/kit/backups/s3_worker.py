@@ -1,7 +1,7 @@
 """The process that asks S3-compatible storage: its library takes the loop for longer than a daemon may be held up.
 
-``python -m wcr_watchd.kit.s3_worker JOB``: the arguments of :func:`look` as a JSON object; the answer is one, too.
-Credentials come in the environment, as that library reads them (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY).
+``python -m wcr_watchd.kit.backups.s3_worker JOB``: the arguments of :func:`look` as a JSON object; the answer is one,
+too. Credentials come in the environment, as that library reads them (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from wcr_watchd.kit.backup_names import IGNORED, NamePattern, time_in
+from wcr_watchd.kit.backups.names import IGNORED, NamePattern, time_in
 from wcr_watchd.kit.local_zone import local_timezone
 
 try:

@@ -1,4 +1,4 @@
-"""Restores a dump into a PostgreSQL made for that, and asks it questions. Blocks; see backup_worker.
+"""Restores a dump into a PostgreSQL made for that, and asks it questions. Blocks; see worker.py.
 
 Everything that belongs to one restore is in one folder, on whose file ``lock`` the process that restores holds a lock
 (flock(2)) while it lives: a folder with a lock that can be taken is left over from one that was killed, and is cleared.
@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from wcr_watchd.kit.archives import (
+from wcr_watchd.kit.backups.archives import (
     CHUNK,
     CannotTellError,
     Content,

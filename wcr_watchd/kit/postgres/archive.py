@@ -7,7 +7,7 @@ import re
 from wcr_watchd.core.model import MeasurementSpec
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
-from wcr_watchd.kit.postgres import Row, Session
+from wcr_watchd.kit.postgres.server import Row, Session
 
 UNARCHIVED_LEAST = 64 * 1024
 """Bytes written since the last archived file that count as something to archive; the server itself writes a little."""

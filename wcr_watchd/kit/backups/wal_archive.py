@@ -1,4 +1,4 @@
-"""Up to when an archive of PostgreSQL's write-ahead log can be replayed; blocks, see backup_worker.
+"""Up to when an archive of PostgreSQL's write-ahead log can be replayed; blocks, see worker.py.
 
 An archive holds segments, named by timeline and position in 24 hexadecimal digits, and for every base backup a file
 ``SEGMENT.OFFSET.backup`` that says where its replay begins (PostgreSQL documentation, 26.3). It can be replayed from
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from wcr_watchd.kit.backup_scan import MOST_ENTRIES, TooManyEntriesError
+from wcr_watchd.kit.backups.scan import MOST_ENTRIES, TooManyEntriesError
 
 _NAME = r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})"
 _ENDS = r"(?:\.(?:gz|zst|lz4|bz2|xz|gpg|enc))*"

@@ -21,8 +21,8 @@ from wcr_watchd.core.model import Observation
 from wcr_watchd.core.run import Run
 from wcr_watchd.kit.network import NameResolver, connect_problem, is_address
 from wcr_watchd.kit.options import Options, Secret
-from wcr_watchd.kit.postgres_bounds import bounded
-from wcr_watchd.kit.postgres_tls import context_of
+from wcr_watchd.kit.postgres.bounds import bounded
+from wcr_watchd.kit.postgres.tls import context_of
 from wcr_watchd.kit.threads import Threads
 
 Row = asyncpg.Record

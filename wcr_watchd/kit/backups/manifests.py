@@ -1,4 +1,4 @@
-"""Compares a folder with its copy, an archive or a mirror: what is missing, what differs. Blocks; see backup_worker."""
+"""Compares a folder with its copy, an archive or a mirror: what is missing, what differs. Blocks; see worker.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from wcr_watchd.kit.archives import (
+from wcr_watchd.kit.backups.archives import (
     CHUNK,
     CannotTellError,
     Content,
@@ -26,7 +26,7 @@ from wcr_watchd.kit.archives import (
     look_through,
     opened,
 )
-from wcr_watchd.kit.backup_scan import TooManyEntriesError
+from wcr_watchd.kit.backups.scan import TooManyEntriesError
 
 MOST_FILES = 500_000
 """Files of a folder that are looked at."""

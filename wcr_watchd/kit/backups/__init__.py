@@ -1,0 +1,1 @@
+"""What backups are made of: sets of files, archives, checksums, copies elsewhere, restores."""

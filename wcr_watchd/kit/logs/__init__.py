@@ -1,0 +1,1 @@
+"""Logs: followed over rotation, counted by pattern, and read by format."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: connecting within bounds, asking, and what several probes read there."""
