@@ -17,7 +17,7 @@ def test_what_a_page_shows_is_valid(page: str, monkeypatch: pytest.MonkeyPatch, 
     text = "\n".join(re.findall(r"^```toml\n(.*?)^```", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE))
     assert text
     for name in re.findall(r"\$\{credential:(\w+)\}", text):
-        (tmp_path / name).write_text(f"the secret {name}")
+        (tmp_path / name).write_text("postgresql://watch@db.example/app" if "dsn" in name else f"the secret {name}")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     loaded = load.loads(text, page)
     assert loaded.setup.checks
