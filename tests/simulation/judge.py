@@ -8,7 +8,7 @@ since the beginning; those in messages come from the daemon's clock, which is of
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from tests.simulation.parts import Accepted
@@ -122,7 +122,8 @@ class Judge:
                 if _content(first) != _content(second):
                     yield f"{second.at:.0f}: {key} is told again with other news under the same key"
         for told, keys in by_news.items():
-            if len(keys) > 1 and not self._refused_to_record(keys):
+            explained = self._refused_to_record(keys) or _in_a_whole_summary(keys) or self._clock_went_back(keys, by_id)
+            if len(keys) > 1 and not explained:
                 yield f"the same news is told under the keys {sorted(keys)}: {told}"
 
     def _refused_to_record(self, keys: set[str]) -> bool:
@@ -130,6 +131,15 @@ class Judge:
         refusals = [one for one in self._plan.store if one.mood == "refuse"]
         return any(
             keys & gone.unrecorded and _within(refusals, gone.at - REFUSED_LATELY, gone.at) for gone in self._world.gone
+        )
+
+    def _clock_went_back(self, keys: set[str], by_id: Mapping[str, Sequence[Accepted]]) -> bool:
+        """Whether a life began by a clock that was set back, and so lived through the same moment again."""
+        times = [by_id[key][0].at for key in keys]
+        return any(
+            min(times) - SEND <= gone.at <= max(times)  # the first may have been decided before and sent after it
+            and any(jolt.kind == "off" and jolt.seconds < 0 and jolt.at < gone.back for jolt in self._plan.jolts)
+            for gone in self._world.gone
         )
 
     def _was_in_flight(self, key: str, first: float, second: float) -> bool:
@@ -393,6 +403,11 @@ class Judge:
         if not self._may_forget:
             for key in taken - self._world.rows.keys():
                 yield f"{key} was told and is not recorded"
+
+
+def _in_a_whole_summary(keys: set[str]) -> bool:
+    """Whether it was in a summary that could not be delivered: the fallback is told all of it, also what it knows."""
+    return any(f":{kind}:fallback:" in key for key in keys for kind in ("group", "digest", "summary"))
 
 
 def _content(one: Accepted) -> set[tuple[int, float, str]]:
