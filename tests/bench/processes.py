@@ -67,6 +67,11 @@ class Program:
             raise RuntimeError(f"{self.name} ended with {status}:\n{self.output.read_text()[-3000:]}")
 
 
+def own_memory(program: Program) -> float:
+    """Proportional set size in MiB of a program without its children."""
+    return _pss(program.number) / _MEBIBYTE
+
+
 def _family(number: int) -> Iterator[int]:
     yield number
     with contextlib.suppress(FileNotFoundError):

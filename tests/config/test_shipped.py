@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from wcr_watchd.config.load import Loaded, load
 from wcr_watchd.core.model import Severity
+from wcr_watchd.core.silence import covers
 
 ROOT = Path(__file__).parents[2]
 ETC = ROOT / "etc"
@@ -70,9 +73,21 @@ def test_every_check_of_the_old_scripts_has_its_place(shipped: Loaded) -> None:
     assert known <= set(re.findall(r"`([a-z][a-z0-9-]*)`", table)), "every check is in one of the tables"
 
 
-def test_a_row_that_awaits_nothing_names_what_serves_it() -> None:
-    for line in re.findall(r"^\| \d.*$", (ETC / "README.md").read_text(), re.MULTILINE):
-        assert "await" in line or "`" in line or "incidents" in line, line
+def test_every_row_names_what_serves_it_and_none_awaits_a_probe() -> None:
+    table = (ETC / "README.md").read_text()
+    assert "await" not in table
+    for line in re.findall(r"^\| \d.*$", table, re.MULTILINE):
+        assert "(step 6)" in line or "`" in line or "incidents" in line or "nothing is deleted" in line, line
+
+
+def test_announced_work_is_on_tuesdays_and_covers_what_visitors_see_alone(shipped: Loaded) -> None:
+    (window,) = shipped.setup.windows
+    new_york = ZoneInfo("America/New_York")
+    assert window.spans.around(datetime(2027, 3, 16, 4, tzinfo=new_york).timestamp())
+    assert not window.spans.around(datetime(2027, 3, 16, 5, 1, tzinfo=new_york).timestamp())
+    covered = {name for name in shipped.setup.checks if covers(window.matchers, {"check": (name,)})}
+    assert {"api-prod", "web-prod", "site", "nginx", "containers", "visit"} <= covered
+    assert covered.isdisjoint({"db-prod", "files", "logins", "host", "backup-db-prod", "recovery-point", "cert-www"})
 
 
 def test_the_unit_names_every_secret() -> None:

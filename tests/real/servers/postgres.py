@@ -142,8 +142,8 @@ def _new_folder() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def postgres_template() -> Iterator[Path]:
+@contextlib.contextmanager
+def new_data() -> Iterator[Path]:
     """Data of a server that was never used, for servers to begin with."""
     folder = _new_folder()
     server = Postgres(folder)
@@ -164,6 +164,13 @@ def postgres_template() -> Iterator[Path]:
     server.stop("fast")
     yield server.data
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_template() -> Iterator[Path]:
+    """:func:`new_data`, once for all tests."""
+    with new_data() as data:
+        yield data
 
 
 @pytest.fixture

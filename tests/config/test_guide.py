@@ -1,0 +1,93 @@
+"""docs/guide.md has a row for every line of the guide, and the checks it names are those of etc/."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "tests" / "cases" / "system-maintenance-guide.md").read_text().splitlines()
+TABLE = (ROOT / "docs" / "guide.md").read_text()
+
+WATCHED = (
+    "12-15 18-21 24-27 32-36 39-43 46-50 55-58 71 106-107 130-134 137-141 147-149 152-155 161-164 167-170 174 189-192"
+    " 195-198 203-206 218-220 223-226 233-236 239-242 245-248 253 255 259-262 269-272 275-278 283-286 292 299-300 365"
+    " 367 373 382"
+)
+"""Lines that a probe, a heartbeat, a log or a register of ends serves; the others are for the engine or for people."""
+
+
+def numbers(ranges: str) -> set[int]:
+    """``12-14 18`` as numbers."""
+    found: set[int] = set()
+    for first, _, last in (part.partition("-") for part in ranges.split()):
+        found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+def asked() -> dict[int, str]:
+    """What the guide asks for: its lists' items that are no headings of others, and the levels of alerts, by line."""
+    found = {}
+    for number, line in enumerate(GUIDE, 1):
+        item = re.match(r"\s*(?:-|\d+\.) (.+)", line)
+        if item and not re.fullmatch(r"\d+\. \*\*[^*]+\*\*", line):
+            found[number] = item[1].replace("**", "")
+    return found
+
+
+def rows() -> dict[int, tuple[str, str]]:
+    """The table: what the guide says and what serves it, by line."""
+    found: dict[int, tuple[str, str]] = {}
+    for number, says, serves in re.findall(r"^\| (\d+) \| (.*?) \| (.*) \|$", TABLE, re.MULTILINE):
+        assert int(number) not in found, f"line {number} stands twice"
+        found[int(number)] = (says, serves)
+    return found
+
+
+def shipped() -> dict[str, tuple[str, bool]]:
+    """The checks of etc/: their types, and whether they are off."""
+    found = {}
+    for file in (ROOT / "etc" / "conf.d").glob("*.toml"):
+        for name, check in tomllib.loads(file.read_text()).get("check", {}).items():
+            found[name] = (check["type"], check.get("enabled") is False)
+    return found
+
+
+def named(serves: str) -> list[tuple[str, str, bool]]:
+    """The checks that a row names: name, type, whether it is said to be off."""
+    return [(name, kind, bool(off)) for name, kind, off in re.findall(r"`([a-z0-9-]+)` \(([a-z_]+)(, off)?\)", serves)]
+
+
+def test_every_line_of_the_guide_has_its_row() -> None:
+    assert {line: says for line, (says, _) in rows().items()} == asked()
+    assert len(asked()) == 244 + 3, "244 items, and the three levels of alerts"
+
+
+def test_a_row_names_checks_that_are_shipped_as_it_says() -> None:
+    known = shipped()
+    for line, (_, serves) in rows().items():
+        assert serves.strip(), f"nothing serves line {line}"
+        for name, kind, off in named(serves):
+            assert known.get(name) == (kind, off), f"line {line}: {name}"
+
+
+def test_a_check_that_is_named_is_named_with_its_type() -> None:
+    names = "|".join(map(re.escape, shipped()))
+    assert not re.findall(rf"`(?:{names})`(?! \()", TABLE)
+
+
+@pytest.mark.parametrize("line", sorted(numbers(WATCHED)))
+def test_what_can_be_watched_is_watched(line: int) -> None:
+    assert named(rows()[line][1]), GUIDE[line - 1]
+
+
+def test_a_place_that_is_named_is_there() -> None:
+    for page, _, anchor in re.findall(r"\]\(([a-z-]+\.md)(#([a-z0-9-]+))?\)", TABLE):
+        text = (ROOT / "docs" / page).read_text()
+        places = {
+            re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in re.findall("^#+ (.*)", text, re.M)
+        }
+        assert not anchor or anchor in places, f"{page}#{anchor}"
