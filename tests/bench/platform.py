@@ -188,19 +188,17 @@ def main(settle: int, measure: int) -> None:
 
 
 def _measure(daemon: Program, settle: int, measure: int) -> None:
-    """Print processor time of the start and of what follows, and the most memory seen, without and with children."""
-    time.sleep(settle)
-    daemon.insist()
-    first, begun = daemon.cpu(), time.monotonic()
-    click.echo(f"first {settle} s, with the first run of everything: {first:.1f} s of processor time")
-    alone, together = 0.0, 0.0
-    while time.monotonic() - begun < measure:
-        time.sleep(1)
-        daemon.insist()
-        alone, together = max(alone, own_memory(daemon)), max(together, daemon.memory())
-    spent, passed = daemon.cpu() - first, time.monotonic() - begun
-    click.echo(f"next {passed:.0f} s: {spent:.2f} s of processor time, {spent / passed:.2%} of one core")
-    click.echo(f"memory (PSS), the most seen: {alone:.1f} MiB, with children {together:.1f} MiB")
+    """Print processor time and the most memory seen, with and without children: first, and of what follows."""
+    for phase, seconds in (("with the first run of everything", settle), ("after that", measure)):
+        before, begun = daemon.cpu(), time.monotonic()
+        alone, together = 0.0, 0.0
+        while time.monotonic() - begun < seconds:
+            time.sleep(0.5)
+            daemon.insist()
+            alone, together = max(alone, own_memory(daemon)), max(together, daemon.memory())
+        spent, passed = daemon.cpu() - before, time.monotonic() - begun
+        click.echo(f"{phase}, {passed:.0f} s: {spent:.2f} s of processor time, {spent / passed:.2%} of one core")
+        click.echo(f"{phase}, memory (PSS): {alone:.1f} MiB at most, with children {together:.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -74,28 +74,28 @@ def own_memory(program: Program) -> float:
 
 def _family(number: int) -> Iterator[int]:
     yield number
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for task in os.listdir(f"/proc/{number}/task"):
             for child in Path(f"/proc/{number}/task/{task}/children").read_text().split():
                 yield from _family(int(child))
 
 
 def _cpu(number: int) -> float:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, fields[11:15])) / _TICKS  # utime, stime, and those of children that have ended
     return 0.0
 
 
 def _pss(number: int) -> int:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{number}/smaps_rollup").read_text(), re.MULTILINE)
         return int(found[1]) * 1024 if found else 0
     return 0
 
 
 def _written(number: int) -> int:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         found = re.search(r"^write_bytes: (\d+)", Path(f"/proc/{number}/io").read_text(), re.MULTILINE)
         return int(found[1]) if found else 0
     return 0
