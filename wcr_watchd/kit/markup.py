@@ -64,7 +64,15 @@ def _feed(reader: HTMLParser, text: str) -> None:
     reader.close()
 
 
-class _Assets(HTMLParser):
+class _Reader(HTMLParser):
+    """Reads as browsers do where Python's parser gives up."""
+
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """``<![`` begins a comment that ends with the next ``>`` (HTML Living Standard, 13.2.5.41)."""
+        return self.parse_bogus_comment(i, report)
+
+
+class _Assets(_Reader):
     """Collects what is loaded at once: not what a script loads later, nor pictures that wait until they are seen."""
 
     def __init__(self, base: URL) -> None:
@@ -114,7 +122,7 @@ class _Assets(HTMLParser):
             return None
 
 
-class _Fields(HTMLParser):
+class _Fields(_Reader):
     def __init__(self, name: str) -> None:
         super().__init__()
         self._name = name
