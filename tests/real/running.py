@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from typing import Any
 
+import psutil
 import pytest
 
 from wcr_watchd.core.model import Observation
@@ -88,6 +89,12 @@ async def carry_out(probe: Any, run: Run) -> Observation:
 def descriptors() -> int:
     """How many files and sockets this process has open."""
     return len(os.listdir("/proc/self/fd"))
+
+
+def children() -> set[psutil.Process]:
+    """Processes below this one that live; those that were there before belong to other tests' servers."""
+    below = psutil.Process().children(recursive=True)
+    return {one for one in below if one.is_running() and one.status() != psutil.STATUS_ZOMBIE}
 
 
 async def none_left_open(before: int) -> None:

@@ -16,12 +16,21 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import psutil
 import pytest
 from pydantic import ValidationError
 
 from tests.real.backup_files import DAY, HOUR, PASSPHRASE, checksum, encrypted, gpg, put, put_dump, spoil, sql_dump, tar
-from tests.real.running import Observe, carry_out, descriptors, measured, names, new_run, none_left_open, probe_of
+from tests.real.running import (
+    Observe,
+    carry_out,
+    children,
+    descriptors,
+    measured,
+    names,
+    new_run,
+    none_left_open,
+    probe_of,
+)
 from wcr_watchd.core.model import Observation, Outcome, Severity
 from wcr_watchd.core.rules import History, RuleState, Verdict, evaluate, parse_rule, remember
 from wcr_watchd.kit.backups.checksums import Checksum, expected_digest, parse_checksums
@@ -409,17 +418,16 @@ async def test_the_newest_is_read_once(tmp_path: Path, repeat: Repeat) -> None:
 async def test_a_run_that_is_cut_off_leaves_no_process(tmp_path: Path, shared: SharedHelpers) -> None:
     put(tmp_path, encrypted(os.urandom(3_000_000)), HOUR)
     probe = probe_of("backup", {"path": f"{tmp_path}/{NAME}", "rate": "100kB", "decrypt": {"passphrase": PASSPHRASE}})
-    before = descriptors()
+    before, others = descriptors(), children()
     running = asyncio.create_task(carry_out(probe, new_run(shared)))
-    me = psutil.Process()
     async with asyncio.timeout(30):
-        while not any("openssl" in child.name() for child in me.children(recursive=True)):
+        while not any("openssl" in child.name() for child in children() - others):
             await asyncio.sleep(0.02)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     await none_left_open(before)
-    assert not [child for child in me.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+    assert not children() - others
 
 
 def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:

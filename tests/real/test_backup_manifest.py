@@ -11,12 +11,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from pydantic import ValidationError
 
 from tests.real.backup_files import HOUR, PASSPHRASE, encrypted
-from tests.real.running import Observe, carry_out, measured, names, new_run, probe_of
+from tests.real.running import Observe, carry_out, children, measured, names, new_run, probe_of
 from wcr_watchd.core.model import Observation, Outcome
 from wcr_watchd.kit.shared import SharedHelpers
 
@@ -172,11 +171,12 @@ async def test_what_is_not_there(uploads: Path, tmp_path: Path, look: Look, obse
 async def test_cancelling_leaves_no_process(uploads: Path, tmp_path: Path, look: Look) -> None:
     (uploads / "video.mp4").write_bytes(os.urandom(3_000_000))
     archive = finished(archived(tmp_path, uploads.parent, "uploads"))
+    others = children()
     running = asyncio.create_task(look(archives=archive, rate="100kB"))
     async with asyncio.timeout(60):
-        while not any("compare" in " ".join(one.cmdline()) for one in psutil.Process().children()):
+        while not any("compare" in " ".join(one.cmdline()) for one in children() - others):
             await asyncio.sleep(0.02)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert not [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+    assert not children() - others

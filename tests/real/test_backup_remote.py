@@ -17,13 +17,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from pydantic import ValidationError
 
 from tests.real.backup_files import DAY, HOUR, put, sql_dump
 from tests.real.ports import free_port
-from tests.real.running import carry_out, descriptors, measured, names, new_run, none_left_open, probe_of
+from tests.real.running import carry_out, children, descriptors, measured, names, new_run, none_left_open, probe_of
 from tests.real.servers.odd import Odd, silence
 from wcr_watchd.core.model import Observation, Outcome
 from wcr_watchd.kit.shared import SharedHelpers
@@ -220,7 +219,7 @@ async def test_a_server_that_refuses_or_makes_no_sense(
 
 async def test_cancelling_leaves_no_process(look: Look, odd: Callable[..., Awaitable[Odd]]) -> None:
     server = await odd(silence)
-    before = descriptors()
+    before, others = descriptors(), children()
     running = asyncio.create_task(look(endpoint=f"http://{server.address}"))
     async with asyncio.timeout(60):
         while not server.connections:
@@ -228,7 +227,7 @@ async def test_cancelling_leaves_no_process(look: Look, odd: Callable[..., Await
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
-    assert not [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+    assert not children() - others
     async with asyncio.timeout(60):
         while server.open:
             await asyncio.sleep(0.02)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from wcr_watchd.kit import follow as following
 from wcr_watchd.kit.aside import aside
+from wcr_watchd.kit.logs import follow as following
 from wcr_watchd.kit.logs.follow import LONGEST_LINE, Followed, beginning, follow, rotated
 
 PLENTY = 1 << 30

@@ -19,7 +19,7 @@ from tests.real.servers.odd import Odd
 from tests.real.servers.postgres import Postgres
 from wcr_watchd.core.model import Observation, Outcome, Severity
 from wcr_watchd.core.rules import History, RuleState, Verdict, evaluate, parse_rule, remember
-from wcr_watchd.kit import postgres as kit
+from wcr_watchd.kit.postgres import server as kit
 from wcr_watchd.kit.postgres.archive import end_of
 from wcr_watchd.kit.postgres.server import without_values
 from wcr_watchd.kit.shared import SharedHelpers

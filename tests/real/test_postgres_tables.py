@@ -10,7 +10,7 @@ import pytest
 from tests.real.running import PATIENCE, Observe, measured, names
 from tests.real.servers.postgres import Postgres
 from wcr_watchd.core.model import Outcome
-from wcr_watchd.kit import postgres as kit
+from wcr_watchd.kit.postgres import server as kit
 from wcr_watchd.probes import postgres_tables as module
 
 

@@ -9,10 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.real.running import Observe, carry_out, measured, names, new_run, probe_of
+from tests.real.running import Observe, carry_out, children, measured, names, new_run, probe_of
 from wcr_watchd.core.model import Outcome
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.probes.restic import _snapshots
@@ -108,13 +107,14 @@ async def test_without_restic_and_with_one_that_hangs_or_talks_nonsense(
         program.write_text(f"#!/bin/sh\nexit {status}\n")
         assert (await observe("restic", repository="/r", program=str(program))).outcome is outcome
     program.write_text("#!/bin/sh\nexec sleep 600\n")
+    others = children()
     running = asyncio.create_task(
         carry_out(probe_of("restic", {"repository": "/r", "program": str(program)}), new_run(shared))
     )
     async with asyncio.timeout(30):
-        while not psutil.Process().children():
+        while not children() - others:
             await asyncio.sleep(0.02)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert not [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+    assert not children() - others
