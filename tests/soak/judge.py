@@ -15,6 +15,7 @@ from wcr_watchd.core.model import Delivery, DeliveryState, Event, EventKind, Inc
 from wcr_watchd.store.sqlite import SqliteStore
 
 ABSENCE = "absence"
+UNTOLD = "nobody was told of it, so nobody is told of its end"
 RECORDED_WITHIN = 2.0
 """Seconds of life after which an accepted message is in the records for sure."""
 
@@ -94,12 +95,13 @@ def _everything_was_owed(records: Records, receivers: Iterable[str]) -> None:
 
 
 def _told_spells(timeline: Sequence[Event]) -> Iterator[Sequence[Event]]:
-    """Each time from a beginning to the end in which the incident was critical: the policy tells nobody of less."""
+    """Each time from a beginning to the end, but those of which the policy tells nobody: never what was critical."""
     spell: list[Event] = []
     for event in timeline:
         spell.append(event)
         if event.kind is EventKind.RESOLVED:
-            if any(one.severity is Severity.CRITICAL for one in spell[:-1]):
+            critical = any(one.severity is Severity.CRITICAL for one in spell[:-1])
+            if critical or not event.reason.endswith(UNTOLD):
                 yield spell
             spell = []
 
