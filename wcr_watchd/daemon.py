@@ -379,9 +379,10 @@ class Daemon:
         monitor = Monitor(
             loaded.setup, state, store, dispatcher, clock, counters, scheduler.run_soon, memories, book.states
         )
+        since = restored.last_seen_at or clock.now()
+        monitor.look_first(since)
         await monitor.reload(loaded.setup)
         await monitor.refill_histories()
-        since = restored.last_seen_at or clock.now()
         if restored.last_seen_at:
             log.info("nobody was watching", seconds=round(max(0.0, clock.now() - since)))
             monitor.absent(since, "the daemon was not running")

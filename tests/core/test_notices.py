@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.core.world import World, check, setup
-from wcr_watchd.core import notices
-from wcr_watchd.core.model import Severity
+from wcr_watchd.core import commands, engine, notices
+from wcr_watchd.core.model import IncidentState, Severity
 from wcr_watchd.core.on_call import weekly
+from wcr_watchd.core.silence import Matcher, Operator, Silence
 
 
 def world() -> World:
@@ -50,12 +51,62 @@ def test_a_time_without_watching_confirms_nothing() -> None:
     assert notices.unconfirmed(one.state) == ()
 
 
+def look_first(one: World) -> None:
+    """As the monitor does when nobody was watching for a while."""
+    one.state.looks_until = one.now + notices.FRESH_LOOK
+    one.take(notices.looked_at_first(one.state, one.state.looks_until))
+
+
+def silence_of(one: World, identifier: str, seconds: float) -> Silence:
+    matchers = (Matcher("check", Operator.EQUAL, "api"),)
+    return Silence(identifier, matchers, one.now, one.now + seconds, "ann", "moving", one.now)
+
+
+def silenced() -> World:
+    """A failure that nobody was told of, and a long time without anybody watching in which its silence ran out."""
+    one = world()
+    one.take(commands.silence(one.setup, one.state, silence_of(one, "s1", 600.0), one.now))
+    for _ in range(3):
+        one.see("api", "down")
+    assert one.state.incidents[1].state is IncidentState.SILENCED
+    one.now += 7_200.0
+    look_first(one)
+    one.take(engine.reconcile(one.setup, one.state, one.now))
+    one.take(commands.look_again(one.setup, one.state, one.now))
+    assert one.told() == [], "nobody has looked yet"
+    return one
+
+
+def test_what_is_over_when_its_silence_ran_out_unseen_is_never_told() -> None:
+    one = silenced()
+    assert ("api", 0.0) in one.rechecks
+    assert one.see("api", "up", after=5.0) == ["resolved"]
+    one.pass_time(3_600.0)
+    assert one.told() == []
+
+
+def test_what_outlasts_a_silence_that_ran_out_unseen_is_told_after_a_fresh_look() -> None:
+    one = silenced()
+    one.see("api", "down", after=5.0)
+    one.pass_time(30.0)
+    assert one.told("opened") == ["sms:second", "mail:second"], "who is on call by now"
+
+
+def test_a_silence_that_ends_while_a_fresh_look_is_awaited_is_not_for_ever() -> None:
+    one = silenced()
+    one.take(commands.silence(one.setup, one.state, silence_of(one, "s2", 10.0), one.now))
+    one.pass_time(15.0)
+    assert one.told() == []
+    one.pass_time(30.0)
+    assert one.told("opened") == ["sms:second", "mail:second"]
+
+
 def test_what_fell_due_while_nobody_watched_waits_for_a_fresh_look() -> None:
     one = world()
     for _ in range(3):
         one.see("api", "down")
     one.now += 7_200.0
-    one.take(notices.looked_at_first(one.state, one.now))
+    look_first(one)
     assert one.rechecks[-1] == ("api", 0.0)
     assert one.see("api", "up", after=5.0) == ["resolved"]
     assert one.told("reminded") == one.told("escalated") == []
@@ -66,7 +117,7 @@ def test_what_is_still_wrong_after_a_fresh_look_is_told() -> None:
     for _ in range(3):
         one.see("api", "down")
     one.now += 7_200.0
-    one.take(notices.looked_at_first(one.state, one.now))
+    look_first(one)
     one.see("api", "down", after=5.0)
     one.pass_time(30.0)
     assert "reminded" in {event.kind.value for event in one.events}

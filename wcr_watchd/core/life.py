@@ -283,6 +283,10 @@ def attend(work: Work, check: Check, incident: Incident) -> Incident:
     if incident.state in (IncidentState.ACKNOWLEDGED, IncidentState.RESOLVED):
         return incident
     mute = _mute(work, check, incident)
+    if mute is None and incident.state.muted and work.now < work.state.looks_until:
+        # Nobody has looked since an absence: it may be over.
+        waits = replace(incident, muted_until=work.state.looks_until)
+        return work.keep(waits) if waits != incident else incident
     if mute is None:
         return _unmute(work, check, incident) if incident.state.muted else incident
     if incident.state is IncidentState.OPEN:

@@ -60,15 +60,18 @@ def unconfirmed(state: State) -> tuple[CheckState, ...]:
     return tuple(found)
 
 
-def looked_at_first(state: State, now: float) -> Decision:
-    """Let what fell due while nobody watched wait for a fresh look: most of it may be over by now."""
-    until = now + FRESH_LOOK
+def looked_at_first(state: State, until: float) -> Decision:
+    """Let what fell due while nobody watched wait for a fresh look: most of it may be over by now.
+
+    What is muted is looked at again at ``until`` (epoch seconds) at the latest; its silence may have run out.
+    """
     waiting = []
     for one in state.incidents.values():
         step, reminder = (
             until if at is not None and at < until else at for at in (one.next_step_at, one.next_reminder_at)
         )
-        waiting.append(replace(one, next_step_at=step, next_reminder_at=reminder))
+        muted = until if one.state.muted else one.muted_until
+        waiting.append(replace(one, next_step_at=step, next_reminder_at=reminder, muted_until=muted))
     changed = tuple(one for one in waiting if one != state.incidents[one.id])
     return Decision(incidents=changed, rechecks=tuple((one.check, 0.0) for one in changed if one.check != OWN.name))
 

@@ -48,3 +48,5 @@ class State:
     """Silences and started maintenance that are not over, by their id."""
     histories: dict[str, History] = field(default_factory=dict)
     next_incident: int = 1
+    looks_until: float = 0.0
+    """Nobody was watching for a while: until then (epoch seconds) what is muted stays so, for a fresh look at it."""

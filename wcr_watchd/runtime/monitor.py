@@ -265,14 +265,21 @@ class Monitor:
 
     def absent(self, since: float, why: str) -> None:
         """Nobody was watching since then (epoch seconds): nothing is confirmed by that, and a long time is told."""
+        self.look_first(since)
         now = self._clock.now()
-        if now - since > notices.CONFIRMS_NOTHING:
-            for known in notices.unconfirmed(self.state):
-                self.state.checks[known.check] = known
-                self._waiting.states[known.check] = known
-            self._take(notices.looked_at_first(self.state, now))
         self._take(alerts.renewed(self.setup, self.state, now))
         self._take(notices.absence(self.setup, self.state, since, now, why))
+
+    def look_first(self, since: float) -> None:
+        """Nobody was watching since then: of what was known before, nothing is told until it was looked at again."""
+        now = self._clock.now()
+        if now - since <= notices.CONFIRMS_NOTHING:
+            return
+        for known in notices.unconfirmed(self.state):
+            self.state.checks[known.check] = known
+            self._waiting.states[known.check] = known
+        self.state.looks_until = now + notices.FRESH_LOOK
+        self._take(notices.looked_at_first(self.state, self.state.looks_until))
 
     def take_number(self) -> int:
         """The number of something that is acknowledged like an incident and is none: a drill."""
