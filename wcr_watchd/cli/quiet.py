@@ -45,20 +45,9 @@ def silence() -> None:
 @silence.command("add")
 @what_and_how_long
 @exits
-def silence_add(
-    matchers: tuple[str, ...],
-    check: tuple[str, ...],
-    tag: tuple[str, ...],
-    for_: str,
-    from_: str | None,
-    comment: str,
-    by: str | None,
-    socket: Path,
-    json_: bool,
-) -> None:
+def silence_add(socket: Path, json_: bool, **what: Any) -> None:
     """Silence what all of these cover: --check, --tag and MATCHERS such as 'group="web"' or 'severity!="critical"'."""
-    body = _body(matchers, check, tag, for_, from_, comment, by)
-    done(call(socket, "POST", "/silences", body), json_)
+    done(call(socket, "POST", "/silences", _body(**what)), json_)
 
 
 @silence.command("list")
@@ -93,20 +82,9 @@ def maintenance() -> None:
 @maintenance.command("start")
 @what_and_how_long
 @exits
-def maintenance_start(
-    matchers: tuple[str, ...],
-    check: tuple[str, ...],
-    tag: tuple[str, ...],
-    for_: str,
-    from_: str | None,
-    comment: str,
-    by: str | None,
-    socket: Path,
-    json_: bool,
-) -> None:
+def maintenance_start(socket: Path, json_: bool, **what: Any) -> None:
     """Start maintenance of what all of these cover: --check, --tag and MATCHERS such as 'group="web"'."""
-    body = _body(matchers, check, tag, for_, from_, comment, by)
-    done(call(socket, "POST", "/maintenance", body), json_)
+    done(call(socket, "POST", "/maintenance", _body(**what)), json_)
 
 
 @maintenance.command("stop")
@@ -135,21 +113,6 @@ def maintenance_list(all_: bool, socket: Path, json_: bool) -> None:
     render.silences(answer["started"], "nothing was started by hand")
 
 
-def _body(
-    matchers: tuple[str, ...],
-    check: tuple[str, ...],
-    tag: tuple[str, ...],
-    for_: str,
-    from_: str | None,
-    comment: str,
-    by: str | None,
-) -> dict[str, Any]:
-    return {
-        "matchers": list(matchers),
-        "check": list(check),
-        "tag": list(tag),
-        "for": for_,
-        "starts_at": from_,
-        "comment": comment,
-        "by": by,
-    }
+def _body(for_: str, from_: str | None, **what: Any) -> dict[str, Any]:
+    """What :func:`what_and_how_long` was given, as the API takes it."""
+    return {**what, "for": for_, "starts_at": from_}

@@ -37,22 +37,18 @@ class StandIns:
             if one.event is EventKind.RESOLVED and one.incident in self._by_incident:
                 ended.setdefault(one.incident, []).append(one)
         return [
-            (_end(who, told, now), _meant(who, told))
+            _end(who, told, now)
             for number, told in ended.items()
             for who in self._by_incident.pop(number)
             if who not in {one.recipient for one in told}
         ]
 
 
-def _meant(who: Recipient, told: Sequence[Notification]) -> Notification:
-    """In whose place somebody is told."""
-    return next((one for one in told if who in one.fallbacks), told[0])
-
-
-def _end(who: Recipient, told: Sequence[Notification], now: float) -> Notification:
-    meant = _meant(who, told)
+def _end(who: Recipient, told: Sequence[Notification], now: float) -> tuple[Notification, Notification]:
+    """The end for somebody, and what was meant for whom they stand in for."""
+    meant = next((one for one in told if who in one.fallbacks), told[0])
     key = f"{meant.id}{FALLBACK}{who.channel}"  # the one under which it would be told if its channel failed again
-    return replace(
+    end = replace(
         meant,
         id=key if who in meant.fallbacks[:1] else f"{key}{who.contact}",
         recipient=who,
@@ -62,3 +58,4 @@ def _end(who: Recipient, told: Sequence[Notification], now: float) -> Notificati
         fallbacks=meant.fallbacks[meant.fallbacks.index(who) + 1 :] if who in meant.fallbacks else (),
         message=redirected(meant.message, meant.recipient.channel, "could not deliver what came before"),
     )
+    return end, meant
