@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
 import signal
-import socket as sockets
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +19,7 @@ from wcr_watchd.config import discover, load
 from wcr_watchd.config.load import Loaded, WebSettings
 from wcr_watchd.config.warnings import warnings
 from wcr_watchd.core import engine, health
-from wcr_watchd.core.errors import CommandError, ConfigError, StoreDamagedError, StoreError, WatchdError
+from wcr_watchd.core.errors import CommandError, ConfigError, StoreDamagedError, StoreError
 from wcr_watchd.core.escalation import recipients, unreachable
 from wcr_watchd.core.heartbeat import Book, Ping
 from wcr_watchd.core.message import trial
@@ -58,22 +56,15 @@ from wcr_watchd.web.access import Access, Allowance
 from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import build as build_web
 from wcr_watchd.web.blackbox.endpoint import Prober, Probing
+from wcr_watchd.web.control_socket import open_control_socket
 
 log = structlog.get_logger(__name__)
 
 DAY = 86_400.0
 PRUNE_EVERY = 300.0
-SOCKET_MODE = 0o660
-LONGEST_SOCKET_PATH = 107
-"""Bytes that the kernel has for it (unix(7))."""
-FOLDER_MODE = 0o750
 SERVER_STOPS_WITHIN = 2.0
 FEW_CHECKS = 50
 """Checks of which every first result is logged; of more, only what is not up."""
-
-
-class SocketUnusableError(WatchdError):
-    """The Unix socket for commands cannot be: another daemon listens there, or its path is too long."""
 
 
 @dataclass(slots=True)
@@ -132,7 +123,7 @@ class Daemon:
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again.
 
-        Raises :class:`StoreError` when the records cannot be opened, :class:`SocketUnusableError` when the socket
+        Raises :class:`StoreError` when the records cannot be opened, ``SocketUnusableError`` when the socket
         for commands cannot be, and ``OSError`` when an address is taken.
         """
         descriptors.allow_enough()
@@ -353,17 +344,7 @@ class Daemon:
         shared = SharedHelpers()
         stack.push_async_callback(shared.close)
         tickets = Tickets(await asyncio.to_thread(_ticket_key, folder_of(loaded.store.url)))
-        dispatcher = Dispatcher(
-            loaded.channels,
-            store,
-            clock,
-            shared,
-            counters,
-            loaded.channel_caps,
-            self._redactor.text,
-            loaded.wordings,
-            Links(tickets, lambda: self._loaded.web.public_url).linked,
-        )
+        dispatcher = self._build_dispatcher(store, clock, shared, counters, tickets)
         dispatcher.resume(restored)
         loop_lag = LoopLag(clock, counters, self._absent)
         memories = dict(restored.memories)
@@ -418,6 +399,21 @@ class Daemon:
             tickets,
             drills,
             canaries,
+        )
+
+    def _build_dispatcher(
+        self, store: Store, clock: Clock, shared: SharedHelpers, counters: Counters, tickets: Tickets
+    ) -> Dispatcher:
+        return Dispatcher(
+            self._loaded.channels,
+            store,
+            clock,
+            shared,
+            counters,
+            self._loaded.channel_caps,
+            self._redactor.text,
+            self._loaded.wordings,
+            Links(tickets, lambda: self._loaded.web.public_url).linked,
         )
 
     def _absent(self, seconds: float) -> None:
@@ -526,7 +522,7 @@ class Daemon:
         server = web.AppRunner(app, shutdown_timeout=SERVER_STOPS_WITHIN, access_log=None)
         await server.setup()
         try:
-            await _open_socket(server, self._socket)
+            await open_control_socket(server, self._socket)
             for host, port in settings.listen:
                 await web.TCPSite(server, host, port).start()
             yield
@@ -641,36 +637,6 @@ async def run_checks_once(
         return list(await asyncio.gather(*(one(name) for name in names)))
     finally:
         await shared.close()
-
-
-async def _open_socket(server: web.AppRunner, path: Path) -> None:
-    def make_way() -> None:
-        if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
-            raise SocketUnusableError(
-                f"{path} is too long for a Unix socket ({LONGEST_SOCKET_PATH} bytes at most): name a shorter --socket"
-            )
-        path.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-        if _somebody_listens(path):
-            raise SocketUnusableError(
-                f"another wcr-watchd answers on {path}: stop that one first, or give this one a --socket of its own"
-            )
-        path.unlink(missing_ok=True)  # left by a life that was killed
-
-    await asyncio.to_thread(make_way)
-    await web.UnixSite(server, str(path)).start()
-    await asyncio.to_thread(path.chmod, SOCKET_MODE)
-
-
-def _somebody_listens(path: Path) -> bool:
-    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as caller:
-        caller.settimeout(1.0)
-        try:
-            caller.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        except TimeoutError:
-            return True
-        return True
 
 
 def _specs(probes: Mapping[str, Probe]) -> dict[str, tuple[MeasurementSpec, ...]]:
