@@ -52,10 +52,10 @@ from wcr_watchd.runtime.tasks import LoopLag, guard
 from wcr_watchd.runtime.windows import WindowWatch
 from wcr_watchd.store.open import folder_of, from_url
 from wcr_watchd.store.upkeep import Retention
-from wcr_watchd.web.access import Access, Allowance
+from wcr_watchd.web.access.gate import Access, Allowance
 from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import build as build_web
-from wcr_watchd.web.blackbox.endpoint import Prober, Probing
+from wcr_watchd.web.compatible.blackbox.endpoint import Prober, Probing
 from wcr_watchd.web.control_socket import open_control_socket
 
 log = structlog.get_logger(__name__)

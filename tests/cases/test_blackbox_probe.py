@@ -29,9 +29,9 @@ from tests.real.servers.dns import NameServer
 from tests.real.servers.odd import Odd
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.blackbox_modules import Module, ModulesError, parse_modules
-from wcr_watchd.web.blackbox import secured
-from wcr_watchd.web.blackbox.attempt import Attempt
-from wcr_watchd.web.blackbox.endpoint import Probing, _carry_out, timeout_of
+from wcr_watchd.web.compatible.blackbox import secured
+from wcr_watchd.web.compatible.blackbox.attempt import Attempt
+from wcr_watchd.web.compatible.blackbox.endpoint import Probing, _carry_out, timeout_of
 
 NO_BROTLI = "there is no brotli decoder; a module that wants br says so when it is used"
 NO_PROXY = "no proxy is gone through; a module that wants one says so when it is used"

@@ -22,8 +22,8 @@ from wcr_watchd.core import heartbeat
 from wcr_watchd.core.heartbeat import Book, HeartbeatState, Phase, Ping, Standing
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.runtime.pings import PingDesk
-from wcr_watchd.web import ping
-from wcr_watchd.web.access import Access
+from wcr_watchd.web.access.gate import Access
+from wcr_watchd.web.compatible import ping
 
 DATA = yaml.safe_load((Path(__file__).parent / "ping-cases.yaml").read_text())
 DEFAULTS = DATA["defaults"]

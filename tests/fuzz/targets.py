@@ -38,7 +38,7 @@ from wcr_watchd.kit.scrape import Chosen
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.probes.domain import read_registration, server_for
 from wcr_watchd.probes.http import Http
-from wcr_watchd.web.access import Access
+from wcr_watchd.web.access.gate import Access
 from wcr_watchd.web.app import build
 
 Target = Callable[[bytes], Awaitable[None]]

@@ -53,7 +53,7 @@ def test_the_wheel_carries_what_an_administrator_needs(built: Path) -> None:
     for wanted in (
         "share/wcr-watchd/etc/watchd.toml",
         "share/wcr-watchd/systemd/wcr-watchd.service",
-        "wcr_watchd/web/templates/base.html",
+        "wcr_watchd/web/dashboard/templates/base.html",
         "wcr_watchd/channels/email.html.j2",
     ):
         assert any(name.endswith(wanted) for name in names), wanted

@@ -12,7 +12,7 @@ from tests.web.test_web import Served, served
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.model import Alert
 from wcr_watchd.core.silence import Matcher
-from wcr_watchd.web import alertmanager
+from wcr_watchd.web.compatible import alertmanager
 
 __all__ = ["served"]
 

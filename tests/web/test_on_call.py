@@ -13,7 +13,7 @@ import pytest
 from tests.web.showcase import NOW
 from tests.web.test_web import TOKEN, Served, serve
 from wcr_watchd.core.on_call import Layer, OnCallSchedule, Override, turns
-from wcr_watchd.web.access import Access
+from wcr_watchd.web.access.gate import Access
 from wcr_watchd.web.rota import calendar, names
 
 DAY = 86_400.0

@@ -28,9 +28,9 @@ from tests.web.showcase import Showcase
 from tests.web.test_web import TOKEN, Metrics, no_desk, no_doors
 from wcr_watchd.kit.blackbox_modules import parse_modules
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.web.access import Access
+from wcr_watchd.web.access.gate import Access
 from wcr_watchd.web.app import build
-from wcr_watchd.web.blackbox.endpoint import Prober, Probing
+from wcr_watchd.web.compatible.blackbox.endpoint import Prober, Probing
 
 PATIENCE = 30.0
 DEBIAN = Path("/etc/prometheus/blackbox.yml")

@@ -25,11 +25,11 @@ from wcr_watchd.core.view import Change, View
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.tickets import KEY_BYTES, Tickets
 from wcr_watchd.runtime.pings import PingDesk
-from wcr_watchd.web import pages
-from wcr_watchd.web.access import COOKIE, Access, Allowance
+from wcr_watchd.web.access.gate import COOKIE, Access, Allowance
 from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import build
-from wcr_watchd.web.blackbox.endpoint import Prober
+from wcr_watchd.web.compatible.blackbox.endpoint import Prober
+from wcr_watchd.web.dashboard import overview
 from wcr_watchd.web.live import STREAMS
 
 TOKEN = "a-token-of-enough-length"
@@ -186,14 +186,14 @@ async def test_others_have_their_turn_while_a_long_page_is_made(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here it is a reload of the configuration that comes in between; then the page is asked for anew."""
-    before, real = served.control.setup, pages._row
+    before, real = served.control.setup, overview.row_of
 
     def row(view: View, name: str) -> dict[str, object]:
         asyncio.get_running_loop().call_soon(setattr, served.control, "setup", replace(before))
         return real(view, name)
 
-    monkeypatch.setattr(pages, "ROWS_AT_A_TIME", len(before.checks))
-    monkeypatch.setattr(pages, "_row", row)
+    monkeypatch.setattr(overview, "ROWS_AT_A_TIME", len(before.checks))
+    monkeypatch.setattr(overview, "row_of", row)
     assert (await served.get("/"))[0] == 302
 
 
@@ -204,11 +204,16 @@ async def test_pages_are_compressed_and_a_run_that_failed_is_a_full_bar(served: 
     assert re.search(r'aria-label="last \d+ runs"><path d="M[^"]*"/><path class="bad" d="M\d+ 20v-20[^"]*"/>', page)
 
 
-async def test_the_dashboard_is_one_round_trip_without_foreign_hosts(served: Served) -> None:
+async def test_pages_load_only_our_own_files_and_browsers_keep_them(served: Served) -> None:
     _, page = await served.get("/")
-    assert "src=" not in page
-    assert "stylesheet" not in page
     assert "https://" not in page.replace("https://www.example.org/", "")
+    files = re.findall(r'<(?:script src|link rel="[a-z]+" href)="([^"]+)"', page)
+    assert len(files) >= 3
+    for file in files:
+        async with served.session.get(served.base + file) as answer:
+            assert answer.status == 200
+            assert "immutable" in answer.headers["Cache-Control"]
+    assert (await served.get("/static/other.js"))[0] == 404
 
 
 async def test_pages_run_only_our_own_script(served: Served) -> None:

@@ -11,13 +11,23 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from wcr_watchd.core.view import Control
-from wcr_watchd.web import alertmanager, answers, api, dead_letters_page, incident_page, live, pages, ping, quiet_page
-from wcr_watchd.web.access import Access, guard
-from wcr_watchd.web.blackbox import endpoint
+from wcr_watchd.web import answers, live
+from wcr_watchd.web.access.gate import Access, guard
+from wcr_watchd.web.api import routes as api
+from wcr_watchd.web.compatible import alertmanager, ping
+from wcr_watchd.web.compatible.blackbox import endpoint
+from wcr_watchd.web.dashboard import assets, check, dead_letters, incident, on_call, overview, sign_in, silences
+from wcr_watchd.web.dashboard.layout import ACCESS, SECURITY_HEADERS
 from wcr_watchd.web.health import CONTROL, healthz, readyz
 
 MAX_BODY = 64 * 1024
-PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/sign-in", "/favicon.svg"})
+PAGES = (overview, check, incident, silences, on_call, dead_letters, sign_in)
+PUBLIC = (
+    answers.ROUTES
+    | ping.ROUTES
+    | {"/healthz", "/readyz", "/metrics", sign_in.PATH, "/favicon.ico", assets.PATH, endpoint.PATH}
+)
+"""Routes that need no credential, or check their own."""
 
 
 class Page(Protocol):
@@ -55,11 +65,11 @@ def build(
 ) -> web.Application:
     """Build the application for a running daemon; who serves it on which socket is the daemon's business."""
     logging.getLogger("aiohttp.server").addFilter(_is_of_interest)
-    let_in = guard(access, PUBLIC, answers.ROUTES | ping.ROUTES | {endpoint.PATH})
+    let_in = guard(access, PUBLIC)
     app = web.Application(middlewares=[api.errors_as_json, security_headers, let_in], client_max_size=MAX_BODY)
     app[CONTROL] = control
     app[EXPOSITION] = exposition
-    app[pages.ACCESS] = access
+    app[ACCESS] = access
     app[answers.DOORS] = doors
     app[endpoint.PROBER] = prober
     app[ping.DESK] = desk
@@ -71,18 +81,18 @@ def build(
     live.set_up(app)
     api.add_routes(app)
     alertmanager.add_routes(app)
-    pages.add_routes(app)
-    answers.add_routes(app)
     ping.add_routes(app)
-    incident_page.add_routes(app)
-    dead_letters_page.add_routes(app)
-    quiet_page.add_routes(app)
+    answers.add_routes(app)
+    for one in PAGES:
+        one.add_routes(app)
+    app.router.add_get(assets.PATH, assets.serve)
+    app.router.add_get("/favicon.ico", assets.favicon)
     return app
 
 
 async def metrics(request: web.Request) -> web.Response:
     """The Prometheus exposition, text or OpenMetrics, gzip where the scraper takes it."""
-    if not request.app[pages.ACCESS].may_read_metrics(request):
+    if not request.app[ACCESS].may_read_metrics(request):
         raise web.HTTPForbidden(text='metrics are for this machine; set [web] metrics = "all" to open them\n')
     accept, encoding = request.headers.get("Accept", ""), request.headers.get("Accept-Encoding", "")
     page = await request.app[EXPOSITION].render(accept, encoding)
@@ -101,8 +111,8 @@ async def security_headers(request: web.Request, handler: Handler) -> web.Stream
     try:
         response = await handler(request)
     except web.HTTPException as error:
-        error.headers.update(pages.SECURITY_HEADERS)
+        error.headers.update(SECURITY_HEADERS)
         raise
     if not response.prepared:
-        response.headers.update(pages.SECURITY_HEADERS)
+        response.headers.update(SECURITY_HEADERS)
     return response

@@ -15,8 +15,9 @@ from wcr_watchd.core.model import DeliveryState, Severity
 from wcr_watchd.core.outlook import outlook
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.view import Change, DrillWish, View
-from wcr_watchd.web import alertmanager, quiet, reasons, rota, shapes
-from wcr_watchd.web.access import VISITOR
+from wcr_watchd.web import quiet, reasons, rota, shapes
+from wcr_watchd.web.access.gate import VISITOR
+from wcr_watchd.web.compatible import alertmanager
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import follow
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from wcr_watchd.kit.blackbox_modules import IcmpModule
 from wcr_watchd.kit.network import connect_problem
-from wcr_watchd.web.blackbox.attempt import Attempt
+from wcr_watchd.web.compatible.blackbox.attempt import Attempt
 
 _IP_RECVTTL, _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_DO = 12, 10, 23, 2
 """Of linux/in.h and linux/in6.h; Python has no names for them."""

@@ -9,9 +9,9 @@ from aiohttp import web
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.message import headline
 from wcr_watchd.core.model import DeliveryState
-from wcr_watchd.web.access import VISITOR
+from wcr_watchd.web.access.gate import VISITOR
+from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
-from wcr_watchd.web.pages import page
 
 PATH = "/dead-letters"
 MOST = 200

@@ -10,8 +10,8 @@ from wcr_watchd.kit.go_patterns import expand
 from wcr_watchd.kit.network import NameResolver, abort, connect_problem, connect_socket, split_address
 from wcr_watchd.kit.patterns import Match, PatternsTooSlowError, search
 from wcr_watchd.kit.tls import Handshake, TlsContexts, UnusableFileError, watching
-from wcr_watchd.web.blackbox import secured
-from wcr_watchd.web.blackbox.attempt import Attempt
+from wcr_watchd.web.compatible.blackbox import secured
+from wcr_watchd.web.compatible.blackbox.attempt import Attempt
 
 LONGEST_LINE = 64 * 1024
 """Bytes of one line, as the exporter's scanner has them."""

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from wcr_watchd.kit.blackbox_modules import TlsConfig
 from wcr_watchd.kit.certificates import read_chain
 from wcr_watchd.kit.tls import Handshake, TlsSettings, explain, served_chain
-from wcr_watchd.web.blackbox.attempt import Attempt
+from wcr_watchd.web.compatible.blackbox.attempt import Attempt
 
 NO_CHAIN = -62135596800.0
 """The exporter's word for "no chain was verified": Go's zero time, the beginning of the year 1."""

@@ -136,18 +136,17 @@ class Allowance:
         return True
 
 
-def guard(access: Access, public: frozenset[str], signed: frozenset[str]) -> Middleware:
+def guard(access: Access, public: frozenset[str]) -> Middleware:
     """Make the middleware that lets visitors in.
 
-    ``public`` are paths that everybody may read; ``signed`` are routes (as they were added) that obey only requests
-    with a signature of their own.
+    ``public`` are the routes (as they were added) that everybody may ask, or that check a signature of their own.
     """
 
     @web.middleware
     async def let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
         # By the route that was taken, not by the path: whatever is written there, nothing else is behind it.
         resource = request.match_info.route.resource
-        if request.path in public or (resource is not None and resource.canonical in signed):
+        if request.path in public or (resource is not None and resource.canonical in public):
             return await handler(request)
         visitor = access.visitor(request)
         if not visitor:

@@ -10,9 +10,9 @@ from wcr_watchd.core.errors import CommandError, UnitError
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.work import check_of
 from wcr_watchd.web import reasons
-from wcr_watchd.web.access import VISITOR
+from wcr_watchd.web.access.gate import VISITOR
+from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
-from wcr_watchd.web.pages import page
 
 PATH = "/incidents/{number:\\d{1,9}}"
 MAX_NOTE = 4_000

@@ -17,8 +17,8 @@ from wcr_watchd.kit.blackbox_modules import DnsModule, RecordMatcher
 from wcr_watchd.kit.network import connect_problem, is_address, split_address
 from wcr_watchd.kit.patterns import PatternsTooSlowError, found
 from wcr_watchd.kit.tls import TlsContexts, UnusableFileError
-from wcr_watchd.web.blackbox import secured
-from wcr_watchd.web.blackbox.attempt import Attempt
+from wcr_watchd.web.compatible.blackbox import secured
+from wcr_watchd.web.compatible.blackbox.attempt import Attempt
 
 PORT, TLS_PORT = 53, 853
 

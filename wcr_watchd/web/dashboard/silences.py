@@ -10,9 +10,9 @@ from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.mute import open_span
 from wcr_watchd.core.silence import Standing
 from wcr_watchd.web import quiet, shapes
-from wcr_watchd.web.access import VISITOR
+from wcr_watchd.web.access.gate import VISITOR
+from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
-from wcr_watchd.web.pages import page
 
 PATH = "/silences"
 

@@ -19,8 +19,8 @@ from wcr_watchd.kit.network import connect_problem
 from wcr_watchd.kit.patterns import PatternsTooSlowError, found
 from wcr_watchd.kit.threads import Threads
 from wcr_watchd.kit.tls import UnusableFileError
-from wcr_watchd.web.blackbox import secured
-from wcr_watchd.web.blackbox.attempt import Attempt
+from wcr_watchd.web.compatible.blackbox import secured
+from wcr_watchd.web.compatible.blackbox.attempt import Attempt
 
 LARGEST_BODY = 256 * 1024 * 1024
 """Bytes of a body that are read where the module sets no limit; the exporter reads on for ever."""

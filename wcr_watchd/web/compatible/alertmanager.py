@@ -27,7 +27,7 @@ from wcr_watchd.core.silence import Facts, Matcher, Operator, Silence, Standing,
 from wcr_watchd.core.view import View
 from wcr_watchd.core.work import check_of
 from wcr_watchd.web import shapes
-from wcr_watchd.web.access import ALERTS_PATH, VISITOR
+from wcr_watchd.web.access.gate import ALERTS_PATH, VISITOR
 from wcr_watchd.web.health import CONTROL
 
 PREFIX = ALERTS_PATH.rstrip("/")

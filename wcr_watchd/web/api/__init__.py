@@ -1,0 +1,1 @@
+"""The JSON API for programs, the command line and the pages: versions side by side."""
