@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from wcr_watchd.web.access.roles import READING, VISITOR, Means, Role, Visitor, needed
+
 ALERTS_PATH = "/api/v2/"
 COOKIE = "watchd_session"
 SESSION_SECONDS = 7 * 86_400
@@ -33,8 +35,6 @@ SIGN_IN_PAUSE = 1.0
 
 KEY_LENGTH = 32
 """Hexadecimal digits of a calendar's key: 128 bit."""
-
-VISITOR = web.RequestKey("visitor", str)
 
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 
@@ -50,17 +50,19 @@ class Access:
     _sessions: dict[bytes, float] = field(default_factory=dict)
     _next_sign_in: float = 0.0
 
-    def visitor(self, request: web.Request) -> str:
-        """The name under which the visitor acts; empty when it may not come in."""
+    def visitor(self, request: web.Request) -> Visitor | None:
+        """Who asks; None when it may not come in."""
         if user := _unix_user(request):
-            return user
+            return Visitor(user, Role.ADMIN, Means.SOCKET)
         if not self.token:
-            return "dashboard" if is_local(request) else ""
-        if self._has_token(request) or self._has_session(request):
-            return "operator"
-        if self.alerts_without_token and request.path.startswith(ALERTS_PATH) and is_local(request):
-            return "alerts"
-        return "calendar" if self._has_key(request) else ""
+            return Visitor("dashboard", Role.ADMIN, Means.LOOPBACK) if is_local(request) else None
+        if self._has_token(request):
+            return Visitor("operator", Role.ADMIN, Means.TOKEN)
+        if self._has_session(request):
+            return Visitor("operator", Role.ADMIN, Means.SESSION)
+        if self.alerts_without_token and is_local(request):
+            return Visitor("alerts", Role.NONE, Means.LOOPBACK, frozenset({"alerts"}))
+        return Visitor("calendar", Role.VIEWER, Means.CALENDAR) if self._has_key(request) else None
 
     def key_of(self, path: str) -> str:
         """What opens this one calendar for whoever cannot show the token; empty when none is configured."""
@@ -104,7 +106,7 @@ class Access:
 
     def _has_key(self, request: web.Request) -> bool:
         given = request.query.get("key", "").encode()
-        reads_calendar = request.method in {"GET", "HEAD"} and request.path.endswith(".ics")
+        reads_calendar = request.method in READING and request.path.endswith(".ics")
         return reads_calendar and hmac.compare_digest(given, self.key_of(request.path).encode())
 
     def _has_session(self, request: web.Request) -> bool:
@@ -146,12 +148,17 @@ def guard(access: Access, public: frozenset[str]) -> Middleware:
     async def let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
         # By the route that was taken, not by the path: whatever is written there, nothing else is behind it.
         resource = request.match_info.route.resource
-        if request.path in public or (resource is not None and resource.canonical in public):
+        route = resource.canonical if resource is not None else ""
+        if request.path in public or route in public:
             return await handler(request)
         visitor = access.visitor(request)
-        if not visitor:
+        if visitor is None:
             return _refuse(request, access)
-        if request.method not in {"GET", "HEAD"} and not is_own_page(request):
+        role = needed(request.method, request.match_info.handler)
+        opened = "alerts" in visitor.doors and route.startswith(ALERTS_PATH)
+        if visitor.role < role and not opened:
+            raise web.HTTPForbidden(text=f"this needs the role {role.word}; {visitor.name} is {visitor.role.word}\n")
+        if request.method not in READING and not is_own_page(request):
             raise web.HTTPForbidden(text="this request comes from another site; act on the dashboard itself\n")
         request[VISITOR] = visitor
         return await handler(request)

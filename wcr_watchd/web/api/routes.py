@@ -16,7 +16,7 @@ from wcr_watchd.core.outlook import outlook
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.view import Change, DrillWish, View
 from wcr_watchd.web import quiet, reasons, rota, shapes
-from wcr_watchd.web.access.gate import VISITOR
+from wcr_watchd.web.access.roles import VISITOR, Role, needs
 from wcr_watchd.web.compatible import alertmanager
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import follow
@@ -300,7 +300,7 @@ async def assign(request: web.Request) -> web.Response:
 
 def _by(request: web.Request, body: dict[str, Any]) -> str:
     """Who asks, as it will stand in the timeline."""
-    return str(body.get("by") or request[VISITOR])[:80]
+    return str(body.get("by") or request[VISITOR].name)[:80]
 
 
 def _duration(text: object) -> float:
@@ -381,7 +381,7 @@ async def resend(request: web.Request) -> web.Response:
 async def discard(request: web.Request) -> web.Response:
     """Take messages off the dead-letter list. JSON body as for sending again, and ``by``."""
     body = await _json_body(request)
-    by = str(body.get("by") or request[VISITOR])[:80]
+    by = str(body.get("by") or request[VISITOR].name)[:80]
     return web.json_response({"done": await request.app[CONTROL].discard(_chosen(body), by)})
 
 
@@ -429,6 +429,7 @@ async def calendar(request: web.Request) -> web.Response:
     return web.Response(text=text, content_type="text/calendar", charset="utf-8")
 
 
+@needs(Role.ADMIN)
 async def reload(request: web.Request) -> web.Response:
     """Read the configuration again; 422 with every problem when it is refused and the old one goes on."""
     problems = await request.app[CONTROL].reload()

@@ -27,7 +27,8 @@ from wcr_watchd.core.silence import Facts, Matcher, Operator, Silence, Standing,
 from wcr_watchd.core.view import View
 from wcr_watchd.core.work import check_of
 from wcr_watchd.web import shapes
-from wcr_watchd.web.access.gate import ALERTS_PATH, VISITOR
+from wcr_watchd.web.access.gate import ALERTS_PATH
+from wcr_watchd.web.access.roles import VISITOR
 from wcr_watchd.web.health import CONTROL
 
 PREFIX = ALERTS_PATH.rstrip("/")
@@ -306,7 +307,7 @@ async def put_silence(request: web.Request) -> web.Response:
         # A silence from now on is asked for a moment before it arrives.
         starts_at=starts_at if before and starts_at is not None else max(now, starts_at or now),
         ends_at=ends_at,
-        author=str(asked.get("createdBy") or request[VISITOR])[:80],
+        author=str(asked.get("createdBy") or request[VISITOR].name)[:80],
         comment=str(asked.get("comment") or "")[:1_000],
         updated_at=now,
         maintenance=before.maintenance if before else False,

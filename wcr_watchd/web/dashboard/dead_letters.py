@@ -9,7 +9,7 @@ from aiohttp import web
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.message import headline
 from wcr_watchd.core.model import DeliveryState
-from wcr_watchd.web.access.gate import VISITOR
+from wcr_watchd.web.access.roles import VISITOR
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
 
@@ -40,7 +40,7 @@ async def resend(request: web.Request) -> web.Response:
 
 async def discard(request: web.Request) -> web.Response:
     """Take one or all off the list, from a button; back to the list."""
-    control, by = request.app[CONTROL], request[VISITOR]
+    control, by = request.app[CONTROL], request[VISITOR].name
     return await _carry_out(request, lambda ids: control.discard(ids, by))
 
 

@@ -10,7 +10,7 @@ from wcr_watchd.core.errors import CommandError, UnitError
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.work import check_of
 from wcr_watchd.web import reasons
-from wcr_watchd.web.access.gate import VISITOR
+from wcr_watchd.web.access.roles import VISITOR
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
 
@@ -61,13 +61,13 @@ async def acknowledge(request: web.Request) -> web.Response:
         until = control.now() + parse_duration(text) if text else None
     except UnitError as error:
         raise web.HTTPBadRequest(text=f"{error}; write for example 2h\n") from error
-    await _done(control.acknowledge(_number(request), request[VISITOR], until=until))
+    await _done(control.acknowledge(_number(request), request[VISITOR].name, until=until))
     raise web.HTTPSeeOther("/")
 
 
 async def resolve(request: web.Request) -> web.Response:
     """End an incident by hand, from its button."""
-    await _done(request.app[CONTROL].resolve(_number(request), request[VISITOR]))
+    await _done(request.app[CONTROL].resolve(_number(request), request[VISITOR].name))
     raise web.HTTPSeeOther(request.path.removesuffix("/resolve"))
 
 
@@ -75,7 +75,7 @@ async def note(request: web.Request) -> web.Response:
     """Add a note to the timeline, from the form under it."""
     form = await request.post()
     text = str(form.get("text", ""))[:MAX_NOTE]
-    await _done(request.app[CONTROL].note(_number(request), request[VISITOR], text))
+    await _done(request.app[CONTROL].note(_number(request), request[VISITOR].name, text))
     raise web.HTTPSeeOther(request.path.removesuffix("/note"))
 
 

@@ -15,7 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.core.view import View
-from wcr_watchd.web.access.gate import VISITOR, Access
+from wcr_watchd.web.access.gate import Access
+from wcr_watchd.web.access.roles import VISITOR
 from wcr_watchd.web.dashboard.assets import asset
 from wcr_watchd.web.health import CONTROL
 
@@ -51,6 +52,7 @@ def page(request: web.Request, template: str, **values: Any) -> web.Response:
         timezone=view.setup.timezone,
         version=view.version,
         inside=VISITOR in request,
+        visitor=request.get(VISITOR),
         shows_on_call=bool(view.setup.on_call) and VISITOR in request,
         signed_in=bool(request.app[ACCESS].token) and VISITOR in request,
         time=lambda at: time_of_day(view, at),

@@ -10,7 +10,7 @@ from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.mute import open_span
 from wcr_watchd.core.silence import Standing
 from wcr_watchd.web import quiet, shapes
-from wcr_watchd.web.access.gate import VISITOR
+from wcr_watchd.web.access.roles import VISITOR
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
 
@@ -35,7 +35,7 @@ async def add(request: web.Request) -> web.Response:
     form = {key: str(value) for key, value in (await request.post()).items()}
     control = request.app[CONTROL]
     try:
-        asked = quiet.wanted(control, form, request[VISITOR], maintenance=form.get("kind") == "maintenance")
+        asked = quiet.wanted(control, form, request[VISITOR].name, maintenance=form.get("kind") == "maintenance")
         await control.silence(asked)
     except (CommandError, web.HTTPBadRequest) as error:
         said = error.text or "" if isinstance(error, web.HTTPBadRequest) else str(error)
@@ -53,7 +53,7 @@ async def expire(request: web.Request) -> web.Response:
 
 async def stop(request: web.Request) -> web.Response:
     """End a planned window for this time, from its button."""
-    await _done(request.app[CONTROL].stop_window(request.match_info["name"], request[VISITOR]))
+    await _done(request.app[CONTROL].stop_window(request.match_info["name"], request[VISITOR].name))
     raise web.HTTPSeeOther(PATH)
 
 

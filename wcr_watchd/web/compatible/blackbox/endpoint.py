@@ -89,11 +89,12 @@ async def probe(request: web.Request) -> web.Response:
 
 
 def _may_probe(request: web.Request, access: Access, settings: Probing | None) -> bool:
-    """Whoever may see the dashboard, and programs of the networks in ``allow`` that come through no proxy.
+    """Whoever may act, a token for it, and programs of the networks in ``allow`` that come through no proxy.
 
     A browser must sign in like everybody: a web page anywhere could make one ask, and read what stands behind us.
     """
-    if access.visitor(request):
+    visitor = access.visitor(request)
+    if visitor is not None and (visitor.may_act or "probe" in visitor.doors):
         return is_own_page(request)
     if settings is None or "Accept-Language" in request.headers or not is_direct(request):
         return False
