@@ -28,7 +28,7 @@ from wcr_watchd.core.protocols import Accepting, Probe, Restored, Store
 from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
-from wcr_watchd.core.view import Change, Counters, DrillReport, DrillWish
+from wcr_watchd.core.view import Counters, DrillReport, DrillWish, Touched
 from wcr_watchd.kit import descriptors, garbage
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
@@ -184,9 +184,9 @@ class Daemon:
         """The daemon's monotonic clock (seconds)."""
         return self._parts.clock.monotonic()
 
-    def changes(self) -> AsyncIterator[tuple[Change, ...]]:
-        """Batches of changes from now on."""
-        return self._parts.monitor.changes()
+    def touched(self) -> AsyncIterator[tuple[Touched, ...]]:
+        """Batches of what was touched from now on."""
+        return self._parts.monitor.touched()
 
     def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:
         """The last runs of a check."""

@@ -10,7 +10,7 @@ from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.view import Change, ChannelCounters, CheckCounters, Counters, HeartbeatCounters
+from wcr_watchd.core.view import ChannelCounters, CheckCounters, Counters, HeartbeatCounters, Touched
 
 NOW = 1_790_000_000.0
 
@@ -61,7 +61,7 @@ class Daemon:
     def monotonic(self) -> float:
         return self.elapsed
 
-    def changes(self) -> AsyncIterator[tuple[Change, ...]]:
+    def touched(self) -> AsyncIterator[tuple[Touched, ...]]:
         raise AssertionError("a scrape does not wait for changes")
 
     def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:

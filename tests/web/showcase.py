@@ -32,7 +32,7 @@ from wcr_watchd.core.setup import AlertSettings, Check, Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.view import Change, Counters, DrillReport
+from wcr_watchd.core.view import Counters, DrillReport, Touched
 
 NOW = 1_795_456_800.0
 SPECS = (
@@ -123,7 +123,7 @@ class Showcase:
         self.asked: list[tuple[Any, ...]] = []
         self.drills: dict[int, DrillReport] = {}
         self.change = asyncio.Event()
-        self.pending: tuple[Change, ...] = ()
+        self.pending: tuple[Touched, ...] = ()
 
     def _incident(self, number: int, check: str, severity: Severity, summary: str, subject: str = "") -> Incident:
         return Incident(
@@ -151,13 +151,13 @@ class Showcase:
         bad = {"api": range(48, 60), "certificate <b>": range(20, 22)}.get(check, range(0))
         return tuple((NOW - 60 * (60 - i), None if i in bad else 0.1 + (i * 7 % 11) / 50) for i in range(60))
 
-    async def changes(self) -> AsyncIterator[tuple[Change, ...]]:
+    async def touched(self) -> AsyncIterator[tuple[Touched, ...]]:
         while True:
             await self.change.wait()
             self.change.clear()
             yield self.pending
 
-    def happen(self, *changes: Change) -> None:
+    def happen(self, *changes: Touched) -> None:
         self.pending = changes
         self.change.set()
 

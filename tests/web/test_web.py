@@ -21,7 +21,7 @@ from wcr_watchd.core.protocols import Channel
 from wcr_watchd.core.rules import InstanceState, RuleState, Verdict, parse_rule
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.view import Change, View
+from wcr_watchd.core.view import Touched, View
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.tickets import KEY_BYTES, Tickets
 from wcr_watchd.runtime.pings import PingDesk
@@ -377,7 +377,7 @@ async def _first_events(served: Served, path: str, wanted: int) -> list[str]:
             line = (await answer.content.readline()).decode().rstrip()
             if line.startswith("data:"):
                 lines.append(line[5:].strip())
-                served.control.happen(Change(check="api"), Change(check="api", incident=42))
+                served.control.happen(Touched(check="api"), Touched(check="api", incident=42))
     return lines
 
 
@@ -392,7 +392,7 @@ async def test_a_live_page_is_told_to_load_anew_after_a_reload(served: Served) -
     async with asyncio.timeout(10), served.session.get(served.base + "/live") as answer:
         await answer.content.readline()
         served.control.setup = replace(served.control.setup)
-        served.control.happen(Change(check="api"))
+        served.control.happen(Touched(check="api"))
         while (await answer.content.readline()).decode().rstrip() != "event: reload":
             pass
 
@@ -400,11 +400,11 @@ async def test_a_live_page_is_told_to_load_anew_after_a_reload(served: Served) -
 async def test_a_browser_that_goes_away_is_nothing_to_report(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     async with served.session.get(served.base + "/live") as answer:
         await answer.content.readline()
-        served.control.happen(Change(check="api"))
+        served.control.happen(Touched(check="api"))
         answer.close()
     async with asyncio.timeout(10):
         while served.streams():
-            served.control.happen(Change(check="api"))
+            served.control.happen(Touched(check="api"))
             await asyncio.sleep(0.05)
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 

@@ -99,7 +99,7 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Touched:
     """Something a live page may want to show: the name of a check that changed, or an incident's number."""
 
     check: str = ""
@@ -225,8 +225,8 @@ class View(Protocol):
         """The daemon's monotonic clock (seconds), to compare with the progress times of the counters."""
         ...
 
-    def changes(self) -> AsyncIterator[tuple[Change, ...]]:
-        """Batches of changes from now on, bounded: a slow reader gets fewer, larger batches, never a backlog."""
+    def touched(self) -> AsyncIterator[tuple[Touched, ...]]:
+        """Batches of what a live page may want to show from now on, bounded: a slow reader gets fewer, larger batches, never a backlog."""
         ...
 
     def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:

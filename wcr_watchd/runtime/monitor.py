@@ -24,7 +24,7 @@ from wcr_watchd.core.rules import History, remember
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
-from wcr_watchd.core.view import Change, CheckCounters, Counters
+from wcr_watchd.core.view import CheckCounters, Counters, Touched
 
 log = structlog.get_logger(__name__)
 
@@ -178,7 +178,7 @@ class Monitor:
         if after is not None and _differs(before, after):
             self._waiting.states[after.check] = after
         self._take(decision)
-        self._announce(Change(check=observation.check))
+        self._announce(Touched(check=observation.check))
 
     async def acknowledge(self, incident: int, by: str, *, until: float | None = None, sticky: bool = False) -> str:
         """Acknowledge an incident; returns a sentence, once it is stored. Raises ``CommandError`` if it cannot be."""
@@ -261,7 +261,7 @@ class Monitor:
         planned = announcements.announcements(self.setup, since, now)
         self._take(replace(decision, notifications=(*decision.notifications, *planned)))
         if passed:
-            self._announce(Change())
+            self._announce(Touched())
 
     def absent(self, since: float, why: str) -> None:
         """Nobody was watching since then (epoch seconds): nothing is confirmed by that, and a long time is told."""
@@ -408,8 +408,8 @@ class Monitor:
         at, durations = self._recent.get(check, (array("d"), array("d")))
         return tuple((a, None if isnan(d) else d) for a, d in zip(at, durations, strict=True))
 
-    async def changes(self) -> AsyncIterator[tuple[Change, ...]]:
-        """Batches of changes from now on; a slow reader gets fewer, larger batches."""
+    async def touched(self) -> AsyncIterator[tuple[Touched, ...]]:
+        """Batches of what was touched from now on; a slow reader gets fewer, larger batches."""
         subscriber = _Subscriber()
         self._subscribers.add(subscriber)
         try:
@@ -434,7 +434,7 @@ class Monitor:
             self._watch_deadline(incident)
         for event in decision.events:
             self._log(event)
-            self._announce(Change(check=self._check_of(event, decision), incident=event.incident))
+            self._announce(Touched(check=self._check_of(event, decision), incident=event.incident))
         if decision.events or decision.silences or decision.notifications:
             self._urgent.set()
         if decision.notifications:
@@ -516,7 +516,7 @@ class Monitor:
         if reason:
             counters.failures[reason] = counters.failures.get(reason, 0) + 1
 
-    def _announce(self, change: Change) -> None:
+    def _announce(self, change: Touched) -> None:
         for subscriber in self._subscribers:
             subscriber.pending[change] = None
             subscriber.wake.set()
@@ -539,7 +539,7 @@ class Monitor:
 class _Subscriber:
     """A reader of changes; what waits for it is a set, so it is bounded by the number of checks and incidents."""
 
-    pending: dict[Change, None] = field(default_factory=dict)
+    pending: dict[Touched, None] = field(default_factory=dict)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from aiohttp import web
 from aiohttp_sse import sse_response
 
-from wcr_watchd.core.view import Change
+from wcr_watchd.core.view import Touched
 from wcr_watchd.web.health import CONTROL
 
 PING_INTERVAL = 20.0
@@ -35,7 +35,7 @@ def set_up(app: web.Application) -> None:
 
 
 async def follow(
-    request: web.Request, first: Iterable[Event], events: Callable[[tuple[Change, ...]], Iterable[Event]]
+    request: web.Request, first: Iterable[Event], events: Callable[[tuple[Touched, ...]], Iterable[Event]]
 ) -> web.StreamResponse:
     """Send ``first``, then what ``events`` makes of each batch of changes, until either side ends.
 
@@ -48,7 +48,7 @@ async def follow(
         async with sse_response(request, ping_interval=PING_INTERVAL) as stream:
             for name, data in first:
                 await stream.send(data, event=name)
-            async for batch in request.app[CONTROL].changes():
+            async for batch in request.app[CONTROL].touched():
                 for name, data in events(batch):
                     await stream.send(data, event=name)
                     await asyncio.sleep(0)

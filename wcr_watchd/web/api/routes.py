@@ -14,7 +14,7 @@ from wcr_watchd.core.errors import ChannelError, CommandError, StoreError, UnitE
 from wcr_watchd.core.model import DeliveryState, Severity
 from wcr_watchd.core.outlook import outlook
 from wcr_watchd.core.units import parse_duration
-from wcr_watchd.core.view import Change, DrillWish, View
+from wcr_watchd.core.view import DrillWish, Touched, View
 from wcr_watchd.web import quiet, reasons, rota, shapes
 from wcr_watchd.web.access.roles import VISITOR, Role, needs
 from wcr_watchd.web.compatible import alertmanager
@@ -440,7 +440,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     """Server-sent events: ``check`` with a check as it stands now, ``incident`` likewise."""
     view = request.app[CONTROL]
 
-    def changed(batch: tuple[Change, ...]) -> Iterator[tuple[str, str]]:
+    def changed(batch: tuple[Touched, ...]) -> Iterator[tuple[str, str]]:
         for change in batch:
             kind, body = _change(view, change)
             if kind:
@@ -449,7 +449,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     return await follow(request, [("hello", "{}")], changed)
 
 
-def _change(view: View, change: Change) -> tuple[str, shapes.Json]:
+def _change(view: View, change: Touched) -> tuple[str, shapes.Json]:
     if change.incident:
         found = view.state.incidents.get(change.incident)
         gone = {"id": change.incident, "check": change.check, "state": "resolved"}

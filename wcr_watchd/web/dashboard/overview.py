@@ -14,7 +14,7 @@ from wcr_watchd.core import health
 from wcr_watchd.core.model import Observation, Outcome, Severity
 from wcr_watchd.core.mute import open_span
 from wcr_watchd.core.units import format_value
-from wcr_watchd.core.view import Change, View
+from wcr_watchd.core.view import Touched, View
 from wcr_watchd.web import shapes
 from wcr_watchd.web.dashboard.layout import fragment, page, time_of_day
 from wcr_watchd.web.health import CONTROL
@@ -58,7 +58,7 @@ async def live(request: web.Request) -> web.StreamResponse:
     view = request.app[CONTROL]
     setup = view.setup
 
-    def changed(batch: tuple[Change, ...]) -> Iterator[tuple[str | None, str]]:
+    def changed(batch: tuple[Touched, ...]) -> Iterator[tuple[str | None, str]]:
         if view.setup is not setup:
             return iter([("reload", "{}")])
         return ((None, json.dumps(fragments)) for fragments in _fragments(view, batch))
@@ -66,7 +66,7 @@ async def live(request: web.Request) -> web.StreamResponse:
     return await follow(request, [(None, json.dumps(_overview(view)))], changed)
 
 
-def _fragments(view: View, batch: tuple[Change, ...]) -> Iterator[dict[str, str]]:
+def _fragments(view: View, batch: tuple[Touched, ...]) -> Iterator[dict[str, str]]:
     """What of the page changed, in pieces that render quickly."""
     yield _overview(view)
     names = list(dict.fromkeys(change.check for change in batch if change.check))
