@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
@@ -53,6 +54,7 @@ from wcr_watchd.runtime.windows import WindowWatch
 from wcr_watchd.store.open import folder_of, from_url
 from wcr_watchd.store.upkeep import Retention
 from wcr_watchd.web.access.gate import Access, Allowance
+from wcr_watchd.web.access.peer import user_name
 from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import build as build_web
 from wcr_watchd.web.compatible.blackbox.endpoint import Prober, Probing
@@ -89,6 +91,8 @@ class Parts:
     tickets: Tickets
     drills: Drills
     canaries: Canaries
+    link_key: bytes
+    """What links and calendars' keys are signed with."""
 
 
 def read_configuration(path: Path | None) -> Loaded:
@@ -131,12 +135,13 @@ class Daemon:
             self._parts = parts = await self._build(stack)
             garbage.settle()
             self._handle_signals(stack)
-            await stack.enter_async_context(self._served())
+            access = await stack.enter_async_context(self._served())
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(guard(name, job), name=name) for name, job in self._jobs(parts).items()]
                 notify("READY=1", f"STATUS={self._status()}")
                 await self._look_for_warnings(log_them=True)
                 log.info("watching", checks=len(self.setup.checks), dashboard=", ".join(self._addresses()))
+                self._say_how_to_sign_in(access)
                 await self._stopping.wait()
                 notify("STOPPING=1")
                 log.info("stopping")
@@ -343,7 +348,8 @@ class Daemon:
         restored = await _open(store, clock, counters)
         shared = SharedHelpers()
         stack.push_async_callback(shared.close)
-        tickets = Tickets(await asyncio.to_thread(_ticket_key, folder_of(loaded.store.url)))
+        link_key = await asyncio.to_thread(_ticket_key, folder_of(loaded.store.url))
+        tickets = Tickets(link_key)
         dispatcher = self._build_dispatcher(store, clock, shared, counters, tickets)
         dispatcher.resume(restored)
         loop_lag = LoopLag(clock, counters, self._absent)
@@ -399,6 +405,7 @@ class Daemon:
             tickets,
             drills,
             canaries,
+            link_key,
         )
 
     def _build_dispatcher(
@@ -510,12 +517,19 @@ class Daemon:
             stack.callback(loop.remove_signal_handler, number)
 
     @contextlib.asynccontextmanager
-    async def _served(self) -> AsyncIterator[None]:
+    async def _served(self) -> AsyncIterator[Access]:
         """Serve pages, API, metrics and commands while the context lasts."""
         settings = self._loaded.web
-        access = Access(settings.token, settings.metrics_for_all, self.monotonic, settings.alerts_without_token)
-        exposition = Exposition(self)
         parts = self._parts
+        access = Access(
+            lambda: self._loaded.web.access,
+            key=parts.link_key,
+            now=self.now,
+            monotonic=self.monotonic,
+            public_url=lambda: self._loaded.web.public_url,
+            address=next(iter(self._addresses()), ""),
+        )
+        exposition = Exposition(self)
         doors = Doors(parts.tickets, lambda: self._loaded.channels, parts.shared, Allowance(self.monotonic))
         prober = Prober(self._probing, parts.shared, access)
         app = build_web(self, exposition, access, doors, prober, parts.pings)
@@ -525,11 +539,22 @@ class Daemon:
             await open_control_socket(server, self._socket)
             for host, port in settings.listen:
                 await web.TCPSite(server, host, port).start()
-            yield
+            yield access
         finally:
             await server.cleanup()
             await exposition.close()
             self._socket.unlink(missing_ok=True)
+
+    def _say_how_to_sign_in(self, access: Access) -> None:
+        """While nobody is configured, whoever started the daemon is let in by a link that works once."""
+        if not access.settings.nobody or not self._loaded.web.listen:
+            return
+        again = "wcr-watchd sign-in-link"
+        if os.environ.get("JOURNAL_STREAM"):  # kept for long, and others may read it
+            log.info("nobody can sign in by the configuration; a link that signs in once is printed by", command=again)
+            return
+        link = access.link_for(user_name(os.geteuid()))
+        log.info("open this to sign in; it works once, within a quarter of an hour", link=link, for_another=again)
 
     def _probing(self) -> Probing | None:
         """What `/probe` may do by the configuration in force."""
@@ -661,5 +686,5 @@ def _say_what_needs_a_restart(before: Loaded, after: Loaded) -> None:
         log.warning("takes effect with the next restart", sections=changed)
 
 
-def _fixed(settings: WebSettings) -> tuple[object, ...]:
-    return settings.listen, settings.token, settings.metrics_for_all, settings.alerts_without_token
+def _fixed(settings: WebSettings) -> object:
+    return settings.listen

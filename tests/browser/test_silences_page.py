@@ -35,17 +35,19 @@ comment = "vacuum and reindex"
 """
 
 
-def start(make_daemon: Daemons) -> str:
+def start(make_daemon: Daemons) -> tuple[str, str]:
+    """Where the dashboard is, and a link that signs in there."""
     port = free_port()
     daemon = make_daemon(CONFIG, start=False)
     daemon.config.write_text(daemon.config.read_text().replace("listen = []", f'listen = ["127.0.0.1:{port}"]'))
     daemon.start()
-    return f"http://127.0.0.1:{port}"
+    return f"http://127.0.0.1:{port}", daemon.sign_in_link()
 
 
 async def test_a_silence_is_added_and_ended_in_the_browser(make_daemon: Daemons, tmp_path: Path) -> None:
-    base = await asyncio.to_thread(start, make_daemon)
+    base, link = await asyncio.to_thread(start, make_daemon)
     async with chromium(tmp_path / "profile") as browser:
+        await browser.open(link)
         await browser.open(base + "/checks/api")
         await browser.evaluate("document.querySelector('a[href^=\"/silences?match\"]').click()")
         await browser.until("document.querySelector('#matchers')?.value === 'check=\"api\"'")

@@ -17,12 +17,12 @@ import pytest
 import yaml
 
 from tests.real.running import probe_of
+from tests.web.access import access_for
 from tests.web.test_web import serve
 from wcr_watchd.core import heartbeat
 from wcr_watchd.core.heartbeat import Book, HeartbeatState, Phase, Ping, Standing
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.runtime.pings import PingDesk
-from wcr_watchd.web.access.gate import Access
 from wcr_watchd.web.compatible import ping
 
 DATA = yaml.safe_load((Path(__file__).parent / "ping-cases.yaml").read_text())
@@ -157,7 +157,7 @@ async def test_case(case: dict[str, Any], shared: SharedHelpers) -> None:
     world = World(case, shared)
     desk = PingDesk(world.book, world, world, shared, lambda text: text, lambda check, delay: None)
     desk.replace(world.probes)
-    async for served in serve(Access(token="a-token-of-enough-length"), desk=desk):
+    async for served in serve(access_for(), desk=desk):
         served.app[ping.COUNTER].body_limit = world.server["ping_body_limit"]
         for step in case["steps"]:
             world.at = step.get("at", world.at)

@@ -449,7 +449,7 @@ def test_the_examples_in_comments_are_right() -> None:
     loaded = loads(examples, "examples")
     assert len(loaded.setup.checks) == 4
     assert set(loaded.channels) == {"mail", "sms", "slack"}
-    assert (len(loaded.web.token), loaded.defaults.retry.times) == (32, 2)
+    assert (len(loaded.web.access.tokens), loaded.defaults.retry.times) == (1, 2)
 
 
 # --- this machine -----------------------------------------------------------------------------------------------------

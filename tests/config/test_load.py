@@ -84,7 +84,8 @@ def test_defaults_without_a_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert loaded.setup.policies == {"default": Policy("default")}
     assert loaded.store.url == f"sqlite://{tmp_path}/wcr-watchd/watchd.db"
     assert (loaded.store.retention.raw, loaded.store.retention.rollup) == (7 * 86_400.0, 400 * 86_400.0)
-    assert (loaded.web.token, loaded.web.metrics_for_all, loaded.setup.location) == ("", False, "local")
+    assert (loaded.web.access.nobody, loaded.web.access.metrics_for_all) == (True, False)
+    assert loaded.setup.location == "local"
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/wcr watchd:/other")
     assert setup(HTTP).store.url == "sqlite:///var/lib/wcr%20watchd/watchd.db"
 

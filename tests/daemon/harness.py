@@ -124,6 +124,11 @@ class RunningDaemon:
 
         return asyncio.run(get())
 
+    def sign_in_link(self) -> str:
+        """A URL on its first address that signs a browser in once; it then shows the overview."""
+        url: str = self.api("POST", "/sign-in-links")["url"]
+        return url
+
     def check(self, name: str) -> dict[str, Any]:
         """How a check is now."""
         return self.api("GET", f"/checks/{name}")

@@ -63,6 +63,7 @@ def receiver(make_daemon: Daemons, slack: Slack) -> Callable[..., Receiver]:
 
     def start(alerts: str = "", web: str = "", **checks: int) -> Receiver:
         port = free_port()
+        alerts = alerts if web else "without_token = true\n" + alerts
         daemon = make_daemon(config(slack, f"[alerts]\nenabled = true\n{alerts}", **checks), start=False)
         listening = daemon.config.read_text().replace("listen = []", f'listen = ["127.0.0.1:{port}"]\n{web}')
         daemon.config.write_text(listening)

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 from aiohttp import web
 
 from tests.real.hostile.case import watch
+from tests.web.access import access_for
 from tests.web.showcase import Showcase
 from tests.web.test_web import Metrics, no_desk, no_doors, no_prober
 from wcr_watchd.channels.slack import Slack
@@ -38,7 +39,6 @@ from wcr_watchd.kit.scrape import Chosen
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.probes.domain import read_registration, server_for
 from wcr_watchd.probes.http import Http
-from wcr_watchd.web.access.gate import Access
 from wcr_watchd.web.app import build
 
 Target = Callable[[bytes], Awaitable[None]]
@@ -195,7 +195,7 @@ class Web:
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self.runner is None:
-            access = Access()
+            access = access_for()
             app = build(Showcase(), Metrics(b"", {}), access, no_doors(ANSWERING), no_prober(access), no_desk())
             self.runner = web.AppRunner(app, access_log=None)
             await self.runner.setup()

@@ -20,8 +20,9 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from tests.real.servers.providers import Provider
+from tests.web.access import access_for
 from tests.web.showcase import NOW, Showcase
-from tests.web.test_web import TOKEN, Served, serve
+from tests.web.test_web import Served, serve
 from wcr_watchd.channels.slack import Slack
 from wcr_watchd.channels.sms import Sms
 from wcr_watchd.core.errors import CommandError, StoreError
@@ -31,7 +32,7 @@ from wcr_watchd.core.setup import Contact
 from wcr_watchd.core.view import DrillReport, DrillState
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.tickets import KEY_BYTES, VALID_FOR, Ticket, Tickets
-from wcr_watchd.web.access.gate import Access, Allowance
+from wcr_watchd.web.access.gate import Allowance
 from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import MAX_BODY
 
@@ -130,7 +131,7 @@ async def outside() -> AsyncIterator[Outside]:
         "gateway": Sms.model_validate({"provider": "http", "url": "http://localhost/", "body": {"to": "{to}"}}),
     }
     doors = Doors(TICKETS, lambda: channels, shared, Allowance(clock.monotonic))
-    async for one in serve(Access(token=TOKEN), doors=doors, control=Watched()):
+    async for one in serve(access_for(), doors=doors, control=Watched()):
         made = Outside(one.app, one.control, one.access, one.base, one.session)
         made.hooks, made.clock = hooks, clock
         yield made

@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import aiohttp
 import pytest
 
+from tests.web.access import TOKEN, access_for
 from tests.web.showcase import NOW
-from tests.web.test_web import TOKEN, Served, serve
+from tests.web.test_web import Served, serve
 from wcr_watchd.core.on_call import Layer, OnCallSchedule, Override, turns
-from wcr_watchd.web.access.gate import Access
 from wcr_watchd.web.rota import calendar, names
 
 DAY = 86_400.0
@@ -21,13 +20,13 @@ DAY = 86_400.0
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    async for one in serve(Access()):
+    async for one in serve(access_for(), signed_in=True):
         yield one
 
 
 @pytest.fixture
 async def guarded() -> AsyncIterator[Served]:
-    async for one in serve(Access(token=TOKEN)):
+    async for one in serve(access_for()):
         yield one
 
 
@@ -233,12 +232,3 @@ async def test_a_calendar_program_needs_the_key_of_its_calendar_alone(guarded: S
     assert (await guarded.post(f"{path}?key={key}"))[0] == 401
     _, page = await guarded.get("/on-call", Authorization=f"Bearer {TOKEN}")
     assert f'href="{path}?key={key}"' in page
-
-
-async def test_without_a_token_the_calendar_is_for_this_machine(served: Served) -> None:
-    headers = {"X-Forwarded-For": "192.0.2.1"}
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"{served.base}/api/v1/on-call/ops.ics?key=", headers=headers) as answer,
-    ):
-        assert answer.status == 403

@@ -24,11 +24,12 @@ from tests.real.ports import free_port
 from tests.real.servers.certificates import Authority
 from tests.real.servers.dns import NameServer
 from tests.real.servers.odd import Odd, silence
+from tests.web.access import SECRETS, TOKEN, access_for, everybody
 from tests.web.showcase import Showcase
-from tests.web.test_web import TOKEN, Metrics, no_desk, no_doors
+from tests.web.test_web import Metrics, no_desk, no_doors
+from wcr_watchd.core.access import AccessSettings
 from wcr_watchd.kit.blackbox_modules import parse_modules
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.web.access.gate import Access
 from wcr_watchd.web.app import build
 from wcr_watchd.web.compatible.blackbox.endpoint import Prober, Probing
 
@@ -67,7 +68,7 @@ async def serve() -> AsyncIterator[Serve]:
     async def start(
         modules: str | None, *, token: str = "", allow: tuple[str, ...] = ("127.0.0.0/8",), offset: float = 0.5
     ) -> Site:
-        access = Access(token=token)
+        access = access_for(everybody() if token else AccessSettings())
         networks = tuple(map(ip_network, allow))
         probing = Probing(parse_modules(modules), networks, offset) if modules is not None else None
         control = Showcase()
@@ -240,18 +241,20 @@ async def test_a_host_name_beside_the_target(
 
 async def test_who_may_probe(serve: Serve) -> None:
     dead = f"target=127.0.0.1:{free_port()}"
-    assert (await (await serve(None)).get(dead))[0] == 404
+    own = f"Bearer {TOKEN}"
+    assert (await (await serve(None, token=TOKEN)).get(dead, Authorization=own))[0] == 404
+    assert (await (await serve(None)).get(dead))[0] == 403
     site = await serve(MODULES, token=TOKEN)
     assert (await site.get(dead))[0] == 200, "programs of this machine, without the token"
     assert (await site.get(dead, X_Forwarded_For="192.0.2.1"))[0] == 403, "who comes through a proxy may be anybody"
     assert (await site.get(dead, Accept_Language="en"))[0] == 403, "a browser must sign in"
-    assert (await site.get(dead, Accept_Language="en", Authorization=f"Bearer {TOKEN}"))[0] == 200
+    assert (await site.get(dead, Accept_Language="en", Authorization=own))[0] == 200
     closed = await serve(MODULES, token=TOKEN, allow=("192.0.2.0/24",))
     assert (await closed.get(dead))[0] == 403
-    assert (await closed.get(dead, Authorization=f"Bearer {TOKEN}"))[0] == 200
-    opened = await serve(MODULES, allow=())
-    assert (await opened.get(dead, Host="evil.example"))[0] == 403, "DNS rebinding"
-    assert (await opened.get(dead, Sec_Fetch_Site="cross-site"))[0] == 403
+    assert (await closed.get(dead, Authorization=own))[0] == 200
+    assert (await closed.get(dead, Authorization=f"Bearer {SECRETS['viewer']}"))[0] == 403, "reading is not probing"
+    assert (await closed.get(dead, Authorization=f"Bearer {SECRETS['probe']}"))[0] == 200
+    assert (await closed.get(dead, Authorization=own, Sec_Fetch_Site="cross-site"))[0] == 403
 
 
 # --- beside Debian's blackbox_exporter --------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ async def test_the_form_adds_a_silence_and_the_page_lists_it(served: Served) -> 
     status, _ = await served.post("/silences", FORM)
     assert status == 303
     (added,) = served.control.state.silences.values()
-    assert (added.author, added.comment, added.ends_at) == ("dashboard", "moving", NOW + 7_200.0)
+    assert (added.author, added.comment, added.ends_at) == ("operator", "moving", NOW + 7_200.0)
     assert added.matchers == parse_matchers(FORM["matchers"])
     _, text = await served.get("/silences")
     assert "check=~&#34;a.*&#34;" in text

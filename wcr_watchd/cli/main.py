@@ -20,6 +20,7 @@ from rich.progress import Progress
 
 from wcr_watchd import __version__
 from wcr_watchd.cli import complete, render
+from wcr_watchd.cli.access import sign_in_link
 from wcr_watchd.cli.client import call, runtime_directory
 from wcr_watchd.cli.complete import DEFAULT_CONFIG
 from wcr_watchd.cli.drill import drill
@@ -77,6 +78,7 @@ cli.add_command(replay)
 cli.add_command(drill)
 cli.add_command(why)
 cli.add_command(policy)
+cli.add_command(sign_in_link)
 
 
 def main() -> None:

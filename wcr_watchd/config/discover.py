@@ -393,7 +393,7 @@ _DAEMON = """\
 [web]
 listen = ["127.0.0.1:9848"]
 public_url = "https://watch.example.org"  # where people reach the dashboard; links in messages begin with it
-token = "${credential:web_token}"  # what everybody not on this machine must show; openssl rand -hex 32
+token = "${credential:web_token}"  # what opens dashboard and API; openssl rand -hex 32
 
 [defaults]
 every = "1m"

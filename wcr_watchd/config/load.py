@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import MappingProxyType
@@ -37,6 +38,7 @@ from wcr_watchd.config.people import People, read_people
 from wcr_watchd.config.secrets import Secrets, passwords_in
 from wcr_watchd.config.sources import Source, Sources
 from wcr_watchd.config.typed import named_tables
+from wcr_watchd.core.access import DOORS, AccessSettings, ApiToken, Role
 from wcr_watchd.core.errors import ConfigError, Problem
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.protocols import Channel, Probe
@@ -85,13 +87,11 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
-    """``[web]``: listen addresses as host and port, URL and token (empty: none), who may do what without it."""
+    """``[web]``: listen addresses as host and port, URL, and who is let in."""
 
     listen: tuple[tuple[str, int], ...]
     public_url: str
-    token: str
-    metrics_for_all: bool
-    alerts_without_token: bool
+    access: AccessSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +181,11 @@ def _loaded(sources: Sources) -> Loaded:
         web=WebSettings(
             web.listen,
             web.public_url or "",
-            web.token.get_secret_value() if web.token else "",
-            web.metrics == "all",
-            alerts.without_token,
+            AccessSettings(
+                tokens=_tokens(web),
+                metrics_for_all=web.metrics == "all",
+                alerts_without_token=alerts.without_token,
+            ),
         ),
         probe=probing,
         secrets=frozenset(hidden),
@@ -231,6 +233,13 @@ def _probing(faults: Faults, section: Probing) -> ProbeSettings | None:
             faults.add(("probe", "modules"), problem, "it must be a module file of blackbox_exporter")
         return None
     return ProbeSettings(MappingProxyType(modules), section.allow, section.timeout_offset)
+
+
+def _tokens(web: Web) -> tuple[ApiToken, ...]:
+    if web.token is None:
+        return ()
+    digest = sha256(web.token.get_secret_value().encode()).digest()
+    return (ApiToken("operator", digest, Role.ADMIN, DOORS),)
 
 
 def _check_access(faults: Faults, web: Web) -> None:

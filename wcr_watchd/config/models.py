@@ -226,7 +226,7 @@ class Web(Options):
     public_url: Url | None = None
     """Where people reach the dashboard; links in messages begin with it."""
     token: Secret | None = None
-    """What everybody not on this machine must show."""
+    """What programs show and people sign in with, to do everything."""
     metrics: Literal["loopback", "all"] = "loopback"
     """Who may read /metrics without the token: programs on this machine, or all."""
 

@@ -12,12 +12,12 @@ from aiohttp.typedefs import Handler
 
 from wcr_watchd.core.view import Control
 from wcr_watchd.web import answers, live
-from wcr_watchd.web.access.gate import Access, guard
+from wcr_watchd.web.access.gate import ACCESS, Access, guard
 from wcr_watchd.web.api import routes as api
 from wcr_watchd.web.compatible import alertmanager, ping
 from wcr_watchd.web.compatible.blackbox import endpoint
 from wcr_watchd.web.dashboard import assets, check, dead_letters, incident, on_call, overview, sign_in, silences
-from wcr_watchd.web.dashboard.layout import ACCESS, SECURITY_HEADERS
+from wcr_watchd.web.dashboard.layout import SECURITY_HEADERS
 from wcr_watchd.web.health import CONTROL, healthz, readyz
 
 MAX_BODY = 64 * 1024
@@ -25,7 +25,8 @@ PAGES = (overview, check, incident, silences, on_call, dead_letters, sign_in)
 PUBLIC = (
     answers.ROUTES
     | ping.ROUTES
-    | {"/healthz", "/readyz", "/metrics", sign_in.PATH, "/favicon.ico", assets.PATH, endpoint.PATH}
+    | sign_in.PUBLIC
+    | {"/healthz", "/readyz", "/metrics", "/favicon.ico", assets.PATH, endpoint.PATH}
 )
 """Routes that need no credential, or check their own."""
 

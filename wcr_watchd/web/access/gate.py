@@ -1,117 +1,136 @@
-"""Who may do what over HTTP: the Unix socket, this machine, a token, a signed-in browser.
+"""Who may do what over HTTP: one place decides who is let in, one middleware holds everybody to it.
 
-* Over the Unix socket (mode 0660) the operating system has decided already.
-* With a token configured, every other visitor shows it: as ``Authorization: Bearer`` or by signing in.
-* Without one, only programs on this machine are let in: a loopback peer that names a loopback host and comes through no
-  proxy. The name is checked because a web page elsewhere could make a browser here send requests to it (DNS
-  rebinding), the proxy headers because behind nginx everybody looks local.
+* Over the Unix socket (mode 0660) the operating system has decided already: whoever can open it is an admin.
+* A program shows a token, ``Authorization: Bearer``; it has the token's role, and what else the token opens.
+* A browser has a session: by a password, by a token, or by a one-time link that the daemon or its command printed.
 * A calendar program cannot show a token, so each calendar's address carries a key that opens it alone, for reading.
-* A browser may change something only from our own pages (Origin and Sec-Fetch-Site, Fetch Metadata).
+* Being on this machine lets nobody in, but to what is configured so: metrics, and alerts of a Prometheus.
+* A browser may change something only from our own pages (:func:`wcr_watchd.web.access.peer.is_own_page`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import ipaddress
-import pwd
-import secrets
-import socket
-import struct
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from wcr_watchd.web.access.roles import READING, VISITOR, Means, Role, Visitor, needed
+from wcr_watchd.core.access import ALERTS, METRICS, AccessSettings, ApiToken, Role
+from wcr_watchd.web.access.digest import digest_of
+from wcr_watchd.web.access.links import OneTimeLinks
+from wcr_watchd.web.access.peer import is_direct, is_local, is_own_page, peer_is_loopback, unix_user
+from wcr_watchd.web.access.roles import READING, VISITOR, Means, Visitor, needed
+from wcr_watchd.web.access.sessions import Sessions
 
 ALERTS_PATH = "/api/v2/"
-COOKIE = "watchd_session"
-SESSION_SECONDS = 7 * 86_400
-MAX_SESSIONS = 1_000
+SIGN_IN = "/sign-in"
 SIGN_IN_PAUSE = 1.0
 """Seconds between two attempts to sign in, for everybody together: a token has 128 bit, so this is plenty."""
-
 KEY_LENGTH = 32
 """Hexadecimal digits of a calendar's key: 128 bit."""
 
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 
-
-@dataclass(slots=True)
 class Access:
-    """Decides who may use the pages and the API. ``token`` is empty when none is configured."""
+    """Decides who may use the pages and the API.
 
-    token: str = ""
-    metrics_for_all: bool = False
-    clock: Callable[[], float] = lambda: 0.0
-    alerts_without_token: bool = False
-    _sessions: dict[bytes, float] = field(default_factory=dict)
-    _next_sign_in: float = 0.0
+    ``settings`` are those in force, ``key`` is what calendars' keys are made of, ``public_url`` where people reach the
+    pages, ``address`` where this machine does. ``now`` gives epoch seconds, ``monotonic`` seconds that nobody sets.
+    """
+
+    def __init__(
+        self,
+        settings: Callable[[], AccessSettings],
+        *,
+        key: bytes,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+        public_url: Callable[[], str] = lambda: "",
+        address: str = "",
+    ) -> None:
+        self._settings = settings
+        self._key = key
+        self._now = now
+        self._monotonic = monotonic
+        self._next_sign_in = 0.0
+        self._address = address
+        self.public_url = public_url
+        self.sessions = Sessions(now)
+        self.links = OneTimeLinks(monotonic)
+
+    @property
+    def settings(self) -> AccessSettings:
+        """Those in force."""
+        return self._settings()
 
     def visitor(self, request: web.Request) -> Visitor | None:
-        """Who asks; None when it may not come in."""
-        if user := _unix_user(request):
+        """Who asks; None when it may not come in. A credential that is shown and wrong is not made up for."""
+        if user := unix_user(request):
             return Visitor(user, Role.ADMIN, Means.SOCKET)
-        if not self.token:
-            return Visitor("dashboard", Role.ADMIN, Means.LOOPBACK) if is_local(request) else None
-        if self._has_token(request):
-            return Visitor("operator", Role.ADMIN, Means.TOKEN)
-        if self._has_session(request):
-            return Visitor("operator", Role.ADMIN, Means.SESSION)
-        if self.alerts_without_token and is_local(request):
-            return Visitor("alerts", Role.NONE, Means.LOOPBACK, frozenset({"alerts"}))
+        if "Authorization" in request.headers:
+            token = self.token(_bearer(request))
+            return Visitor(token.name, token.role, Means.TOKEN, token.doors) if token else None
+        if session := self.sessions.of(request):
+            return Visitor(session.name, session.role, Means.SESSION)
+        if self.settings.alerts_without_token and request.path.startswith(ALERTS_PATH) and is_local(request):
+            return Visitor("alerts", Role.NONE, Means.LOOPBACK, frozenset({ALERTS}))
         return Visitor("calendar", Role.VIEWER, Means.CALENDAR) if self._has_key(request) else None
 
+    def token(self, given: str) -> ApiToken | None:
+        """The token that was shown, while it holds."""
+        digest = bytes.fromhex(digest_of(given))
+        for token in self.settings.tokens:
+            if hmac.compare_digest(token.digest, digest):
+                return token if token.expires_at is None or self._now() < token.expires_at else None
+        return None
+
     def key_of(self, path: str) -> str:
-        """What opens this one calendar for whoever cannot show the token; empty when none is configured."""
-        if not self.token:
-            return ""
-        return hmac.new(self.token.encode(), f"calendar {path}".encode(), "sha256").hexdigest()[:KEY_LENGTH]
+        """What opens this one calendar for whoever cannot show a token."""
+        return hmac.new(self._key, f"calendar {path}".encode(), "sha256").hexdigest()[:KEY_LENGTH]
 
     def may_read_metrics(self, request: web.Request) -> bool:
-        """Whether the visitor may read ``/metrics``."""
-        return (
-            self.metrics_for_all
-            or bool(_unix_user(request))
-            or (is_direct(request) and _peer_is_loopback(request))
-            or self._has_token(request)
-        )
+        """Whether the visitor may read ``/metrics``.
 
-    def sign_in(self, token: str) -> str | None:
+        A browser on this machine must sign in or mean this machine: a page from anywhere could make it ask.
+        """
+        if self.settings.metrics_for_all or is_local(request):
+            return True
+        if is_direct(request) and peer_is_loopback(request) and "Accept-Language" not in request.headers:
+            return True
+        visitor = self.visitor(request)
+        return visitor is not None and (visitor.role >= Role.VIEWER or METRICS in visitor.doors)
+
+    def sign_in(self, request: web.Request, shown: str) -> str | None:
         """Return a new session's cookie value, or None when the token is wrong or the last attempt was just now."""
-        now = self.clock()
+        now = self._monotonic()
         if now < self._next_sign_in:
             return None
         self._next_sign_in = now + SIGN_IN_PAUSE
-        if not self.token or not hmac.compare_digest(token.encode(), self.token.encode()):
+        token = self.token(shown)
+        if token is None or token.role is Role.NONE:
             return None
         self._next_sign_in = now
-        self._sessions = {key: ends for key, ends in self._sessions.items() if ends > now}
-        while len(self._sessions) >= MAX_SESSIONS:
-            del self._sessions[next(iter(self._sessions))]
-        cookie = secrets.token_urlsafe(32)
-        self._sessions[_digest(cookie)] = now + SESSION_SECONDS
-        return cookie
+        return self.sessions.begin(request, token.name, token.role, "token")
 
-    def sign_out(self, request: web.Request) -> None:
-        """End the visitor's session."""
-        self._sessions.pop(_digest(request.cookies.get(COOKIE, "")), None)
+    def link_for(self, name: str) -> str:
+        """A new link that signs somebody in once, as an admin under this name."""
+        return (self.public_url().rstrip("/") or self._address) + self.links.path_for(name)
 
-    def _has_token(self, request: web.Request) -> bool:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        matches = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self.token.encode())
-        return bool(self.token) and scheme.lower() == "bearer" and matches
+    def sign_in_by_link(self, request: web.Request, code: str) -> str | None:
+        """Return a new session's cookie value, or None when the link was used or has expired."""
+        name = self.links.take(code)
+        return self.sessions.begin(request, name, Role.ADMIN, "one-time link") if name else None
 
     def _has_key(self, request: web.Request) -> bool:
         given = request.query.get("key", "").encode()
         reads_calendar = request.method in READING and request.path.endswith(".ics")
         return reads_calendar and hmac.compare_digest(given, self.key_of(request.path).encode())
 
-    def _has_session(self, request: web.Request) -> bool:
-        ends = self._sessions.get(_digest(request.cookies.get(COOKIE, "")))
-        return ends is not None and ends > self.clock()
+
+ACCESS = web.AppKey("access", Access)
 
 
 @dataclass(slots=True)
@@ -153,12 +172,13 @@ def guard(access: Access, public: frozenset[str]) -> Middleware:
             return await handler(request)
         visitor = access.visitor(request)
         if visitor is None:
-            return _refuse(request, access)
+            return _refuse(request)
         role = needed(request.method, request.match_info.handler)
-        opened = "alerts" in visitor.doors and route.startswith(ALERTS_PATH)
+        opened = ALERTS in visitor.doors and route.startswith(ALERTS_PATH)
         if visitor.role < role and not opened:
-            raise web.HTTPForbidden(text=f"this needs the role {role.word}; {visitor.name} is {visitor.role.word}\n")
-        if request.method not in READING and not is_own_page(request):
+            raise web.HTTPForbidden(text=f"this needs the role {role.word}; {visitor.name} has {visitor.role.word}\n")
+        meant = is_own_page(request, access.public_url(), ambient=visitor.means is Means.SESSION)
+        if request.method not in READING and not meant:
             raise web.HTTPForbidden(text="this request comes from another site; act on the dashboard itself\n")
         request[VISITOR] = visitor
         return await handler(request)
@@ -166,66 +186,14 @@ def guard(access: Access, public: frozenset[str]) -> Middleware:
     return let_in
 
 
-def is_local(request: web.Request) -> bool:
-    """Whether the request comes from a program on this machine that meant to talk to this machine."""
-    return is_direct(request) and _peer_is_loopback(request) and _names_loopback(request.host)
-
-
-def is_direct(request: web.Request) -> bool:
-    """Whether it came through no proxy: behind one everybody looks local."""
-    return not any(name in request.headers for name in _FORWARDED)
-
-
-def is_own_page(request: web.Request) -> bool:
-    """Whether a request that changes something may be trusted to be meant: not sent by a foreign page."""
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
-        return False
-    origin = request.headers.get("Origin")
-    return origin is None or origin.partition("://")[2] == request.host
-
-
-def _refuse(request: web.Request, access: Access) -> web.StreamResponse:
-    if not access.token:
-        text = (
-            "only programs on this machine may use this dashboard: no token is configured.\n"
-            "To open it to others set [web] token in the configuration.\n"
-        )
-        raise web.HTTPForbidden(text=text)
+def _refuse(request: web.Request) -> web.StreamResponse:
     if request.path.startswith("/api/"):
-        text = '{"error": "show the token: Authorization: Bearer <the [web] token>"}'
+        text = json.dumps({"error": "show a token: Authorization: Bearer <a token of the configuration>"})
         raise web.HTTPUnauthorized(text=text, content_type="application/json", headers={"WWW-Authenticate": "Bearer"})
-    raise web.HTTPSeeOther("/sign-in")
+    after = quote(request.path_qs) if request.method == "GET" and request.path != "/" else ""
+    raise web.HTTPSeeOther(f"{SIGN_IN}?next={after}" if after else SIGN_IN)
 
 
-def _unix_user(request: web.Request) -> str:
-    """The name of the user at the other end of a Unix socket (unix(7), SO_PEERCRED); empty for other sockets."""
-    connection = request.transport.get_extra_info("socket") if request.transport else None
-    if connection is None or connection.family != socket.AF_UNIX:
-        return ""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, _ = struct.unpack("3i", credentials)
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
-
-
-def _peer_is_loopback(request: web.Request) -> bool:
-    try:
-        return ipaddress.ip_address(request.remote or "").is_loopback
-    except ValueError:
-        return False
-
-
-def _names_loopback(host: str) -> bool:
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _digest(value: str) -> bytes:
-    return hashlib.sha256(value.encode("utf-8", "replace")).digest()
+def _bearer(request: web.Request) -> str:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else ""

@@ -9,35 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import Enum
 from typing import Any, TypeVar
 
 from aiohttp import web
+
+from wcr_watchd.core.access import Role as Role
 
 READING = frozenset({"GET", "HEAD"})
 """Methods that change nothing (RFC 9110, 9.2.1)."""
 
 H = TypeVar("H", bound=Callable[..., Any])
-
-
-class Role(IntEnum):
-    """What somebody may do; each includes the ones before."""
-
-    NONE = 0
-    """Nothing by itself: a token that opens single doors only."""
-    VIEWER = 1
-    OPERATOR = 2
-    ADMIN = 3
-
-    @property
-    def word(self) -> str:
-        """As it stands in the configuration."""
-        return self.name.lower()
-
-    @classmethod
-    def of(cls, word: str) -> Role:
-        """The role of a word. Raises ``KeyError`` for any other."""
-        return cls[word.upper()]
 
 
 class Means(Enum):

@@ -15,12 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.core.view import View
-from wcr_watchd.web.access.gate import Access
 from wcr_watchd.web.access.roles import VISITOR
 from wcr_watchd.web.dashboard.assets import asset
 from wcr_watchd.web.health import CONTROL
-
-ACCESS = web.AppKey("access", Access)
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -54,7 +51,6 @@ def page(request: web.Request, template: str, **values: Any) -> web.Response:
         inside=VISITOR in request,
         visitor=request.get(VISITOR),
         shows_on_call=bool(view.setup.on_call) and VISITOR in request,
-        signed_in=bool(request.app[ACCESS].token) and VISITOR in request,
         time=lambda at: time_of_day(view, at),
         ago=lambda at: format_duration(max(0.0, view.now() - at)),
         duration=format_duration,

@@ -8,7 +8,8 @@ from urllib.parse import quote
 from aiohttp import web
 
 from wcr_watchd.core.escalation import LOOK_AHEAD
-from wcr_watchd.web.dashboard.layout import ACCESS, page
+from wcr_watchd.web.access.gate import ACCESS
+from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.rota import Rota, rota
 
@@ -44,7 +45,6 @@ def _on_call_sentence(rotas: list[Rota], nobody: list[str]) -> str:
 
 
 def _feed(request: web.Request, name: str) -> str:
-    """The address of a schedule's calendar, with the key that a calendar program needs where there is a token."""
+    """The address of a schedule's calendar, with the key that a calendar program needs."""
     path = f"/api/v1/on-call/{name}.ics"
-    key = request.app[ACCESS].key_of(path)
-    return f"{quote(path)}?key={key}" if key else quote(path)
+    return f"{quote(path)}?key={request.app[ACCESS].key_of(path)}"

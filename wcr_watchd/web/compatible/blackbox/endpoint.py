@@ -20,7 +20,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.blackbox_modules import DnsModule, HttpModule, IcmpModule, Module, TcpModule
-from wcr_watchd.web.access.gate import Access, is_direct, is_own_page
+from wcr_watchd.web.access.gate import Access
+from wcr_watchd.web.access.peer import is_direct, is_own_page
 from wcr_watchd.web.compatible.blackbox import by_dns, by_http, by_icmp, by_tcp
 from wcr_watchd.web.compatible.blackbox.attempt import Attempt, ProbeFailedError
 from wcr_watchd.web.health import CONTROL
