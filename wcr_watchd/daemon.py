@@ -29,6 +29,7 @@ from wcr_watchd.core.protocols import Accepting, Probe, Restored, Store
 from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
+from wcr_watchd.core.task import TaskBook, TaskRecord, TaskView
 from wcr_watchd.core.view import Counters, DrillReport, DrillWish, Touched
 from wcr_watchd.kit import descriptors, garbage
 from wcr_watchd.kit.redact import Redactor
@@ -49,6 +50,7 @@ from wcr_watchd.runtime.pings import PingDesk
 from wcr_watchd.runtime.runner import Runner
 from wcr_watchd.runtime.scheduler import Scheduler
 from wcr_watchd.runtime.standing import Standing
+from wcr_watchd.runtime.task_desk import TaskDesk
 from wcr_watchd.runtime.tasks import LoopLag, guard
 from wcr_watchd.runtime.windows import WindowWatch
 from wcr_watchd.store.open import folder_of, from_url
@@ -87,6 +89,7 @@ class Parts:
     windows: WindowWatch
     heartbeats: Heartbeats
     pings: PingDesk
+    tasks: TaskDesk
     shared: SharedHelpers
     tickets: Tickets
     drills: Drills
@@ -197,6 +200,18 @@ class Daemon:
         """The last runs of a check."""
         return self._parts.monitor.recent(check)
 
+    async def tasks(self) -> Sequence[TaskView]:
+        """Every task as it stands now."""
+        return await self._parts.tasks.views(self.setup)
+
+    async def task_times(self, check: str, until: float) -> Sequence[float]:
+        """When a task is due from now until then."""
+        return await self._parts.tasks.times(check, until)
+
+    async def task_records(self, check: str) -> Sequence[TaskRecord]:
+        """How a task ended the last times, newest first."""
+        return await self.store.task_records(check)
+
     # --- what operators ask (Control) ---
 
     async def acknowledge(self, incident: int, by: str, *, until: float | None = None, sticky: bool = False) -> str:
@@ -243,6 +258,14 @@ class Daemon:
 
     def _redacted(self, body: bytes) -> bytes:
         return self._redactor.text(body.decode(errors="replace")).encode()
+
+    async def run_task(self, name: str, by: str) -> str:
+        """Have a task run out of turn; returns a sentence."""
+        return await self._parts.tasks.run_now(name, by)
+
+    async def sign_off_task(self, name: str, by: str, note: str = "", evidence: Sequence[str] = ()) -> str:
+        """Somebody has done a task; returns a sentence."""
+        return await self._parts.tasks.sign_off(name, by, note, evidence)
 
     async def run_now(self, check: str) -> Observation:
         """Run a check out of turn, but never beside itself, and return what it found."""
@@ -363,8 +386,19 @@ class Daemon:
         state = engine.restore(restored.states, incidents, restored.next_incident, restored.silences)
         book = shared.get(Book)
         book.states.update(((one.check, one.job), one) for one in restored.heartbeats)
+        task_book = shared.get(TaskBook)
+        task_book.states.update((one.task, one) for one in restored.tasks)
         monitor = Monitor(
-            loaded.setup, state, store, dispatcher, clock, counters, scheduler.run_soon, memories, book.states
+            loaded.setup,
+            state,
+            store,
+            dispatcher,
+            clock,
+            counters,
+            scheduler.run_soon,
+            memories,
+            book.states,
+            task_book.states,
         )
         since = restored.last_seen_at or clock.now()
         monitor.look_first(since)
@@ -383,6 +417,8 @@ class Daemon:
         windows = WindowWatch(monitor, clock, since)
         pings = PingDesk(book, monitor, clock, shared, self._redactor.text, scheduler.run_soon)
         pings.replace(loaded.probes)
+        tasks = TaskDesk(task_book, monitor, clock, shared, self._redactor.text, scheduler.run_soon)
+        tasks.replace(loaded.probes)
         heartbeats = Heartbeats(lambda: self._loaded.heartbeats, lambda: health.moving(self), clock, shared, counters)
         drills = Drills(dispatcher.send_test, clock.now)
         canaries = Canaries(lambda: self._loaded.canaries, monitor, dispatcher.send_test, clock.now, counters)
@@ -401,6 +437,7 @@ class Daemon:
             windows,
             heartbeats,
             pings,
+            tasks,
             shared,
             tickets,
             drills,
@@ -442,6 +479,7 @@ class Daemon:
             "maintenance windows": parts.windows.serve(),
             "heartbeats": parts.heartbeats.serve(),
             "pings": parts.pings.serve(),
+            "tasks": parts.tasks.serve(),
             "drills": parts.drills.serve(),
             "canaries": parts.canaries.serve(),
             "upkeep": self._serve_upkeep(parts),
@@ -588,6 +626,7 @@ class Daemon:
         await parts.monitor.reload(loaded.setup)
         parts.runner.replace(self._probes, loaded.setup)
         parts.pings.replace(self._probes)
+        parts.tasks.replace(self._probes)
         parts.windows.reloaded()
         parts.dispatcher.reconfigure(loaded.channels, loaded.channel_caps, loaded.wordings)
         parts.scheduler.set_checks({name: check.every for name, check in after.items()})

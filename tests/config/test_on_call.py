@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.config.test_wrong import PEOPLE
-from wcr_watchd.config.faults import RefusedError
-from wcr_watchd.config.hours import read_hours
 from wcr_watchd.config.load import loads
 from wcr_watchd.config.warnings import warnings
 from wcr_watchd.core.escalation import other_addresses, recipients
@@ -18,6 +16,8 @@ from wcr_watchd.core.local_time import Hours
 from wcr_watchd.core.model import Recipient
 from wcr_watchd.core.on_call import Duty, Layer, OnCallSchedule, Override, on_call_at, weekly
 from wcr_watchd.core.setup import Target
+from wcr_watchd.kit.refused import RefusedError
+from wcr_watchd.kit.week_hours import read_hours
 
 DAY = 24 * 60
 NOW = "2026-11-28T12:00:00+00:00"

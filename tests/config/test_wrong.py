@@ -114,10 +114,29 @@ CASES = [
     ),
     case(
         "section of a later version",
-        "[task.x]\n[report.weekly]\n",
+        "[report.weekly]\n",
         [
-            "w.toml:1: task: tasks are not in this version (remove the section)",
-            "w.toml:2: report: reports are not in this version (remove the section)",
+            "w.toml:1: report: reports are not in this version (remove the section)",
+        ],
+    ),
+    case(
+        "tasks",
+        '[check."task.d"]\ntype = "task"\nperiod = "1d"\n'
+        "[task.a]\n"
+        '[task.b]\nschedule = "yearly-ish"\n'
+        '[task.c]\nperiod = "1d"\nnice = 3\ndepends_on = ["nothing"]\n'
+        '[task.d]\nperiod = "1d"\ntype = "task"\nwarning = "down for"\n'
+        '[task.e]\nperiod = "1d"\nrun = ["true"]\nevidence = true\n',
+        [
+            "w.toml:4: task.a: needs either `schedule` or `period`: when it is due",
+            'w.toml:5: task.b: `schedule` is neither a cron expression ("0 2 * * *") nor a calendar event ("02:00")',
+            "w.toml:7: task.c: has `nice`, which is for what the daemon runs (give `run`, or take it out)",
+            'w.toml:10: task.c.depends_on[0]: there is no check "nothing" (known: task.a, task.b, task.d, task.e)',
+            "w.toml:11: task.d: is the check task.d, which is there already (choose another name)",
+            "w.toml:13: task.d.type: a task has no type (take it out, or write [check.NAME])",
+            'w.toml:14: task.d.warning: "down for", column 9: expected how long it must hold after `for`, '
+            "found 'the end' (write for 5m, or for 3x (three runs))",
+            "w.toml:15: task.e: has `run` and `evidence` (what a run wrote is its evidence: take `evidence` out)",
         ],
     ),
     case(

@@ -62,6 +62,7 @@ LOCAL = {
     "restore": "reads files",
     "raid": "reads the kernel's files",
     "smart": "asks smartctl; its own tests let it hang",
+    "task": "waits to be told",
     "temperature": "reads the kernel's files",
     "tempfiles": "reads files",
     "systemd": "asks a D-Bus of this machine; its own tests let one be silent",

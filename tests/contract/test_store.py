@@ -26,6 +26,7 @@ from wcr_watchd.core.protocols import Batch, Restored, Store
 from wcr_watchd.core.rules import InstanceState, RuleState, Verdict
 from wcr_watchd.core.silence import Matcher, Operator, Silence
 from wcr_watchd.core.state import CheckState
+from wcr_watchd.core.task import KEPT_RECORDS, TaskOutcome, TaskRecord, TaskState
 from wcr_watchd.store.open import from_url
 
 Reopen = Callable[[], Store]
@@ -383,3 +384,21 @@ async def test_a_check_that_is_gone_takes_its_signals_along(store: Store, make: 
     assert (await reopened(store, make)).heartbeats == (HeartbeatState("stays"),)
     assert await store.pings("gone") == ()
     assert len(await store.pings("stays")) == 1
+
+
+async def test_tasks_and_how_they_ended_outlive_the_daemon_and_their_check(store: Store, make: Reopen) -> None:
+    ends = [
+        TaskRecord(
+            "task.review", number, TaskOutcome.DONE, NOW + number, by="ann", note="zwölf", evidence=("https://wiki/1",)
+        )
+        for number in range(1, KEPT_RECORDS + 3)
+    ]
+    known = TaskState("task.review", NOW, count=len(ends), last_success_at=NOW, duration=1.5, last=ends[-1])
+    await store.commit(Batch(tasks=(replace(known, count=1),), task_records=tuple(ends[:50])))
+    await store.commit(Batch(tasks=(known,), task_records=tuple(ends[40:])))
+    await store.forget(["task.review"])
+    assert (await reopened(store, make)).tasks == (known,)
+    kept = await store.task_records("task.review")
+    assert kept == tuple(reversed(ends[2:]))
+    assert await store.task_records("task.review", limit=1) == (ends[-1],)
+    assert await store.task_records("task.other") == ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -15,15 +15,16 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, SecretStr
 
 from wcr_watchd.config.faults import Faults, did_you_mean
-from wcr_watchd.config.models import CheckTable, Defaults, is_loopback
+from wcr_watchd.config.models import CheckTable, Defaults, Watchd, is_loopback
 from wcr_watchd.config.positions import Place
 from wcr_watchd.config.typed import PROBES, load_type, named_tables, split
 from wcr_watchd.config.write import duration_text
 from wcr_watchd.core.errors import RuleError
 from wcr_watchd.core.model import MeasurementSpec, Retry, Severity
-from wcr_watchd.core.protocols import Awaiting, Probe
+from wcr_watchd.core.protocols import Awaiting, Probe, Recurring
 from wcr_watchd.core.rules import Rule, parse_rule
 from wcr_watchd.core.setup import OWN, Check, FlapLimits, Policy
+from wcr_watchd.core.task import PREFIX, name_of
 
 DEFAULT_POLICY = "default"
 SEVERITIES = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
@@ -42,30 +43,60 @@ class Checks:
 
 
 def read_checks(
-    faults: Faults, data: Mapping[str, Any], defaults: Defaults, location: str, policies: Mapping[str, Policy]
+    faults: Faults, data: Mapping[str, Any], watchd: Watchd, defaults: Defaults, policies: Mapping[str, Policy]
 ) -> Checks:
-    """Read the section check. What checks refer to (each other, policies) is checked as well."""
+    """Read the sections check and task. What checks refer to (each other, policies) is checked as well."""
     found = Checks()
     reading = _Reading(faults, defaults)
-    names = set(data["check"]) if isinstance(data.get("check"), dict) else set()
-    for name, table in named_tables(faults, data, "check"):
-        _refuse_quorum(faults, table, ("check", name))
+    names = set(names_of_checks(data))
+    for name, place, table in _tables(faults, data, watchd.timezone):
+        _refuse_quorum(faults, table, place)
         if name == OWN.name:
-            faults.add(("check", name), "is what incidents of the daemon itself are called", "choose another name")
-        common, probe = reading.options(name, {key: value for key, value in table.items() if key != "quorum"})
-        _check_parents(faults, name, table, names)
+            faults.add(place, "is what incidents of the daemon itself are called", "choose another name")
+        if name in found.checks:
+            faults.add(place, f"is the check {name}, which is there already", "choose another name")
+        common, probe = reading.options(place, {key: value for key, value in table.items() if key != "quorum"})
+        _check_parents(faults, name, place, table, names)
         if common is None or probe is None:
-            reading.look_at_the_rest(name, table)
+            reading.look_at_the_rest(name, place, table)
             continue
-        found.checks[name] = reading.check(name, common, probe)
+        found.checks[name] = reading.check(name, place, common, probe)
         found.probes[name] = probe
-        reason = _why_resting(common, location)
+        reason = _why_resting(common, watchd.location)
         if reason:
             found.resting[name] = reason
     _check_policies(faults, data, policies, defaults)
     for circle in _circles({name: check.depends_on for name, check in found.checks.items()}):
-        faults.add(("check", circle[0], "depends_on"), f"goes round in a circle: {' → '.join((*circle, circle[0]))}")
+        faults.add(
+            (*place_of(data, circle[0]), "depends_on"), f"goes round in a circle: {' → '.join((*circle, circle[0]))}"
+        )
     return found
+
+
+def names_of_checks(data: Mapping[str, Any]) -> Iterator[str]:
+    """The names of all checks, as written, those of tasks among them."""
+    for section, before in (("check", ""), ("task", PREFIX)):
+        tables = data.get(section)
+        yield from (before + name for name in tables) if isinstance(tables, Mapping) else ()
+
+
+def place_of(data: Mapping[str, Any], check: str) -> Place:
+    """Where the table of a check stands: in the section check, or, of a task, in that."""
+    tasks = data.get("task")
+    own = name_of(check)
+    return ("task", own) if own != check and isinstance(tasks, Mapping) and own in tasks else ("check", check)
+
+
+def _tables(faults: Faults, data: Mapping[str, Any], timezone: str) -> Iterator[tuple[str, Place, dict[str, Any]]]:
+    """The name, place and table of every check; a table of the section task is a check, too."""
+    for name, table in named_tables(faults, data, "check"):
+        yield name, ("check", name), table
+    for name, table in named_tables(faults, data, "task"):
+        if "type" in table:
+            faults.add(("task", name, "type"), "a task has no type", "take it out, or write [check.NAME]")
+        reports = "key" in table or "ping_key" in table
+        zone = {} if "period" in table and "window" not in table else {"timezone": timezone}
+        yield PREFIX + name, ("task", name), {**zone, **table, "type": "heartbeat" if reports else "task"}
 
 
 def _refuse_quorum(faults: Faults, table: Mapping[str, Any], place: Place) -> None:
@@ -88,33 +119,30 @@ class _Reading:
         self._faults = faults
         self._defaults = defaults
 
-    def options(self, name: str, table: Mapping[str, Any]) -> tuple[CheckTable | None, Probe | None]:
+    def options(self, place: Place, table: Mapping[str, Any]) -> tuple[CheckTable | None, Probe | None]:
         """The common keys and the probe of a check; None for what cannot be read."""
-        place = ("check", name)
         kind = load_type(self._faults, PROBES, table, place)
         ours, own = split(table, CheckTable)
         common = self._faults.validate(CheckTable, {"type": "", **ours}, place)
         probe = self._faults.validate(kind, own, place, also=(*CheckTable.model_fields, "quorum")) if kind else None
         return common, probe
 
-    def look_at_the_rest(self, name: str, table: Mapping[str, Any]) -> None:
+    def look_at_the_rest(self, name: str, place: Place, table: Mapping[str, Any]) -> None:
         """Say at once what is wrong besides, in the rules above all: the check is read without its faulty keys.
 
         Not possible without a key that must be there, nor without a table, which may have named measurements.
         """
-        place = ("check", name)
         faulty = {str(fault.place[2]) for fault in self._faults.found if fault.place[:2] == place and fault.place[2:]}
         if "type" in faulty or any(isinstance(table.get(key), dict) for key in faulty):
             return
         aside = Faults(self._faults.raw)
         rest = {key: value for key, value in table.items() if key not in faulty and key != "quorum"}
-        common, probe = _Reading(aside, self._defaults).options(name, rest)
+        common, probe = _Reading(aside, self._defaults).options(place, rest)
         if common is not None and probe is not None:
-            self.check(name, common, probe)
+            self.check(name, place, common, probe)
 
-    def check(self, name: str, common: CheckTable, probe: Probe) -> Check:
+    def check(self, name: str, place: Place, common: CheckTable, probe: Probe) -> Check:
         """The check with its effective settings."""
-        place = ("check", name)
         every = self._interval(common, probe)
         timeout = self._timeout(common, probe, every)
         if timeout > every:
@@ -139,18 +167,20 @@ class _Reading:
             group=common.group,
             runbook=common.runbook,
             external=_looks_beyond(probe) if common.external is None else common.external,
-            flapping=FlapLimits() if self._flaps(common) else None,
+            flapping=FlapLimits() if self._flaps(common, probe) else None,
         )
 
     def _retry(self, common: CheckTable, probe: Probe) -> Retry:
         """What a job has reported is not confirmed by looking again, unless the check itself wants that."""
-        if common.retry is None and isinstance(probe, Awaiting):
+        if common.retry is None and isinstance(probe, Awaiting | Recurring):
             return Retry(times=0)
         retry = common.retry or self._defaults.retry
         return Retry(retry.times, retry.every)
 
-    def _flaps(self, common: CheckTable) -> bool:
-        return self._defaults.flapping if common.flapping is None else common.flapping
+    def _flaps(self, common: CheckTable, probe: Probe) -> bool:
+        """A task that fails again and again is told each time, unless the check itself wants that otherwise."""
+        usual = self._defaults.flapping and not isinstance(probe, Recurring)
+        return usual if common.flapping is None else common.flapping
 
     def _interval(self, common: CheckTable, probe: Probe) -> float:
         """The check's own; else the default, unless the type has a rhythm of its own (host, certificates)."""
@@ -210,15 +240,15 @@ def _looks_beyond(probe: Probe) -> bool:
 # --- what checks refer to ---------------------------------------------------------------------------------------------
 
 
-def _check_parents(faults: Faults, name: str, table: Mapping[str, Any], names: Collection[str]) -> None:
+def _check_parents(faults: Faults, name: str, place: Place, table: Mapping[str, Any], names: Collection[str]) -> None:
     """As written, so that it is also said of a check that has other faults."""
     given = table.get("depends_on", [])
     for index, parent in enumerate([given] if isinstance(given, str) else given if isinstance(given, list) else []):
-        place = ("check", name, "depends_on", index)
+        inner = (*place, "depends_on", index)
         if parent == name:
-            faults.add(place, "a check cannot depend on itself")
+            faults.add(inner, "a check cannot depend on itself")
         elif isinstance(parent, str) and parent not in names:
-            faults.add_reference(place, f'there is no check "{parent}"', did_you_mean(parent, set(names) - {name}))
+            faults.add_reference(inner, f'there is no check "{parent}"', did_you_mean(parent, set(names) - {name}))
 
 
 def _check_policies(
@@ -227,13 +257,14 @@ def _check_policies(
     """A policy must exist; without any, the built-in default tells nobody, and the dashboard shows all."""
     known = set(policies) or {DEFAULT_POLICY}
     by_default = []
-    for name, table in data.get("check", {}).items() if isinstance(data.get("check"), dict) else ():
+    tables = [(section, *one) for section in ("check", "task") for one in _items(data.get(section))]
+    for section, name, table in tables:
         policy = table.get("policy") if isinstance(table, dict) else ""
         if policy is None:
             by_default.append(name)
         elif isinstance(policy, str) and policy and policy not in known:
             hint = did_you_mean(policy, known)
-            faults.add_reference(("check", name, "policy"), f'there is no policy "{policy}"', hint)
+            faults.add_reference((section, name, "policy"), f'there is no policy "{policy}"', hint)
     if defaults.policy is not None and defaults.policy not in known:
         hint = did_you_mean(defaults.policy, known)
         faults.add_reference(("defaults", "policy"), f'there is no policy "{defaults.policy}"', hint)
@@ -244,6 +275,10 @@ def _check_policies(
             f'there is no policy "{DEFAULT_POLICY}", and {many} no other',
             f"add [policy.{DEFAULT_POLICY}.critical], or set policy in [defaults]",
         )
+
+
+def _items(tables: object) -> Iterable[tuple[str, object]]:
+    return tables.items() if isinstance(tables, dict) else ()
 
 
 def _circles(parents: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, ...]]:

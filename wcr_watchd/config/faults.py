@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,20 +13,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from wcr_watchd.config.positions import Place
+from wcr_watchd.kit.refused import did_you_mean as did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
 
 LONGEST_VALUE = 80
 MASK = "***"
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")
-
-
-class RefusedError(ValueError):
-    """A value that will not do, for validators that also know what would be right."""
-
-    def __init__(self, reason: str, suggestion: str = "") -> None:
-        super().__init__(reason)
-        self.suggestion = suggestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,15 +235,6 @@ def is_secret(model: type[BaseModel], place: Place) -> bool:
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``did you mean "timeout"?``, or else what there is."""
-    choices = sorted(set(known))
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    if close:
-        return f'did you mean "{close[0]}"?'
-    return f"known: {', '.join(choices)}" if choices else ""
 
 
 def written(value: object) -> str:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr
 
-from wcr_watchd.config.checks import DEFAULT_POLICY, Checks, fingerprint, read_checks
+from wcr_watchd.config.checks import DEFAULT_POLICY, Checks, fingerprint, names_of_checks, read_checks
 from wcr_watchd.config.faults import Faults, did_you_mean
 from wcr_watchd.config.maintenance import Known, read_windows
 from wcr_watchd.config.models import (
@@ -60,13 +60,13 @@ SECTIONS = (
     "on_call",
     "policy",
     "check",
+    "task",
     "maintenance",
     "heartbeat",
     "alerts",
     "probe",
 )
 LATER_SECTIONS = {
-    "task": "tasks",
     "report": "reports",
     "change": "changes",
     "places": "several locations",
@@ -157,7 +157,7 @@ def _loaded(sources: Sources) -> Loaded:
     probing = _probing(faults, _single(faults, data, "probe", Probing))
     _check_access(faults, web)
     people = read_people(faults, data, watchd.timezone)
-    checks = read_checks(faults, data, defaults, watchd.location, people.policies)
+    checks = read_checks(faults, data, watchd, defaults, people.policies)
     _check_controls(faults, watchd, checks)
     _check_alerts(faults, alerts, people)
     now = time.time()
@@ -284,13 +284,13 @@ def _alert_settings(alerts: Alerts, defaults: Defaults) -> AlertSettings | None:
 
 def _known(data: Mapping[str, Any], defaults: Defaults) -> Known:
     """What windows can refer to: also what has other faults is there."""
-    tables = data.get("check")
-    checks = tables if isinstance(tables, Mapping) else {}
     tags = {*defaults.tags}
-    for table in checks.values():
-        given = table.get("tags") if isinstance(table, Mapping) else None
-        tags.update(tag for tag in (given if isinstance(given, list) else [given]) if isinstance(tag, str))
-    return Known(tuple(checks), tuple(tags))
+    for section in ("check", "task"):
+        tables = data.get(section)
+        for table in tables.values() if isinstance(tables, Mapping) else ():
+            given = table.get("tags") if isinstance(table, Mapping) else None
+            tags.update(tag for tag in (given if isinstance(given, list) else [given]) if isinstance(tag, str))
+    return Known(tuple(names_of_checks(data)), tuple(tags))
 
 
 def _setup(watchd: Watchd, web: Web, people: People, checks: Checks, windows: tuple[Window, ...]) -> Setup:

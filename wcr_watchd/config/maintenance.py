@@ -17,8 +17,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from wcr_watchd.config.faults import Faults, RefusedError, did_you_mean
-from wcr_watchd.config.hours import FULL_WEEKDAYS, WeekHours, minutes_of_day
+from wcr_watchd.config.faults import Faults
 from wcr_watchd.config.models import Span as Length
 from wcr_watchd.config.models import Texts, Timezone
 from wcr_watchd.config.positions import Place
@@ -32,6 +31,8 @@ from wcr_watchd.core.recurrence import LONGEST, Interval, Once, recurring, weekl
 from wcr_watchd.core.silence import Matcher, Spans, Window
 from wcr_watchd.core.units import SECONDS_OF, format_duration
 from wcr_watchd.kit.options import Options
+from wcr_watchd.kit.refused import RefusedError, did_you_mean
+from wcr_watchd.kit.week_hours import FULL_WEEKDAYS, WeekHours, minutes_of_day
 
 MONTHS = (
     "january",

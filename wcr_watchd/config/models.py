@@ -13,8 +13,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from wcr_watchd.config.faults import RefusedError, did_you_mean
-from wcr_watchd.config.hours import FULL_WEEKDAYS, WEEKDAYS, WeekHours
 from wcr_watchd.core.errors import UnitError
 from wcr_watchd.core.local_time import MINUTES_A_WEEK, WeekSpans
 from wcr_watchd.core.units import parse_duration
@@ -22,8 +20,10 @@ from wcr_watchd.kit.local_zone import local_timezone
 from wcr_watchd.kit.network import split_address
 from wcr_watchd.kit.options import Duration, Options, Secret
 from wcr_watchd.kit.outbound import SecretUrl, Url
+from wcr_watchd.kit.refused import RefusedError, did_you_mean
 from wcr_watchd.kit.signed import state_folder
 from wcr_watchd.kit.templates import TemplateText
+from wcr_watchd.kit.week_hours import FULL_WEEKDAYS, WEEKDAYS, WeekHours
 
 SHORTEST_INTERVAL = 0.1
 SHORTEST_TOKEN = 16

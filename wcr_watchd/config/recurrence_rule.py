@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrule, rrulestr
 
-from wcr_watchd.config.faults import RefusedError
 from wcr_watchd.core.local_time import instant
 from wcr_watchd.core.recurrence import LOOK_AHEAD_DAYS, REMEMBERED_DAYS, Recurring, Span
+from wcr_watchd.kit.refused import RefusedError
 
 LONGEST_RULE = 500
 FREQUENCIES = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY")

@@ -10,14 +10,15 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from wcr_watchd.config.faults import Faults, RefusedError, did_you_mean
-from wcr_watchd.config.hours import FULL_WEEKDAYS, WEEKDAYS, WeekHours
+from wcr_watchd.config.faults import Faults
 from wcr_watchd.config.models import Handover, Texts, Timezone
 from wcr_watchd.config.positions import Place
 from wcr_watchd.core.local_time import Hours, instant
 from wcr_watchd.core.on_call import FIRST_MONDAY, Layer, OnCallSchedule, Override, first_handover
 from wcr_watchd.core.units import SECONDS_OF
 from wcr_watchd.kit.options import Duration, Options
+from wcr_watchd.kit.refused import RefusedError, did_you_mean
+from wcr_watchd.kit.week_hours import FULL_WEEKDAYS, WEEKDAYS, WeekHours
 
 HOUR = SECONDS_OF["h"]
 LONGEST_TURN = 52 * SECONDS_OF["w"]

@@ -47,6 +47,7 @@ def json_schema() -> dict[str, Any]:
         "on_call": _by_name(_of(OnCallTable, "on_call", definitions), "Who is on call now."),
         "policy": _policies(definitions),
         "check": _by_name(_typed(PROBES, CheckTable, "check", definitions), "What is watched."),
+        "task": _by_name(_tasks(definitions), "Work that recurs: run here, reported, or signed off by a person."),
         "heartbeat": _by_name(
             _of(HeartbeatTable, "heartbeat", definitions), "Signs of life to whoever watches this daemon."
         ),
@@ -96,6 +97,19 @@ def _typed(package: str, common: type[BaseModel], prefix: str, definitions: dict
         own["required"] = ["type", *own.get("required", [])]
         definitions[f"{prefix}.{name}"] = own
         choices.append({"$ref": f"#/$defs/{prefix}.{name}"})
+    return {"oneOf": choices}
+
+
+def _tasks(definitions: dict[str, Any]) -> dict[str, Any]:
+    """A task is a check of type task or heartbeat that does not say so."""
+    choices = []
+    for name in ("task", "heartbeat"):
+        own = definitions[f"check.{name}"]
+        properties = {key: value for key, value in own["properties"].items() if key != "type"}
+        required = [key for key in own["required"] if key != "type"]
+        reports = {"anyOf": [{"required": ["key"]}, {"required": ["ping_key"]}]} if name == "heartbeat" else {}
+        definitions[f"task.{name}"] = {**own, "properties": properties, "required": required, **reports}
+        choices.append({"$ref": f"#/$defs/task.{name}"})
     return {"oneOf": choices}
 
 

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, SecretStr
 
+from wcr_watchd.config.checks import place_of
 from wcr_watchd.config.faults import MASK, by_key, value_at
 from wcr_watchd.config.load import Loaded
 from wcr_watchd.config.positions import Place, dotted
@@ -22,17 +23,19 @@ _DURATION = get_args(Duration)[1]
 def effective(loaded: Loaded, name: str) -> dict[str, Any]:
     """The settings of a check: ``name``, ``target``, ``resting`` (why it does not run here) and ``settings``.
 
-    ``settings`` has by dotted key the ``value`` as it would be written and where it comes ``from`` (``file:line``,
-    ``[defaults]`` with file and line, or the default of the type). Raises :class:`KeyError` for an unknown check.
+    ``place`` is its table in the file. ``settings`` has by dotted key the ``value`` as it would be written and where it
+    comes ``from`` (``file:line``, ``[defaults]`` with file and line, or the default of the type). Raises
+    :class:`KeyError` for an unknown check.
     """
     check, probe = loaded.every_check.checks[name], loaded.every_check.probes[name]
     settings = {
-        **_origin(loaded, ("check", name, "type"), check.probe, ""),
+        **_origin(loaded, (*place_of(loaded.sources.table, name), "type"), check.probe, "a task"),
         **_options(loaded, name, probe),
         **_common(loaded, name),
     }
     return {
         "name": name,
+        "place": place_of(loaded.sources.table, name),
         "target": check.target,
         "resting": loaded.resting.get(name, ""),
         "settings": settings,
@@ -46,13 +49,14 @@ def as_toml(settings: Mapping[str, Any]) -> str:
     lines = [
         line
         for key, row in rows.items()
+        if not (key == "type" and settings["place"][0] == "task")  # its section says so
         if row["value"] not in ("", [], {}) or key in _EMPTY_MEANS_SOMETHING or "default" not in row["from"]
         for line in _written(key, row["value"], row["from"])
     ]
     width = min(max(len(line) for line, origin in lines if origin), 80)
     head = commented(f"does not run here: {settings['resting']}") if settings["resting"] else ""
     body = "".join(f"{line:<{width}}  # {origin}\n" if origin else f"{line}\n" for line, origin in lines)
-    return head + table_text(("check", settings["name"]), {}) + body
+    return head + table_text(settings["place"], {}) + body
 
 
 def _written(key: str, value: Any, origin: str) -> Iterator[tuple[str, str]]:
@@ -78,8 +82,9 @@ def _can_be_written(value: Any) -> bool:
 
 def _options(loaded: Loaded, name: str, probe: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    own = place_of(loaded.sources.table, name)
     for place, value in _values(probe, ()):
-        found |= _origin(loaded, ("check", name, *place), value, f"default of {probe.type}")
+        found |= _origin(loaded, (*own, *place), value, f"default of {probe.type}")
     return found
 
 
@@ -119,26 +124,27 @@ def _common(loaded: Loaded, name: str) -> dict[str, Any]:
     check, defaults = loaded.every_check.checks[name], loaded.defaults
     probe = loaded.every_check.probes[name]
     type_default = f"default of {check.probe}"
+    place = place_of(loaded.sources.table, name)
     found: dict[str, Any] = {}
     for key, seconds, own in (("every", check.every, probe.every), ("timeout", check.timeout, probe.timeout)):
         default = getattr(defaults, key)
         origin = _default_origin(loaded, key) if default is not None and seconds == default != own else type_default
         if key == "timeout" and seconds == check.every < (probe.timeout if default is None else default):
             origin = "not longer than every"
-        found |= _origin(loaded, ("check", name, key), duration_text(seconds), origin)
+        found |= _origin(loaded, (*place, key), duration_text(seconds), origin)
     retry = {"times": check.retry.times, "every": duration_text(check.retry.every)}
-    found |= _origin(loaded, ("check", name, "retry"), retry, _default_origin(loaded, "retry"))
+    found |= _origin(loaded, (*place, "retry"), retry, _default_origin(loaded, "retry"))
     for severity in (Severity.CRITICAL, Severity.WARNING, Severity.INFO):
         texts = [rule.text for rule in check.rules if rule.severity is severity]
-        found |= _origin(loaded, ("check", name, severity.word), texts, type_default)
-    found |= _origin(loaded, ("check", name, "policy"), check.policy, _default_origin(loaded, "policy"))
-    found |= _origin(loaded, ("check", name, "tags"), list(check.tags), _default_origin(loaded, "tags"))
+        found |= _origin(loaded, (*place, severity.word), texts, type_default)
+    found |= _origin(loaded, (*place, "policy"), check.policy, _default_origin(loaded, "policy"))
+    found |= _origin(loaded, (*place, "tags"), list(check.tags), _default_origin(loaded, "tags"))
     flaps = check.flapping is not None
-    found |= _origin(loaded, ("check", name, "flapping"), flaps, _default_origin(loaded, "flapping"))
-    found |= _origin(loaded, ("check", name, "external"), check.external, "from its target")
+    found |= _origin(loaded, (*place, "flapping"), flaps, _default_origin(loaded, "flapping"))
+    found |= _origin(loaded, (*place, "external"), check.external, "from its target")
     for key in ("depends_on", "owner", "group", "runbook"):
         value = getattr(check, key)
-        found |= _origin(loaded, ("check", name, key), list(value) if isinstance(value, tuple) else value, "default")
+        found |= _origin(loaded, (*place, key), list(value) if isinstance(value, tuple) else value, "default")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
+from wcr_watchd.config.checks import place_of
 from wcr_watchd.config.load import Loaded
 from wcr_watchd.core.errors import Problem
 from wcr_watchd.core.escalation import LOOK_AHEAD
@@ -35,7 +36,11 @@ def warnings(loaded: Loaded, now: float) -> tuple[Problem, ...]:
             found.append(loaded.sources.problem(place, "is over and does not come again", "remove it"))
     for check, other in _with_the_same_key(loaded):
         reason = f'reports by the same key and name as "{other}", so that its signals are refused'
-        found.append(loaded.sources.problem(("check", check), reason, "give it a key, or a slug, of its own"))
+        found.append(
+            loaded.sources.problem(
+                place_of(loaded.sources.table, check), reason, "give it a key, or a slug, of its own"
+            )
+        )
     return loaded.sources.in_order(found)
 
 

@@ -23,6 +23,7 @@ from wcr_watchd.core.model import (
 from wcr_watchd.core.run import Run, Shared
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState
+from wcr_watchd.core.task import KEPT_RECORDS, TaskCommand, TaskRecord, TaskState, TaskTerms
 
 
 class Probe(Protocol):
@@ -83,6 +84,37 @@ class Awaiting(Protocol):
 
     async def due(self, state: HeartbeatState, shared: Shared) -> float | None:
         """When the next success of a job is due (epoch seconds; None: none is). Raises ``ScheduleError``."""
+        ...
+
+
+@runtime_checkable
+class Recurring(Protocol):
+    """A probe that tells how a task stands, which the daemon carries out or a person signs off."""
+
+    about: str
+    """What is to be done."""
+
+    @property
+    def target(self) -> str:
+        """When it is due, in words."""
+        ...
+
+    @property
+    def terms(self) -> TaskTerms:
+        """What is expected of it."""
+        ...
+
+    @property
+    def command(self) -> TaskCommand | None:
+        """What the daemon runs; None: nothing."""
+        ...
+
+    async def due(self, after: float, shared: Shared) -> float | None:
+        """When it is due next after that time (epoch seconds; None: never again). Raises ``ScheduleError``."""
+        ...
+
+    def told(self, state: TaskState, due: float | None, now: float) -> str:
+        """How it stands, in a sentence."""
         ...
 
 
@@ -207,6 +239,8 @@ class Batch:
     """Name of a check, and what its probe keeps for the next run."""
     heartbeats: tuple[HeartbeatState, ...] = ()
     pings: tuple[Ping, ...] = ()
+    tasks: tuple[TaskState, ...] = ()
+    task_records: tuple[TaskRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +261,7 @@ class Restored:
     memories: Mapping[str, str] = field(default_factory=dict)
     """What probes keep for their next run, by check."""
     heartbeats: tuple[HeartbeatState, ...] = ()
+    tasks: tuple[TaskState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +343,10 @@ class Store(Protocol):
 
     async def pings(self, check: str, limit: int = 30) -> Sequence[Ping]:
         """The last signals of a check's jobs with their bodies as they came, newest first."""
+        ...
+
+    async def task_records(self, task: str, limit: int = KEPT_RECORDS) -> Sequence[TaskRecord]:
+        """The last ends of a task, newest first, by the name of its check."""
         ...
 
     async def prune(self, now: float) -> None:

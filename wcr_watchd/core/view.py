@@ -14,6 +14,7 @@ from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
+from wcr_watchd.core.task import TaskRecord, TaskView
 
 LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -233,6 +234,18 @@ class View(Protocol):
         """The last runs of a check, oldest first, at most 60: time and duration in seconds (None: not up)."""
         ...
 
+    async def tasks(self) -> Sequence[TaskView]:
+        """Every task as it stands now, in the order of the configuration."""
+        ...
+
+    async def task_times(self, check: str, until: float) -> Sequence[float]:
+        """When a task is due from now until then (epoch seconds), by the name of its check; the first may be past."""
+        ...
+
+    async def task_records(self, check: str) -> Sequence[TaskRecord]:
+        """How a task ended the last times, newest first, by the name of its check. Raises ``StoreError``."""
+        ...
+
     async def acknowledge(self, incident: int, by: str, *, until: float | None = None, sticky: bool = False) -> str:
         """Acknowledge an incident, for good or ``until`` then; returns a sentence.
 
@@ -278,6 +291,14 @@ class Control(View, Protocol):
 
     async def pings(self, check: str) -> Sequence[Ping]:
         """The last signals of a check's jobs, newest first, without secrets. Raises ``StoreError``."""
+        ...
+
+    async def run_task(self, name: str, by: str) -> str:
+        """Have a task run out of turn; returns a sentence at once. Raises ``CommandError`` when that cannot be done."""
+        ...
+
+    async def sign_off_task(self, name: str, by: str, note: str = "", evidence: Sequence[str] = ()) -> str:
+        """Somebody has done a task; returns a sentence. Raises ``CommandError`` when that cannot be taken."""
         ...
 
     async def run_now(self, check: str) -> Observation:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -30,6 +31,25 @@ class Finished:
     stdout: str
     stderr: str
     cut: bool
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose rights a child has: its user, group and further groups by number, and that user's name and home."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    name: str
+    home: str
+
+
+def identity_of(user: str) -> Identity:
+    """The identity of a user; blocks on the system's user data base. Raises ``KeyError`` when there is no such user."""
+    found = pwd.getpwnam(user)
+    groups = tuple(os.getgrouplist(user, found.pw_gid))
+    return Identity(found.pw_uid, found.pw_gid, groups, found.pw_name, found.pw_dir)
 
 
 def locate(program: str, path: str = DEFAULT_PATH, folder: str = "/") -> str:
@@ -59,14 +79,21 @@ async def run_child(
     *,
     file: str | None = None,
     limit: int = OUTPUT_LIMIT,
+    keep_end: bool = False,
+    identity: Identity | None = None,
+    time_limit: float | None = None,
+    ends_within: float = 0.0,
 ) -> Finished:
     """Run ``words`` (a program and its arguments, no shell) with this environment and no input.
 
     ``file`` is what :func:`locate` found for the program. The caller sets the deadline; when it is cancelled, the
     child and everything it started in its process group are killed and reaped, as is what a child that ended by
-    itself left running there. Raises ``OSError`` when it cannot be started.
+    itself left running there. After ``time_limit`` seconds it is killed, and what it wrote is returned all the same.
+    With ``ends_within`` it is asked to end (SIGTERM) so many seconds before it is killed.
+    Of each output the first ``limit`` bytes are kept, or with ``keep_end`` the last ones. With an ``identity`` it has
+    the rights of that user, which takes root's. Raises ``OSError`` when it cannot be started.
     """
-    async with _Output.open(limit) as out, _Output.open(limit) as err:
+    async with _Output.open(limit, keep_end) as out, _Output.open(limit, keep_end) as err:
         child = await asyncio.create_subprocess_exec(
             *words,
             executable=file,
@@ -76,19 +103,25 @@ async def run_child(
             env=dict(environment),
             cwd=folder,
             start_new_session=True,
+            user=None if identity is None else identity.uid,
+            group=None if identity is None else identity.gid,
+            extra_groups=None if identity is None else identity.groups,
         )
         try:
             out.handed_over()
             err.handed_over()
             async with asyncio.TaskGroup() as readers:
                 reading = [readers.create_task(one.read()) for one in (out, err)]
+                timed_out = await _is_over_time(child, time_limit, ends_within)
                 status = await child.wait()
                 await asyncio.wait(reading, timeout=LAST_WORDS)
                 for one in reading:
                     one.cancel()
         finally:
+            if ends_within and child.returncode is None:
+                await _ask_to_end(child, ends_within)
             await end_group(child)
-        return Finished(status, out.text, err.text, out.more or err.more)
+        return Finished(status, out.text, err.text, out.more or err.more, timed_out)
 
 
 class _Output:
@@ -97,8 +130,9 @@ class _Output:
     Not asyncio's own: with that, a child counts as running until everything that it started has closed its output.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, keep_end: bool) -> None:
         self._limit = limit
+        self._keep_end = keep_end
         self._kept = bytearray()
         self._stream = asyncio.StreamReader()
         self.more = False
@@ -106,8 +140,8 @@ class _Output:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, limit: int) -> AsyncIterator[_Output]:
-        output = cls(limit)
+    async def open(cls, limit: int, keep_end: bool) -> AsyncIterator[_Output]:
+        output = cls(limit, keep_end)
         protocol = asyncio.StreamReaderProtocol(output._stream)
         transport = None
         try:
@@ -131,11 +165,33 @@ class _Output:
         return self._kept.decode(errors="replace")
 
     async def read(self) -> None:
-        """Read to the end, keep the first bytes up to the limit, and note whether there were more."""
+        """Read to the end, keep the first or last bytes up to the limit, and note whether there were more."""
         while chunk := await self._stream.read(16 * 1024):
             room = self._limit - len(self._kept)
-            self._kept += chunk[:room]
             self.more = self.more or len(chunk) > room
+            self._kept += chunk if self._keep_end else chunk[:room]
+            del self._kept[: max(0, len(self._kept) - self._limit)]
+
+
+async def _is_over_time(child: asyncio.subprocess.Process, time_limit: float | None, ends_within: float) -> bool:
+    """Wait for the child to end; after the time limit make it, and return True."""
+    try:
+        async with asyncio.timeout(time_limit):
+            await child.wait()
+    except TimeoutError:
+        await _ask_to_end(child, ends_within)
+        await end_group(child)
+        return True
+    return False
+
+
+async def _ask_to_end(child: asyncio.subprocess.Process, within: float) -> None:
+    """Ask the child's process group to end, and wait for it; whoever is cancelled meanwhile waits no longer."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGTERM)
+    with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+        async with asyncio.timeout(within):
+            await child.wait()
 
 
 async def end_group(child: asyncio.subprocess.Process) -> None:

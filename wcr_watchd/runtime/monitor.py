@@ -24,6 +24,7 @@ from wcr_watchd.core.rules import History, remember
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
+from wcr_watchd.core.task import TaskRecord, TaskState
 from wcr_watchd.core.view import CheckCounters, Counters, Touched
 
 log = structlog.get_logger(__name__)
@@ -87,6 +88,8 @@ class _Waiting:
     memories: dict[str, str] = field(default_factory=dict)
     heartbeats: dict[JobKey, HeartbeatState] = field(default_factory=dict)
     pings: list[Ping] = field(default_factory=list)
+    tasks: dict[str, TaskState] = field(default_factory=dict)
+    task_records: list[TaskRecord] = field(default_factory=list)
     overtaken: list[int] = field(default_factory=list)
 
     def batch(self) -> Batch:
@@ -100,6 +103,8 @@ class _Waiting:
             memories=tuple(self.memories.items()),
             heartbeats=tuple(self.heartbeats.values()),
             pings=tuple(self.pings),
+            tasks=tuple(self.tasks.values()),
+            task_records=tuple(self.task_records),
         )
 
     def put_back(self, batch: Batch) -> None:
@@ -118,13 +123,16 @@ class _Waiting:
         self.heartbeats = {(one.check, one.job): one for one in batch.heartbeats} | self.heartbeats
         self.pings[:0] = batch.pings
         del self.pings[: max(0, len(self.pings) - MAX_WAITING_PINGS)]
+        self.tasks = {one.task: one for one in batch.tasks} | self.tasks
+        self.task_records[:0] = batch.task_records
+        del self.task_records[: max(0, len(self.task_records) - MAX_WAITING_PINGS)]
 
 
 class Monitor:
     """Holds the engine's state, feeds it, and sees that what it decides is stored, told and shown.
 
     ``run_soon(check, delay)`` asks the scheduler for another run; ``outbox`` delivers; ``memories`` is what
-    probes keep from run to run, ``heartbeats`` what is known of jobs that report by themselves.
+    probes keep from run to run, ``heartbeats`` what is known of jobs that report by themselves, ``tasks`` of tasks.
     """
 
     def __init__(
@@ -138,6 +146,7 @@ class Monitor:
         run_soon: Callable[[str, float], None],
         memories: Mapping[str, str] = MappingProxyType({}),
         heartbeats: MutableMapping[JobKey, HeartbeatState] | None = None,
+        tasks: MutableMapping[str, TaskState] | None = None,
     ) -> None:
         self.setup = setup
         self.state = state
@@ -149,6 +158,7 @@ class Monitor:
         self._run_soon = run_soon
         self._memories = memories
         self._heartbeats = {} if heartbeats is None else heartbeats
+        self._tasks = {} if tasks is None else tasks
         self._recent: dict[str, tuple[array[float], array[float]]] = {}
         self._waiting = _Waiting()
         self._flushing = asyncio.Lock()
@@ -244,6 +254,13 @@ class Monitor:
         self._heartbeats[key] = self._waiting.heartbeats[key] = state
         if ping is not None:
             self._waiting.pings.append(ping)
+
+    def task_is(self, state: TaskState, record: TaskRecord | None = None) -> None:
+        """A task is in this state from now on, by such an end of it (None: by none); :meth:`flush` stores it."""
+        self._tasks[state.task] = self._waiting.tasks[state.task] = state
+        if record is not None:
+            self._waiting.task_records.append(record)
+        self._announce(Touched(state.task))
 
     async def stop_window(self, name: str, by: str) -> str:
         """End a planned window for this time; returns a sentence. Raises ``CommandError`` when it is not open."""
@@ -459,6 +476,7 @@ class Monitor:
         self._waiting.incidents |= self.state.incidents
         self._waiting.memories |= self._memories
         self._waiting.heartbeats |= self._heartbeats
+        self._waiting.tasks |= self._tasks
         self._outbox.record_all()
 
     def _accepted(self) -> None:

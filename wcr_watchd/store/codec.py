@@ -27,6 +27,7 @@ from wcr_watchd.core.model import (
 )
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState
+from wcr_watchd.core.task import TaskRecord, TaskState
 from wcr_watchd.store.pack import PackedRow
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ NOTIFICATION = TypeAdapter(Notification)
 SILENCE = TypeAdapter(Silence)
 HEARTBEAT = TypeAdapter(HeartbeatState)
 PING = TypeAdapter(Ping)
+TASK = TypeAdapter(TaskState)
+TASK_RECORD = TypeAdapter(TaskRecord)
 
 OUTCOMES = (Outcome.UP, Outcome.DOWN, Outcome.UNKNOWN)
 """By the number they are stored as."""
@@ -111,6 +114,11 @@ def ping_row(ping: Ping) -> tuple[Any, ...]:
 def ping_of(row: tuple[Any, ...]) -> Ping:
     """The reverse of :func:`ping_row`, for a row of the statement ``pings``."""
     return replace(from_json(PING, row[0]), body=bytes(row[1]))
+
+
+def task_record_row(record: TaskRecord) -> tuple[Any, ...]:
+    """Values for the statement ``keep_task_record``."""
+    return record.task, record.number, milliseconds(record.at), to_json(TASK_RECORD, record)
 
 
 def event_row(event: Event) -> tuple[Any, ...]:

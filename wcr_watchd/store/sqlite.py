@@ -24,8 +24,20 @@ from wcr_watchd.core.model import (
     Recipient,
 )
 from wcr_watchd.core.protocols import Batch, Point, Restored
+from wcr_watchd.core.task import KEPT_RECORDS, TaskRecord
 from wcr_watchd.store import codec
-from wcr_watchd.store.codec import CHECK_STATE, HEARTBEAT, INCIDENT, SILENCE, from_json, milliseconds, seconds, to_json
+from wcr_watchd.store.codec import (
+    CHECK_STATE,
+    HEARTBEAT,
+    INCIDENT,
+    SILENCE,
+    TASK,
+    TASK_RECORD,
+    from_json,
+    milliseconds,
+    seconds,
+    to_json,
+)
 from wcr_watchd.store.database import Database, Transaction
 from wcr_watchd.store.history import Course, Rollups, choose_width, read_raw, read_rollups, rows_of
 from wcr_watchd.store.intern import Numbers
@@ -117,17 +129,18 @@ class SqliteStore:
             last_seen_at=None if last_seen is None else seconds(last_seen),
             memories=dict(await fetch("memories")),
             heartbeats=tuple(from_json(HEARTBEAT, row[0]) for row in await fetch("heartbeats")),
+            tasks=tuple(from_json(TASK, row[0]) for row in await fetch("tasks")),
         )
 
     async def commit(self, batch: Batch) -> None:
         """Write the batch in one transaction; writing the same batch again changes nothing.
 
-        A batch that decides whom to tell, notes who was told, or holds a signal of which we say that we have it, also
-        survives a power failure; observations alone do not wait for the disk.
+        A batch that decides whom to tell, notes who was told, or holds a signal or a sign-off of which we say that we
+        have it, also survives a power failure; observations alone do not wait for the disk.
         """
         await self._in_thread(self._database.look)
         decides = batch.incidents or batch.events or batch.notifications or batch.deliveries or batch.silences
-        durable = bool(decides or batch.pings)
+        durable = bool(decides or batch.pings or batch.task_records)
         try:
             async with self._database.transaction(durable=durable) as transaction:
                 await self._write_observations(transaction, batch.observations)
@@ -211,6 +224,10 @@ class SqliteStore:
     async def pings(self, check: str, limit: int = KEPT_SIGNALS) -> Sequence[Ping]:
         """The last signals of a check's jobs with their bodies as they came, newest first."""
         return tuple(codec.ping_of(row) for row in await self._database.fetch("pings", check, limit))
+
+    async def task_records(self, task: str, limit: int = KEPT_RECORDS) -> Sequence[TaskRecord]:
+        """The last ends of a task, newest first, by the name of its check."""
+        return tuple(from_json(TASK_RECORD, row[0]) for row in await self._database.fetch("task_records", task, limit))
 
     async def prune(self, now: float) -> None:
         """File observations, roll up what is complete and delete what retention no longer keeps.
@@ -303,6 +320,10 @@ async def _write_present(transaction: Transaction, batch: Batch) -> None:
     await transaction.run_many("keep_ping", [codec.ping_row(ping) for ping in batch.pings])
     old = [(ping.check, ping.job, ping.number - KEPT_SIGNALS) for ping in batch.pings]
     await transaction.run_many("forget_old_pings", old)
+    await transaction.run_many("keep_task", [(state.task, to_json(TASK, state)) for state in batch.tasks])
+    await transaction.run_many("keep_task_record", [codec.task_record_row(one) for one in batch.task_records])
+    outdated = [(one.task, one.number - KEPT_RECORDS) for one in batch.task_records]
+    await transaction.run_many("forget_old_task_records", outdated)
     await transaction.run_many("keep_incident", [codec.incident_row(incident) for incident in batch.incidents])
     silences = [(one.id, milliseconds(one.ends_at), to_json(SILENCE, one)) for one in batch.silences]
     await transaction.run_many("keep_silence", silences)

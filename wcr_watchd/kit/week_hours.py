@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from wcr_watchd.config.faults import RefusedError, did_you_mean
 from wcr_watchd.core.local_time import MINUTES_A_DAY, MINUTES_A_WEEK, WeekSpans, merged
+from wcr_watchd.kit.refused import RefusedError, did_you_mean
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 FULL_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

@@ -1,0 +1,307 @@
+"""The desk of tasks: begun when due, never beside themselves, again when they fail, remembered, signed off."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real.running import probe_of
+from wcr_watchd.core.errors import CommandError
+from wcr_watchd.core.heartbeat import Book, HeartbeatState, Standing
+from wcr_watchd.core.setup import Check, Setup
+from wcr_watchd.core.task import TaskBook, TaskKind, TaskOutcome, TaskPhase, TaskRecord, TaskState
+from wcr_watchd.kit.redact import Redactor
+from wcr_watchd.kit.shared import SharedHelpers
+from wcr_watchd.runtime.task_desk import TaskDesk
+
+START = datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp()
+"""A Monday."""
+HOUR, DAY = 3_600.0, 86_400.0
+SECRET = "hunter2-hunter2"
+KEY = "6d2f1d3e-1c0b-4d0a-9a55-0f2a7e3c9b11"
+
+
+class Bench:
+    """A desk with everything around it in hand; time goes on when it is told to."""
+
+    def __init__(self, shared: SharedHelpers) -> None:
+        self.at = START
+        self.shared = shared
+        self.book = shared.get(TaskBook)
+        self.records: list[TaskRecord] = []
+        self.judged: list[str] = []
+        self.desk = self.new_desk()
+
+    def new_desk(self) -> TaskDesk:
+        return TaskDesk(self.book, self, self, self.shared, Redactor([SECRET]).text, self._run_soon)
+
+    def now(self) -> float:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at
+
+    def task_is(self, state: TaskState, record: TaskRecord | None = None) -> None:
+        self.book.states[state.task] = state
+        if record is not None:
+            self.records.append(record)
+
+    async def flush(self) -> bool:
+        return True
+
+    def _run_soon(self, check: str, delay: float) -> None:
+        self.judged.append(check)
+
+    def watch(self, **tasks: Any) -> None:
+        probes = {
+            f"task.{name}": probe_of("heartbeat" if "key" in options else "task", {"timezone": "UTC", **options})
+            for name, options in tasks.items()
+        }
+        self.desk.replace(probes)
+        checks = {name: Check(name, one.type, one.target, 60.0, 10.0, (), owner="ann") for name, one in probes.items()}
+        self.setup = Setup("w", "here", "UTC", "", checks)
+
+    async def look(self, at: float | None = None) -> None:
+        """Look at what is due at that time, and wait until what begins is over."""
+        self.at = self.at if at is None else at
+        async with asyncio.TaskGroup() as runs:
+            await self.desk._look(runs)
+
+    def state(self, name: str) -> TaskState:
+        return self.book.states[f"task.{name}"]
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    shared = SharedHelpers()
+    yield Bench(shared)
+    await shared.close()
+
+
+def shell(text: str, **more: Any) -> dict[str, Any]:
+    return {"schedule": "0 13 * * *", "run": ["/bin/sh", "-c", text], **more}
+
+
+async def test_a_run_begins_when_it_is_due_and_is_remembered(bench: Bench) -> None:
+    bench.watch(job=shell(f"echo out {SECRET}; echo err >&2; echo $LANG $HOME > /dev/null"))
+    await bench.look(START + HOUR - 1)
+    assert bench.records == []
+    await bench.look(START + HOUR)
+    (record,) = bench.records
+    assert (record.outcome, record.exit_status, record.attempts, record.number) == (TaskOutcome.DONE, 0, 1, 1)
+    assert (record.due, record.started_at, record.by) == (START + HOUR, START + HOUR, "")
+    assert record.output == "out ***\nerr"
+    assert "task.job" in bench.judged
+    await bench.look(START + HOUR + 1)
+    assert len(bench.records) == 1
+    await bench.look(START + DAY + HOUR)
+    assert [one.number for one in bench.records] == [1, 2]
+
+
+async def test_a_failed_run_is_tried_again_and_says_why(bench: Bench, tmp_path: Path) -> None:
+    script = f"echo x >> {tmp_path}/tries; [ $(wc -l < {tmp_path}/tries) -ge 3 ] || {{ echo no room >&2; exit 7; }}"
+    bench.watch(
+        job=shell(script, retries=2, retry_after="1ms"),
+        hopeless=shell("echo no room >&2; exit 7", retries=1, retry_after="1ms"),
+    )
+    await bench.look(START + HOUR)
+    by_task = {one.task: one for one in bench.records}
+    assert (by_task["task.job"].outcome, by_task["task.job"].attempts) == (TaskOutcome.DONE, 3)
+    failed = by_task["task.hopeless"]
+    assert (failed.outcome, failed.attempts, failed.exit_status) == (TaskOutcome.FAILED, 2, 7)
+    assert failed.text == "/bin/sh ended with status 7, expected status 0: no room"
+    assert bench.state("hopeless").failed
+
+
+async def test_one_that_takes_too_long_is_asked_to_end_and_its_words_are_kept(bench: Bench) -> None:
+    bench.watch(job=shell("trap 'echo tidied up; exit 1' TERM; echo begun; sleep 60 & wait", time_limit="300ms"))
+    await bench.look(START + HOUR)
+    (record,) = bench.records
+    assert record.outcome is TaskOutcome.FAILED
+    assert "did not end within 300 ms and was ended" in record.text
+    assert record.output == "begun\ntidied up"
+
+
+async def test_only_the_end_of_much_output_is_kept(bench: Bench) -> None:
+    bench.watch(job=shell("head -c 100000 /dev/zero | tr '\\0' x; echo; echo last"))
+    await bench.look(START + HOUR)
+    assert len(bench.records[0].output) <= 16 * 1024
+    assert bench.records[0].output.endswith("x\nlast")
+
+
+async def test_it_makes_way_and_gets_what_it_is_given_and_no_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHD_SECRET", "never")
+    bench.watch(job=shell("nice; ionice; pwd; env", nice=7, io="idle", cwd="/tmp", env={"GREETING": "hello"}))
+    await bench.look(START + HOUR)
+    lines = bench.records[0].output.splitlines()
+    assert lines[:3] == ["7", "idle", "/tmp"]
+    assert "GREETING=hello" in lines
+    assert not any("never" in line for line in lines)
+
+
+async def test_it_has_the_rights_of_its_user(bench: Bench) -> None:
+    me = pwd.getpwuid(os.getuid()).pw_name
+    bench.watch(
+        own=shell("id -un", user=me),
+        other=shell("id -un; id -Gn; echo $HOME", user="nobody"),
+        none=shell("true", user="nobody-there"),
+    )
+    await bench.look(START + HOUR)
+    by_task = {one.task: one for one in bench.records}
+    assert by_task["task.own"].output == me
+    if os.getuid() == 0:
+        assert by_task["task.other"].output.splitlines()[0] == "nobody"
+    else:
+        assert by_task["task.other"].text.startswith("could not be run as nobody: only a daemon that is root may")
+    assert by_task["task.none"].text == "could not be run: there is no user nobody-there on this machine"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"run": ["/not/there"]}, "/not/there does not exist"),
+        ({"run": ["true"], "cwd": "/not/there"}, "the folder /not/there (cwd) does not exist"),
+        ({"run": ["/etc/passwd"]}, "/etc/passwd may not be run by this user"),
+    ],
+)
+async def test_what_cannot_be_run_says_what_is_in_the_way(bench: Bench, options: dict[str, Any], said: str) -> None:
+    bench.watch(job={"schedule": "0 13 * * *", **options})
+    await bench.look(START + HOUR)
+    assert bench.records[0].outcome is TaskOutcome.FAILED
+    assert said in bench.records[0].text
+
+
+async def test_it_never_runs_beside_itself(bench: Bench) -> None:
+    bench.watch(job=shell("sleep 0.2"))
+    bench.at = START + HOUR
+    async with asyncio.TaskGroup() as runs:
+        await bench.desk._look(runs)
+        with pytest.raises(CommandError, match="never runs beside itself"):
+            await bench.desk.run_now("job", "ann")
+        with pytest.raises(CommandError, match="sign it off when that is over"):
+            await bench.desk.sign_off("job", "ann")
+        bench.at += 3 * DAY
+        await bench.desk._look(runs)
+    assert len(bench.records) == 1
+    await bench.look()
+    await bench.look()
+    assert len(bench.records) == 2, "the days that passed meanwhile are made up for once"
+
+
+async def test_what_was_due_while_nobody_was_there(bench: Bench) -> None:
+    bench.watch(
+        once=shell("true"), lax=shell("true", catch_up=False), strict=shell("true", catch_up=False, grace="10d")
+    )
+    await bench.look(START + 5 * DAY)
+    await bench.look()
+    assert {one.task: one.outcome for one in bench.records} == {
+        "task.once": TaskOutcome.DONE,
+        "task.lax": TaskOutcome.MISSED,
+        "task.strict": TaskOutcome.DONE,
+    }
+    assert not bench.state("lax").failed
+
+
+async def test_it_waits_for_its_window(bench: Bench) -> None:
+    bench.watch(job=shell("true", window="Tue 03:00-05:00"))
+    await bench.look(START + HOUR)
+    assert bench.records == []
+    await bench.look(START + 15 * HOUR - 1)
+    assert bench.records == []
+    await bench.look(START + 15 * HOUR)
+    assert bench.records[0].started_at == START + 15 * HOUR
+
+
+async def test_somebody_has_it_run_now_outside_of_its_window(bench: Bench) -> None:
+    bench.watch(
+        job=shell("true", window="Sun 03:00-05:00"), person={"schedule": "0 9 1 * *"}, beat={"key": KEY, "period": "1d"}
+    )
+    assert "is begun" in await bench.desk.run_now("task.job", "ann")
+    await bench.look()
+    assert (bench.records[0].by, bench.records[0].outcome) == ("ann", TaskOutcome.DONE)
+    for name, why in (("person", "a person does it"), ("beat", "reports by itself"), ("ghost", "there is no task")):
+        with pytest.raises(CommandError, match=why):
+            await bench.desk.run_now(name, "ann")
+
+
+async def test_a_run_is_ended_with_the_daemon_and_made_up_for_by_the_next(bench: Bench) -> None:
+    bench.watch(job=shell("sleep 60"))
+    bench.at = START + HOUR
+    serving = asyncio.create_task(bench.desk.serve())
+    async with asyncio.timeout(20):
+        while bench.state("job").started_at is None:
+            await asyncio.sleep(0.01)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    (record,) = bench.records
+    assert (record.outcome, record.started_at) == (TaskOutcome.INTERRUPTED, START + HOUR)
+    assert bench.state("job").started_at is None
+    bench.watch(job=shell("true"))
+    await bench.look()
+    assert bench.records[-1].outcome is TaskOutcome.DONE
+
+
+async def test_a_run_of_a_life_that_was_killed_is_told_as_interrupted(bench: Bench) -> None:
+    bench.book.states["task.job"] = TaskState("task.job", START - DAY, started_at=START - HOUR)
+    bench.watch(job=shell("true"))
+    bench.desk = bench.new_desk()
+    bench.watch(job=shell("true"))
+    serving = asyncio.create_task(bench.desk.serve())
+    async with asyncio.timeout(20):
+        while len(bench.records) < 2:
+            await asyncio.sleep(0.01)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    assert [one.outcome for one in bench.records] == [TaskOutcome.INTERRUPTED, TaskOutcome.DONE]
+
+
+async def test_a_person_signs_off_with_note_and_evidence(bench: Bench) -> None:
+    bench.watch(review={"schedule": "0 9 1 * *", "about": "look", "evidence": True}, beat={"key": KEY, "period": "1d"})
+    with pytest.raises(CommandError, match="without evidence"):
+        await bench.desk.sign_off("review", "ann", "done")
+    said = await bench.desk.sign_off("review", "ann", " fine ", ["https://wiki/1", " "])
+    assert said == "review is done, signed off by ann; due again in 29 d 21 h"
+    (record,) = bench.records
+    assert (record.by, record.note, record.evidence) == ("ann", "fine", ("https://wiki/1",))
+    with pytest.raises(CommandError, match="reports by itself"):
+        await bench.desk.sign_off("beat", "ann")
+
+
+async def test_a_task_counts_from_when_it_became_known_and_outlives_its_absence(bench: Bench) -> None:
+    bench.watch(review={"schedule": "0 9 1 * *"})
+    known = bench.state("review")
+    assert known.settled_at == START
+    bench.at += 40 * DAY
+    bench.watch()
+    bench.watch(review={"schedule": "0 9 1 * *"})
+    assert bench.state("review") is known
+
+
+async def test_all_kinds_in_one_list(bench: Bench) -> None:
+    bench.watch(
+        job=shell("exit 1"),
+        review={"schedule": "0 14 2 * *", "about": "look"},
+        beat={"key": KEY, "schedule": "0 9 * * *"},
+    )
+    bench.shared.get(Book).states["task.beat", ""] = HeartbeatState(
+        "task.beat", standing=Standing.UP, last_at=START - 60
+    )
+    await bench.look(START + HOUR)
+    job, review, beat = await bench.desk.views(bench.setup)
+    assert (job.name, job.kind, job.phase) == ("job", TaskKind.RUN, TaskPhase.FAILED)
+    assert (review.kind, review.phase, review.about, review.owner) == (TaskKind.SIGNED, TaskPhase.SOON, "look", "ann")
+    assert (review.due, review.deadline) == (START + 2 * HOUR, START + 2 * HOUR + DAY)
+    assert (beat.kind, beat.phase, beat.due) == (TaskKind.REPORTED, TaskPhase.WAITING, START + 21 * HOUR)
+    assert beat.last is not None
+    assert beat.summary == "last heard of 1 h 1 min ago, due again at Mar 3 09:00 UTC"
+    times = await bench.desk.times("task.job", START + 3 * DAY)
+    assert times == (START + DAY + HOUR, START + 2 * DAY + HOUR)

@@ -1,0 +1,363 @@
+"""Tasks: begun when they are due, signed off when somebody says so, and remembered.
+
+Each is judged by its own check; here the check is only run as soon as there is something new to judge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from typing import Never, Protocol
+
+import structlog
+
+from wcr_watchd.core import heartbeat, task
+from wcr_watchd.core.errors import CommandError, ScheduleError
+from wcr_watchd.core.heartbeat import Book, HeartbeatState, Phase
+from wcr_watchd.core.heartbeat_words import told
+from wcr_watchd.core.protocols import Awaiting, Probe, Recurring
+from wcr_watchd.core.run import Shared
+from wcr_watchd.core.setup import Check, Setup
+from wcr_watchd.core.task import (
+    TaskBook,
+    TaskCommand,
+    TaskKind,
+    TaskOutcome,
+    TaskPhase,
+    TaskRecord,
+    TaskState,
+    TaskView,
+    name_of,
+)
+from wcr_watchd.core.units import format_duration
+from wcr_watchd.runtime.task_run import carry_out, seconds_until
+
+log = structlog.get_logger(__name__)
+
+LOOK_AGAIN = 60.0
+"""Seconds after which it is looked at in any case: the wall clock may have been set."""
+LISTED_TIMES = 24
+"""Times of one task that are listed at most."""
+
+_PHASES = {
+    Phase.NEW: TaskPhase.WAITING,
+    Phase.UP: TaskPhase.WAITING,
+    Phase.LATE: TaskPhase.DUE,
+    Phase.FAILED: TaskPhase.FAILED,
+    Phase.OVERDUE: TaskPhase.OVERDUE,
+    Phase.HUNG: TaskPhase.OVERDUE,
+}
+
+
+class Clock(Protocol):
+    """The daemon's time."""
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never goes back."""
+        ...
+
+
+class Records(Protocol):
+    """Where it is stored what became of tasks."""
+
+    def task_is(self, state: TaskState, record: TaskRecord | None = None) -> None:
+        """Remember how a task stands."""
+        ...
+
+    async def flush(self) -> bool:
+        """Store what waits; whether it is stored."""
+        ...
+
+
+class TaskDesk:
+    """Looks after the tasks of the configuration in force.
+
+    ``book`` holds what is known of them, ``run_soon`` has a check run out of turn, ``redact`` takes secrets out of what
+    a run wrote.
+    """
+
+    def __init__(
+        self,
+        book: TaskBook,
+        records: Records,
+        clock: Clock,
+        shared: Shared,
+        redact: Callable[[str], str],
+        run_soon: Callable[[str, float], None],
+    ) -> None:
+        self._book = book
+        self._records = records
+        self._clock = clock
+        self._shared = shared
+        self._redact = redact
+        self._run_soon = run_soon
+        self._probes: dict[str, Recurring] = {}
+        self._reported: dict[str, Awaiting] = {}
+        self._edges: dict[str, float] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._wanted: dict[str, str] = {}
+        self._changed = asyncio.Event()
+        book.kept = True
+
+    def replace(self, probes: Mapping[str, Probe]) -> None:
+        """Look after these from now on; what runs goes on, and a task seen for the first time counts from now."""
+        self._probes = {name: probe for name, probe in probes.items() if isinstance(probe, Recurring)}
+        self._reported = {
+            name: probe
+            for name, probe in probes.items()
+            if name.startswith(task.PREFIX) and isinstance(probe, Awaiting)
+        }
+        for name in self._probes.keys() - self._book.states.keys():
+            self._records.task_is(TaskState(name, self._clock.now()))
+        self._edges = dict.fromkeys(self._probes, 0.0)
+        self._changed.set()
+
+    # --- what is asked ---
+
+    async def run_now(self, name: str, by: str) -> str:
+        """Have a task run out of turn, also outside its window; returns a sentence. Raises ``CommandError``."""
+        check = self._check_of(name)
+        probe = self._probes.get(check)
+        if probe is None or probe.command is None:
+            raise CommandError(
+                f"the daemon does not run {name_of(check)}: "
+                + ("its job reports by itself" if probe is None else "a person does it; see `wcr-watchd task done`")
+            )
+        if check in self._running or check in self._wanted:
+            raise CommandError(f"{name_of(check)} is running; it never runs beside itself")
+        self._wanted[check] = by
+        self._edges[check] = 0.0
+        self._changed.set()
+        return f"{name_of(check)} is begun; `wcr-watchd task list {name_of(check)}` shows what becomes of it"
+
+    async def sign_off(self, name: str, by: str, note: str = "", evidence: Sequence[str] = ()) -> str:
+        """Somebody has done a task; returns a sentence. Raises ``CommandError`` when that cannot be taken."""
+        check = self._check_of(name)
+        probe = self._probes.get(check)
+        if probe is None:
+            raise CommandError(f"{name_of(check)} is not signed off: its job reports by itself")
+        if check in self._running:
+            raise CommandError(f"{name_of(check)} is running; sign it off when that is over")
+        state, now = self._book.states[check], self._clock.now()
+        record = TaskRecord(
+            task=check,
+            number=state.count + 1,
+            outcome=TaskOutcome.DONE,
+            at=now,
+            due=await self._due(check, probe),
+            by=by,
+            note=note.strip(),
+            evidence=tuple(one.strip() for one in evidence if one.strip()),
+            text=f"signed off by {by}",
+        )
+        if state is not self._book.states[check]:
+            raise CommandError(f"somebody else changed {name_of(check)} just now; look again")
+        self._take(task.signed_off(state, probe.terms, record), record)
+        following = await self._due(check, probe)
+        again = "it is not due again" if following is None else f"due again in {format_duration(following - now)}"
+        stored = await self._records.flush()
+        return f"{name_of(check)} is done, signed off by {by}; {again}" + ("" if stored else _NOT_STORED)
+
+    async def views(self, setup: Setup) -> tuple[TaskView, ...]:
+        """Every task as it stands now, in the order of the configuration."""
+        found = []
+        for name, check in setup.checks.items():
+            if name in self._probes:
+                found.append(await self._view(check, self._probes[name]))
+            elif name in self._reported:
+                found.append(await self._reported_view(check, self._reported[name], setup.timezone))
+        return tuple(found)
+
+    async def times(self, check: str, until: float) -> tuple[float, ...]:
+        """When a task is due from now until then, the first may have passed; at most a few dozen times."""
+        probe = self._probes.get(check)
+        if probe is None:
+            return ()
+        found: list[float] = []
+        due = await self._due(check, probe)
+        while due is not None and due < until and len(found) < LISTED_TIMES:
+            found.append(due)
+            try:
+                due = None if probe.terms.drifting else await probe.due(due, self._shared)
+            except ScheduleError:
+                break
+        return tuple(found)
+
+    def _check_of(self, name: str) -> str:
+        for check in (task.PREFIX + name, name):
+            if check in self._probes or check in self._reported:
+                return check
+        raise CommandError(f"there is no task {name!r}; `wcr-watchd task list` shows all")
+
+    # --- looking after them ---
+
+    async def serve(self) -> Never:
+        """Begin what is due, and have judged what passed. Runs until cancelled; what runs then is ended."""
+        for state in list(self._book.states.values()):
+            if state.started_at is not None:
+                self._interrupt(state)
+        async with asyncio.TaskGroup() as runs:
+            while True:
+                self._changed.clear()
+                wait = await self._look(runs)
+                try:
+                    async with asyncio.timeout(wait):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass
+
+    async def _look(self, runs: asyncio.TaskGroup) -> float:
+        """Look at every task that may stand otherwise by now; returns the seconds until the next one."""
+        now = self._clock.now()
+        for check in [check for check, at in self._edges.items() if at <= now]:
+            await self._look_at(check, runs)
+        return seconds_until(min(self._edges.values(), default=None), self._clock.now(), LOOK_AGAIN)
+
+    async def _look_at(self, check: str, runs: asyncio.TaskGroup) -> None:
+        probe = self._probes.get(check)
+        if probe is None:
+            return
+        due, now = await self._due(check, probe), self._clock.now()
+        state, terms = self._book.states[check], probe.terms
+        by = self._wanted.pop(check, None)
+        starts = task.starts(state, terms, due, now)
+        self._run_soon(check, 0.0)
+        if by is None and task.is_missed(state, terms, due, now):
+            self._miss(state, due)
+            return
+        if probe.command is not None and check not in self._running and (by is not None or starts == now):
+            self._begin(check, probe.command, due, by or "", runs)
+            return
+        edges = (task.next_edge(terms, due, now), starts)
+        self._edges[check] = min((at for at in edges if at is not None and at > now), default=inf)
+
+    def _miss(self, state: TaskState, due: float | None) -> None:
+        text = "its time passed while it could not begin, and it is not made up for"
+        record = TaskRecord(state.task, state.count + 1, TaskOutcome.MISSED, self._clock.now(), due, text=text)
+        log.warning("a task was missed", task=name_of(state.task))
+        self._take(task.missed(state, record), record)
+
+    def _begin(self, check: str, command: TaskCommand, due: float | None, by: str, runs: asyncio.TaskGroup) -> None:
+        state = task.begun(self._book.states[check], by, self._clock.now())
+        self._take(state)
+        log.info("a task begins", task=name_of(check), by=by or "schedule")
+        self._running[check] = runs.create_task(self._run(state, command, due), name=f"task {check}")
+
+    async def _run(self, begun: TaskState, command: TaskCommand, due: float | None) -> None:
+        since = self._clock.monotonic()
+        try:
+            end = await carry_out(command, self._shared, self._redact)
+        except asyncio.CancelledError:
+            self._interrupt(self._book.states[begun.task])
+            raise
+        finally:
+            del self._running[begun.task]
+        record = TaskRecord(
+            task=begun.task,
+            number=begun.count + 1,
+            outcome=TaskOutcome.DONE if end.last.well else TaskOutcome.FAILED,
+            at=self._clock.now(),
+            due=due,
+            started_at=begun.started_at,
+            by=begun.started_by,
+            exit_status=end.last.status,
+            attempts=end.attempts,
+            text=self._redact(end.last.text),
+            output=end.last.output,
+        )
+        log.info("a task ended", task=name_of(begun.task), outcome=record.outcome.value, said=record.text)
+        self._take(task.ended(self._book.states[begun.task], record, self._clock.monotonic() - since), record)
+
+    def _interrupt(self, state: TaskState) -> None:
+        text = "the daemon ended while it ran"
+        now = self._clock.now()
+        record = TaskRecord(
+            state.task, state.count + 1, TaskOutcome.INTERRUPTED, now, started_at=state.started_at, text=text
+        )
+        log.warning("a task was interrupted", task=name_of(state.task))
+        self._take(task.interrupted(state, record), record)
+
+    def _take(self, state: TaskState, record: TaskRecord | None = None) -> None:
+        self._records.task_is(state, record)
+        self._edges[state.task] = 0.0
+        self._changed.set()
+        self._run_soon(state.task, 0.0)
+
+    async def _due(self, check: str, probe: Recurring) -> float | None:
+        try:
+            return await probe.due(self._book.states[check].settled_at, self._shared)
+        except ScheduleError as error:  # the check's own run says so, too
+            log.error("it cannot be told when a task is due", task=name_of(check), error=str(error))
+            return None
+
+    # --- how they stand ---
+
+    async def _view(self, check: Check, probe: Recurring) -> TaskView:
+        due, now = await self._due(check.name, probe), self._clock.now()
+        state, terms = self._book.states[check.name], probe.terms
+        return TaskView(
+            name=name_of(check.name),
+            check=check.name,
+            kind=terms.kind,
+            about=probe.about,
+            schedule=check.target,
+            owner=check.owner,
+            tags=check.tags,
+            runbook=check.runbook,
+            phase=task.phase(state, terms, due, now),
+            summary=probe.told(state, due, now),
+            due=due,
+            deadline=task.deadline(terms, due),
+            started_at=state.started_at,
+            last_success_at=state.last_success_at,
+            duration=state.duration,
+            last=state.last,
+        )
+
+    async def _reported_view(self, check: Check, probe: Awaiting, timezone: str) -> TaskView:
+        state, now = self._shared.get(Book).of(check.name), self._clock.now()
+        due = await self._reported_due(state, probe)
+        stands = heartbeat.phase(state, due, probe.terms.grace, now)
+        running = state.started_at is not None and not stands.is_down
+        return TaskView(
+            name=name_of(check.name),
+            check=check.name,
+            kind=TaskKind.REPORTED,
+            about="",
+            schedule=check.target,
+            owner=check.owner,
+            tags=check.tags,
+            runbook=check.runbook,
+            phase=TaskPhase.RUNNING if running else _PHASES[stands],
+            summary=told(state, due, probe.terms.grace, now, timezone, self._shared.get(Book).away),
+            due=due,
+            deadline=None if due is None else due + probe.terms.grace,
+            started_at=state.started_at,
+            last_success_at=state.last_at if state.standing is heartbeat.Standing.UP else None,
+            duration=state.duration,
+            last=_reported_record(state),
+        )
+
+    async def _reported_due(self, state: HeartbeatState, probe: Awaiting) -> float | None:
+        try:
+            return await probe.due(state, self._shared)
+        except ScheduleError:
+            return None
+
+
+_NOT_STORED = "; it is not stored yet, as the store refuses, and is kept in memory until it does"
+
+
+def _reported_record(state: HeartbeatState) -> TaskRecord | None:
+    if state.last_at is None:
+        return None
+    outcome = TaskOutcome.DONE if state.standing is heartbeat.Standing.UP else TaskOutcome.FAILED
+    said = next((heard.text for heard in reversed(state.heard) if heard.at == state.last_at), "")
+    return TaskRecord(
+        state.check, state.count, outcome, state.last_at, exit_status=state.exit_status, text="reported", output=said
+    )

@@ -1,0 +1,127 @@
+"""One run of a task: its program under its limits, again when it fails, and what is to be remembered of it."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wcr_watchd.core.run import Shared
+from wcr_watchd.core.task import OUTPUT_LIMIT, TaskCommand
+from wcr_watchd.core.units import format_duration
+from wcr_watchd.kit.subprocess import Finished, Identity, identity_of, locate, run_child
+from wcr_watchd.kit.threads import Threads
+
+ENDS_WITHIN = 10.0
+"""Seconds between the request to end and the end by force."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How an attempt ended: what there is to say of it, its exit status (None: it did not begin), what it wrote."""
+
+    well: bool
+    text: str
+    status: int | None = None
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended: its last attempt, and how many there were."""
+
+    last: Attempt
+    attempts: int
+
+
+async def carry_out(command: TaskCommand, shared: Shared, redact: Callable[[str], str]) -> RunEnd:
+    """Run the program until it succeeds, at most ``1 + retries`` times. Raises nothing but cancellation."""
+    number = 0
+    while True:
+        number += 1
+        attempt = await _attempt(command, shared, redact)
+        if attempt.well or number > command.retries:
+            return RunEnd(attempt, number)
+        await asyncio.sleep(command.retry_after)
+
+
+async def _attempt(command: TaskCommand, shared: Shared, redact: Callable[[str], str]) -> Attempt:
+    program, threads = command.words[0], shared.get(Threads)
+    try:
+        identity = await _identity(command, threads)
+        file = await threads.call(locate, program, command.environment["PATH"], command.folder)
+        finished = await run_child(
+            _words(command, file),
+            _environment(command, identity),
+            command.folder,
+            limit=OUTPUT_LIMIT,
+            keep_end=True,
+            identity=identity,
+            time_limit=command.time_limit,
+            ends_within=ENDS_WITHIN,
+        )
+    except (FileNotFoundError, NotADirectoryError) as error:
+        what = f"the folder {command.folder} (cwd)" if error.filename == command.folder else f"{error.filename}"
+        return Attempt(False, f"could not be run: {what} does not exist; install it or correct the path")
+    except KeyError:
+        return Attempt(False, f"could not be run: there is no user {command.user} on this machine")
+    except PermissionError as error:
+        return Attempt(False, _not_permitted(command, error))
+    except OSError as error:
+        return Attempt(False, f"could not be run: {error.strerror or error}")
+    output = redact("\n".join(filter(None, (finished.stdout.rstrip(), finished.stderr.rstrip()))))[-OUTPUT_LIMIT:]
+    return Attempt(finished.status == 0 and not finished.timed_out, _ending(command, finished), finished.status, output)
+
+
+async def _identity(command: TaskCommand, threads: Threads) -> Identity | None:
+    """Whose rights it gets; None: the daemon's own. Raises ``KeyError`` when there is no such user."""
+    if not command.user or command.user == await threads.call(getpass.getuser):
+        return None
+    return await threads.call(identity_of, command.user)
+
+
+def _words(command: TaskCommand, file: str) -> list[str]:
+    """The program's words, behind those that make it give way to others."""
+    before: list[str] = []
+    if command.nice:
+        before += ["nice", "-n", str(command.nice)]
+    if command.io_class:
+        before += ["ionice", "-c", command.io_class]
+    return [*before, file, *command.words[1:]]
+
+
+def _environment(command: TaskCommand, identity: Identity | None) -> dict[str, str]:
+    if identity is None:
+        return dict(command.environment)
+    own = {"HOME": identity.home, "USER": identity.name, "LOGNAME": identity.name}
+    return own | dict(command.environment)
+
+
+def _not_permitted(command: TaskCommand, error: PermissionError) -> str:
+    if command.user and error.filename is None:
+        return (
+            f"could not be run as {command.user}: only a daemon that is root may; let the program itself change (sudo)"
+        )
+    return f"could not be run: {command.words[0]} may not be run by this user: check its mode and folders"
+
+
+def _ending(command: TaskCommand, finished: Finished) -> str:
+    program = command.words[0]
+    if finished.timed_out:
+        return f"{program} did not end within {format_duration(command.time_limit)} and was ended"
+    if finished.status == 0:
+        return f"{program} ended well"
+    status = f"status {finished.status}" if finished.status > 0 else f"signal {-finished.status}"
+    said = _last_line(finished.stderr) or _last_line(finished.stdout)
+    return f"{program} ended with {status}, expected status 0" + (f": {said}" if said else "")
+
+
+def _last_line(text: str) -> str:
+    return text.rstrip().rpartition("\n")[2].strip()[:200]
+
+
+def seconds_until(at: float | None, now: float, longest: float) -> float:
+    """How long to wait for a time (None: never), at most ``longest``."""
+    return min(longest, max(0.0, (math.inf if at is None else at) - now))
