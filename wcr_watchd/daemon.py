@@ -55,6 +55,7 @@ from wcr_watchd.runtime.tasks import LoopLag, guard
 from wcr_watchd.runtime.windows import WindowWatch
 from wcr_watchd.store.open import folder_of, from_url
 from wcr_watchd.store.upkeep import Retention
+from wcr_watchd.web.access.audit import Audit
 from wcr_watchd.web.access.gate import Access, Allowance
 from wcr_watchd.web.access.peer import user_name
 from wcr_watchd.web.answers import Doors
@@ -94,8 +95,7 @@ class Parts:
     tickets: Tickets
     drills: Drills
     canaries: Canaries
-    link_key: bytes
-    """What links and calendars' keys are signed with."""
+    access: Access
 
 
 def read_configuration(path: Path | None) -> Loaded:
@@ -138,19 +138,20 @@ class Daemon:
             self._parts = parts = await self._build(stack)
             garbage.settle()
             self._handle_signals(stack)
-            access = await stack.enter_async_context(self._served())
+            await stack.enter_async_context(self._served())
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(guard(name, job), name=name) for name, job in self._jobs(parts).items()]
                 notify("READY=1", f"STATUS={self._status()}")
                 await self._look_for_warnings(log_them=True)
                 log.info("watching", checks=len(self.setup.checks), dashboard=", ".join(self._addresses()))
-                self._say_how_to_sign_in(access)
+                self._say_how_to_sign_in(parts.access)
                 await self._stopping.wait()
                 notify("STOPPING=1")
                 log.info("stopping")
                 for task in running:
                     task.cancel()
             await parts.monitor.flush()
+            await parts.access.sessions.keep()
 
     # --- what readers see (View) ---
 
@@ -421,6 +422,8 @@ class Daemon:
         tasks.replace(loaded.probes)
         heartbeats = Heartbeats(lambda: self._loaded.heartbeats, lambda: health.moving(self), clock, shared, counters)
         drills = Drills(dispatcher.send_test, clock.now)
+        access = self._build_access(store, clock, link_key)
+        await access.sessions.load()
         canaries = Canaries(lambda: self._loaded.canaries, monitor, dispatcher.send_test, clock.now, counters)
         return Parts(
             clock,
@@ -442,7 +445,7 @@ class Daemon:
             tickets,
             drills,
             canaries,
-            link_key,
+            access,
         )
 
     def _build_dispatcher(
@@ -458,6 +461,16 @@ class Daemon:
             self._redactor.text,
             self._loaded.wordings,
             Links(tickets, lambda: self._loaded.web.public_url).linked,
+        )
+
+    def _build_access(self, store: Store, clock: Clock, key: bytes) -> Access:
+        return Access(
+            lambda: self._loaded.web.access,
+            Audit(store, clock.now, self._redactor.text),
+            key=key,
+            monotonic=clock.monotonic,
+            public_url=lambda: self._loaded.web.public_url,
+            address=next(iter(self._addresses()), ""),
         )
 
     def _absent(self, seconds: float) -> None:
@@ -518,6 +531,7 @@ class Daemon:
             await asyncio.sleep(PRUNE_EVERY)
             garbage.collect()
             await self._look_for_warnings()
+            await parts.access.sessions.keep()
             try:
                 await parts.store.prune(parts.clock.now())
             except StoreDamagedError as error:
@@ -555,29 +569,21 @@ class Daemon:
             stack.callback(loop.remove_signal_handler, number)
 
     @contextlib.asynccontextmanager
-    async def _served(self) -> AsyncIterator[Access]:
+    async def _served(self) -> AsyncIterator[None]:
         """Serve pages, API, metrics and commands while the context lasts."""
         settings = self._loaded.web
         parts = self._parts
-        access = Access(
-            lambda: self._loaded.web.access,
-            key=parts.link_key,
-            now=self.now,
-            monotonic=self.monotonic,
-            public_url=lambda: self._loaded.web.public_url,
-            address=next(iter(self._addresses()), ""),
-        )
         exposition = Exposition(self)
         doors = Doors(parts.tickets, lambda: self._loaded.channels, parts.shared, Allowance(self.monotonic))
-        prober = Prober(self._probing, parts.shared, access)
-        app = build_web(self, exposition, access, doors, prober, parts.pings)
+        prober = Prober(self._probing, parts.shared, parts.access)
+        app = build_web(self, exposition, parts.access, doors, prober, parts.pings)
         server = web.AppRunner(app, shutdown_timeout=SERVER_STOPS_WITHIN, access_log=None)
         await server.setup()
         try:
             await open_control_socket(server, self._socket)
             for host, port in settings.listen:
                 await web.TCPSite(server, host, port).start()
-            yield access
+            yield
         finally:
             await server.cleanup()
             await exposition.close()

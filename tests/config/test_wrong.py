@@ -918,7 +918,7 @@ CASES = [
         "open to all without token",
         '[web]\nlisten = ["127.0.0.1:9848", "0.0.0.0:9848"]\n',
         [
-            'w.toml:2: web.listen[1]: 0.0.0.0:9848 can be reached from other machines, and there is no token (set token in [web], or listen on "127.0.0.1:9848")',
+            'w.toml:2: web.listen[1]: 0.0.0.0:9848 can be reached from other machines, and nobody could sign in (add a [user.NAME], set token in [web], or listen on "127.0.0.1:9848")',
         ],
     ),
     case(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.samples import MAIL, NOW, a_notification, an_event, an_incident, an_observation
+from wcr_watchd.core.access import AuditEntry, Role, Session
 from wcr_watchd.core.errors import StoreError, StoreLockedError
 from wcr_watchd.core.heartbeat import KEPT_SIGNALS, Heard, HeartbeatState, Phase, Ping, PingKind, Standing
 from wcr_watchd.core.model import (
@@ -402,3 +403,28 @@ async def test_tasks_and_how_they_ended_outlive_the_daemon_and_their_check(store
     assert kept == tuple(reversed(ends[2:]))
     assert await store.task_records("task.review", limit=1) == (ends[-1],)
     assert await store.task_records("task.other") == ()
+
+
+async def test_sessions_are_kept_until_they_end(store: Store, make: Reopen) -> None:
+    ann = Session("d1", "ann", Role.OPERATOR, "password", "bound", NOW, NOW, "192.0.2.1", "a browser")
+    ben = replace(ann, digest="d2", name="ben", role=Role.ADMIN)
+    await store.keep_sessions([ann, ben], [])
+    used = replace(ann, seen_at=NOW + 60.0)
+    await store.keep_sessions([used], ["d2", "never"])
+    await store.close()
+    again = make()
+    await again.open()
+    assert list(await again.sessions()) == [used]
+    await again.close()
+
+
+async def test_the_audit_log_is_read_from_its_end_and_forgets_what_is_old(store: Store) -> None:
+    entry = AuditEntry(NOW, "ann", "session", "192.0.2.1", "POST /silences", "42", "done", "for=2h")
+    for number in range(4):
+        await store.record(replace(entry, at=NOW + number, who="ben" if number % 2 else "ann"))
+    newest = await store.audit(limit=2)
+    assert newest == (replace(entry, at=NOW + 3, who="ben", number=4), replace(entry, at=NOW + 2, number=3))
+    assert [one.number for one in await store.audit(before=3)] == [2, 1]
+    assert [one.number for one in await store.audit(who="ann")] == [3, 1]
+    await store.prune(NOW + 2 + 400 * 86_400.0)
+    assert [one.number for one in await store.audit()] == [4, 3]

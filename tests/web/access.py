@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 
-from wcr_watchd.core.access import DOORS, AccessSettings, ApiToken, Role
+from wcr_watchd.core.access import DOORS, AccessSettings, ApiToken, AuditEntry, Role, Session
+from wcr_watchd.core.protocols import AccessRecords
+from wcr_watchd.web.access.audit import Audit
 from wcr_watchd.web.access.gate import Access
 
 TOKEN = "a-token-of-enough-length"
@@ -19,6 +22,29 @@ SECRETS = {
     "probe": "a-secret-that-probes",
 }
 KEY = bytes(32)
+
+
+class MemoryRecords:
+    """Sessions and audit log without a database."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Session] = {}
+        self.log: list[AuditEntry] = []
+
+    async def sessions(self) -> Sequence[Session]:
+        return list(self.kept.values())
+
+    async def keep_sessions(self, kept: Sequence[Session], ended: Sequence[str]) -> None:
+        for digest in ended:
+            self.kept.pop(digest, None)
+        self.kept.update((one.digest, one) for one in kept)
+
+    async def record(self, entry: AuditEntry) -> None:
+        self.log.append(replace(entry, number=len(self.log) + 1))
+
+    async def audit(self, *, before: int | None = None, who: str = "", limit: int = 100) -> Sequence[AuditEntry]:
+        found = [one for one in reversed(self.log) if not who or one.who == who]
+        return [one for one in found if before is None or one.number < before][:limit]
 
 
 def api_token(name: str, secret: str, role: Role, *doors: str, expires_at: float | None = None) -> ApiToken:
@@ -38,7 +64,9 @@ def access_for(
     *,
     now: Callable[[], float] = lambda: 0.0,
     monotonic: Callable[[], float] = lambda: 0.0,
+    records: AccessRecords | None = None,
 ) -> Access:
     """Access control with those settings (None: :func:`everybody`)."""
     found = everybody() if settings is None else settings
-    return Access(lambda: found, key=KEY, now=now, monotonic=monotonic)
+    audit = Audit(records or MemoryRecords(), now, lambda text: text)
+    return Access(lambda: found, audit, key=KEY, monotonic=monotonic)

@@ -20,7 +20,7 @@ from rich.progress import Progress
 
 from wcr_watchd import __version__
 from wcr_watchd.cli import complete, render
-from wcr_watchd.cli.access import sign_in_link
+from wcr_watchd.cli.access import audit, sign_in_link, user
 from wcr_watchd.cli.client import call, runtime_directory
 from wcr_watchd.cli.complete import DEFAULT_CONFIG
 from wcr_watchd.cli.drill import drill
@@ -39,7 +39,6 @@ from wcr_watchd.cli.options import (
 from wcr_watchd.cli.quiet import maintenance, silence
 from wcr_watchd.cli.reasons import policy, why
 from wcr_watchd.cli.replay import replay
-from wcr_watchd.cli.task import task
 from wcr_watchd.config import discover as discovery
 from wcr_watchd.config import load as loading
 from wcr_watchd.config import schema as schemas
@@ -79,8 +78,9 @@ cli.add_command(replay)
 cli.add_command(drill)
 cli.add_command(why)
 cli.add_command(policy)
-cli.add_command(task)
 cli.add_command(sign_in_link)
+cli.add_command(user)
+cli.add_command(audit)
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import MappingProxyType
@@ -19,11 +18,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr
 
+from wcr_watchd.config.access import read_access
 from wcr_watchd.config.checks import DEFAULT_POLICY, Checks, fingerprint, names_of_checks, read_checks
 from wcr_watchd.config.faults import Faults, did_you_mean
 from wcr_watchd.config.maintenance import Known, read_windows
 from wcr_watchd.config.models import (
-    SHORTEST_TOKEN,
     Alerts,
     Defaults,
     HeartbeatTable,
@@ -32,13 +31,12 @@ from wcr_watchd.config.models import (
     Store,
     Watchd,
     Web,
-    is_loopback,
 )
 from wcr_watchd.config.people import People, read_people
 from wcr_watchd.config.secrets import Secrets, passwords_in
 from wcr_watchd.config.sources import Source, Sources
 from wcr_watchd.config.typed import named_tables
-from wcr_watchd.core.access import DOORS, AccessSettings, ApiToken, Role
+from wcr_watchd.core.access import AccessSettings
 from wcr_watchd.core.errors import ConfigError, Problem
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.protocols import Channel, Probe
@@ -54,6 +52,9 @@ SECTIONS = (
     "watchd",
     "store",
     "web",
+    "user",
+    "token",
+    "oidc",
     "defaults",
     "channel",
     "contact",
@@ -155,8 +156,8 @@ def _loaded(sources: Sources) -> Loaded:
     defaults = _single(faults, data, "defaults", Defaults)
     alerts = _single(faults, data, "alerts", Alerts)
     probing = _probing(faults, _single(faults, data, "probe", Probing))
-    _check_access(faults, web)
     people = read_people(faults, data, watchd.timezone)
+    access, credentials = read_access(faults, data, web, alerts, people.contacts, watchd.timezone)
     checks = read_checks(faults, data, watchd, defaults, people.policies)
     _check_controls(faults, watchd, checks)
     _check_alerts(faults, alerts, people)
@@ -165,7 +166,7 @@ def _loaded(sources: Sources) -> Loaded:
     heartbeats = _heartbeats(faults, data)
     if faults.found or sources.problems:
         raise ConfigError(_problems(sources, faults, secrets.values))
-    options = (*people.channels.values(), *checks.probes.values(), *heartbeats.values(), web)
+    options = (*people.channels.values(), *checks.probes.values(), *heartbeats.values(), *credentials, web)
     hidden = secrets.values.union(*map(_literal_secrets, options))
     redactor = Redactor(hidden)
     checks = replace(checks, checks={name: _presentable(one, redactor) for name, one in checks.checks.items()})
@@ -178,15 +179,7 @@ def _loaded(sources: Sources) -> Loaded:
         canaries=MappingProxyType(people.canaries),
         heartbeats=MappingProxyType({name: _heartbeat(table) for name, table in heartbeats.items()}),
         store=StoreSettings(store.url, store.retention),
-        web=WebSettings(
-            web.listen,
-            web.public_url or "",
-            AccessSettings(
-                tokens=_tokens(web),
-                metrics_for_all=web.metrics == "all",
-                alerts_without_token=alerts.without_token,
-            ),
-        ),
+        web=WebSettings(web.listen, web.public_url or "", access),
         probe=probing,
         secrets=frozenset(hidden),
         files=tuple(source.name for source in sources.files),
@@ -233,27 +226,6 @@ def _probing(faults: Faults, section: Probing) -> ProbeSettings | None:
             faults.add(("probe", "modules"), problem, "it must be a module file of blackbox_exporter")
         return None
     return ProbeSettings(MappingProxyType(modules), section.allow, section.timeout_offset)
-
-
-def _tokens(web: Web) -> tuple[ApiToken, ...]:
-    if web.token is None:
-        return ()
-    digest = sha256(web.token.get_secret_value().encode()).digest()
-    return (ApiToken("operator", digest, Role.ADMIN, DOORS),)
-
-
-def _check_access(faults: Faults, web: Web) -> None:
-    token = web.token.get_secret_value() if web.token else ""
-    if web.token is not None and len(token) < SHORTEST_TOKEN:
-        reason = f"has {len(token)} characters; at least {SHORTEST_TOKEN} are needed"
-        faults.add(("web", "token"), reason, "make one with: openssl rand -hex 32")
-    for index, (host, port) in enumerate(web.listen):
-        if web.token is None and not is_loopback(host):
-            faults.add(
-                ("web", "listen", index),
-                f"{host}:{port} can be reached from other machines, and there is no token",
-                'set token in [web], or listen on "127.0.0.1:9848"',
-            )
 
 
 def _check_controls(faults: Faults, watchd: Watchd, checks: Checks) -> None:

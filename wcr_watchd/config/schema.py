@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from wcr_watchd.config.access import OidcTable, TokenTable, UserTable
 from wcr_watchd.config.maintenance import MaintenanceTable
 from wcr_watchd.config.models import (
     Alerts,
@@ -39,6 +40,9 @@ def json_schema() -> dict[str, Any]:
         "watchd": _of(Watchd, "watchd", definitions),
         "store": _of(Store, "store", definitions),
         "web": _of(Web, "web", definitions),
+        "user": _by_name(_of(UserTable, "user", definitions), "Who signs in."),
+        "token": _by_name(_of(TokenTable, "token", definitions), "What programs show."),
+        "oidc": _of(OidcTable, "oidc", definitions),
         "alerts": _of(Alerts, "alerts", definitions),
         "probe": _of(Probing, "probe", definitions),
         "defaults": _of(Defaults, "defaults", definitions),

@@ -77,15 +77,53 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Something that was done, or tried. ``number`` counts them, 0 before it is stored.
+
+    ``means`` is by what ``who`` was let in, ``source`` the address it came from (empty: this machine), ``detail`` what
+    was sent along, ``result`` what came of it: ``done``, ``refused``, ``failed``, with a reason where there is one.
+    """
+
+    at: float
+    who: str
+    means: str
+    source: str
+    action: str
+    target: str
+    result: str
+    detail: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SingleSignOn:
+    """An OpenID Connect provider, and who of its people may do what.
+
+    ``allowed`` are mail addresses, ``*@domain`` and subjects; empty: all. ``roles`` are the values of ``claim`` that
+    give a role, the highest first; ``*`` is everybody.
+    """
+
+    label: str
+    issuer: str
+    client_id: str
+    client_secret: str
+    scopes: tuple[str, ...]
+    allowed: tuple[str, ...]
+    claim: str
+    roles: tuple[tuple[Role, frozenset[str]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AccessSettings:
     """Who is let in by the configuration in force."""
 
     users: Mapping[str, User] = field(default_factory=dict)
     tokens: tuple[ApiToken, ...] = ()
+    single_sign_on: SingleSignOn | None = None
     metrics_for_all: bool = False
     alerts_without_token: bool = False
 
     @property
     def nobody(self) -> bool:
         """Whether nobody can sign in but by a link that the daemon or its command prints."""
-        return not self.users and not self.tokens
+        return not self.users and not self.tokens and self.single_sign_on is None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
+from wcr_watchd.core.access import AuditEntry, Session
 from wcr_watchd.core.heartbeat import HeartbeatState, Ping, Terms
 from wcr_watchd.core.model import (
     Delivery,
@@ -275,7 +276,27 @@ class Point:
     mean: float
 
 
-class Store(Protocol):
+class AccessRecords(Protocol):
+    """What is remembered of who is signed in and of who did what. ``StoreError`` when that cannot be done in time."""
+
+    async def sessions(self) -> Sequence[Session]:
+        """All that were kept and not ended."""
+        ...
+
+    async def keep_sessions(self, kept: Sequence[Session], ended: Sequence[str]) -> None:
+        """Keep sessions, new or changed, and forget others by their digests."""
+        ...
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Add to the audit log; when this returns it survives ``kill -9``."""
+        ...
+
+    async def audit(self, *, before: int | None = None, who: str = "", limit: int = 100) -> Sequence[AuditEntry]:
+        """What was done, newest first: before an entry's number, by one person only."""
+        ...
+
+
+class Store(AccessRecords, Protocol):
     """Where state, incidents, the outbox and history live. Every call is bounded in time; ``StoreError`` otherwise."""
 
     async def open(self) -> None:

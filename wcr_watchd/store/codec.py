@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from wcr_watchd.core.access import AuditEntry, Session
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.heartbeat import HeartbeatState, Ping
 from wcr_watchd.core.model import (
@@ -40,6 +41,8 @@ HEARTBEAT = TypeAdapter(HeartbeatState)
 PING = TypeAdapter(Ping)
 TASK = TypeAdapter(TaskState)
 TASK_RECORD = TypeAdapter(TaskRecord)
+SESSION = TypeAdapter(Session)
+AUDIT = TypeAdapter(AuditEntry)
 
 OUTCOMES = (Outcome.UP, Outcome.DOWN, Outcome.UNKNOWN)
 """By the number they are stored as."""

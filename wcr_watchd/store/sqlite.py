@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
+from wcr_watchd.core.access import AuditEntry, Session
 from wcr_watchd.core.errors import StoreDamagedError, StoreError
 from wcr_watchd.core.heartbeat import KEPT_SIGNALS, Ping
 from wcr_watchd.core.model import (
@@ -27,9 +29,11 @@ from wcr_watchd.core.protocols import Batch, Point, Restored
 from wcr_watchd.core.task import KEPT_RECORDS, TaskRecord
 from wcr_watchd.store import codec
 from wcr_watchd.store.codec import (
+    AUDIT,
     CHECK_STATE,
     HEARTBEAT,
     INCIDENT,
+    SESSION,
     SILENCE,
     TASK,
     TASK_RECORD,
@@ -228,6 +232,26 @@ class SqliteStore:
     async def task_records(self, task: str, limit: int = KEPT_RECORDS) -> Sequence[TaskRecord]:
         """The last ends of a task, newest first, by the name of its check."""
         return tuple(from_json(TASK_RECORD, row[0]) for row in await self._database.fetch("task_records", task, limit))
+
+    async def sessions(self) -> Sequence[Session]:
+        """All that were kept and not ended."""
+        return tuple(from_json(SESSION, row[0]) for row in await self._database.fetch("sessions"))
+
+    async def keep_sessions(self, kept: Sequence[Session], ended: Sequence[str]) -> None:
+        """Keep sessions, new or changed, and forget others by their digests."""
+        async with self._database.transaction(durable=False) as transaction:
+            await transaction.run_many("forget_session", [(digest,) for digest in ended])
+            await transaction.run_many("keep_session", [(one.digest, to_json(SESSION, one)) for one in kept])
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Add to the audit log; also a power failure leaves it there."""
+        async with self._database.transaction(durable=True) as transaction:
+            await transaction.run("keep_audit", milliseconds(entry.at), entry.who, to_json(AUDIT, entry))
+
+    async def audit(self, *, before: int | None = None, who: str = "", limit: int = 100) -> Sequence[AuditEntry]:
+        """What was done, newest first: before an entry's number, by one person only."""
+        rows = await self._database.fetch("audit", _FOR_EVER if before is None else before, who, limit)
+        return tuple(replace(from_json(AUDIT, data), number=number) for number, data in rows)
 
     async def prune(self, now: float) -> None:
         """File observations, roll up what is complete and delete what retention no longer keeps.

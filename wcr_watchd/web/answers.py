@@ -21,6 +21,7 @@ from wcr_watchd.core.run import Shared
 from wcr_watchd.core.setup import Contact
 from wcr_watchd.core.view import Control, DrillState
 from wcr_watchd.kit.tickets import Ticket, Tickets
+from wcr_watchd.web.access.audit import AUDIT
 from wcr_watchd.web.access.gate import Allowance
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
@@ -82,7 +83,11 @@ async def confirmed(request: web.Request) -> web.Response:
     if isinstance(ticket, web.Response):
         return ticket
     waiting = [incident.id for incident in await _incidents(control, ticket) if _waits(incident)]
-    await _acknowledge(control, waiting, by_link(ticket))
+    said = await _acknowledge(control, waiting, by_link(ticket))
+    numbers = ", ".join(map(str, waiting))
+    await request.app[AUDIT].note(
+        request, ticket.contact, f"{ticket.channel} link", "acknowledge", target=numbers, detail="; ".join(said)
+    )
     raise web.HTTPSeeOther(request.path)
 
 
@@ -186,6 +191,11 @@ async def answer(request: web.Request) -> web.Response:
         log.warning("a request without a valid signature was refused", to="/answer/", remote=request.remote)
         raise web.HTTPForbidden(text="this request does not bear a valid signature\n")
     sentence = await _obey(control, doors, asked, control.setup.channels.get(name, ""))
+    if sentence:
+        kind = control.setup.channels.get(name, "")
+        who = asked.person or _contact_of(control.setup.contacts.values(), kind, asked.address)
+        action = f"answer by channel {name}"
+        await request.app[AUDIT].note(request, who, asked.through, action, target=asked.text, result=sentence)
     said = await channel.answer(asked, sentence, doors.shared)
     return web.Response(text=said.body, content_type=said.content_type, headers={"Cache-Control": "no-store"})
 

@@ -12,17 +12,17 @@ from aiohttp.typedefs import Handler
 
 from wcr_watchd.core.view import Control
 from wcr_watchd.web import answers, live
+from wcr_watchd.web.access.audit import AUDIT, audited
 from wcr_watchd.web.access.gate import ACCESS, Access, guard
 from wcr_watchd.web.api import routes as api
-from wcr_watchd.web.api import tasks
 from wcr_watchd.web.compatible import alertmanager, ping
 from wcr_watchd.web.compatible.blackbox import endpoint
-from wcr_watchd.web.dashboard import assets, check, dead_letters, incident, on_call, overview, sign_in, silences
+from wcr_watchd.web.dashboard import assets, audit, check, dead_letters, incident, on_call, overview, sign_in, silences
 from wcr_watchd.web.dashboard.layout import SECURITY_HEADERS
 from wcr_watchd.web.health import CONTROL, healthz, readyz
 
 MAX_BODY = 64 * 1024
-PAGES = (overview, check, incident, silences, on_call, dead_letters, sign_in)
+PAGES = (overview, check, incident, silences, on_call, dead_letters, sign_in, audit)
 PUBLIC = (
     answers.ROUTES
     | ping.ROUTES
@@ -68,10 +68,11 @@ def build(
     """Build the application for a running daemon; who serves it on which socket is the daemon's business."""
     logging.getLogger("aiohttp.server").addFilter(_is_of_interest)
     let_in = guard(access, PUBLIC)
-    app = web.Application(middlewares=[api.errors_as_json, security_headers, let_in], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[api.errors_as_json, security_headers, audited, let_in], client_max_size=MAX_BODY)
     app[CONTROL] = control
     app[EXPOSITION] = exposition
     app[ACCESS] = access
+    app[AUDIT] = access.audit
     app[answers.DOORS] = doors
     app[endpoint.PROBER] = prober
     app[ping.DESK] = desk
@@ -82,7 +83,6 @@ def build(
     endpoint.add_routes(app)
     live.set_up(app)
     api.add_routes(app)
-    tasks.add_routes(app)
     alertmanager.add_routes(app)
     ping.add_routes(app)
     answers.add_routes(app)

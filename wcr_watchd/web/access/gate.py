@@ -19,17 +19,18 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from wcr_watchd.core.access import ALERTS, METRICS, AccessSettings, ApiToken, Role
+from wcr_watchd.core.access import ALERTS, METRICS, AccessSettings, ApiToken, Role, Session
+from wcr_watchd.web.access.audit import Audit
 from wcr_watchd.web.access.digest import digest_of
 from wcr_watchd.web.access.links import OneTimeLinks
 from wcr_watchd.web.access.peer import is_direct, is_local, is_own_page, peer_is_loopback, unix_user
 from wcr_watchd.web.access.roles import READING, VISITOR, Means, Visitor, needed
 from wcr_watchd.web.access.sessions import Sessions
+from wcr_watchd.web.access.sign_in import PASSWORD, TOKEN, SignIn, bound_to
+from wcr_watchd.web.access.throttle import Throttle
 
 ALERTS_PATH = "/api/v2/"
 SIGN_IN = "/sign-in"
-SIGN_IN_PAUSE = 1.0
-"""Seconds between two attempts to sign in, for everybody together: a token has 128 bit, so this is plenty."""
 KEY_LENGTH = 32
 """Hexadecimal digits of a calendar's key: 128 bit."""
 
@@ -38,28 +39,36 @@ class Access:
     """Decides who may use the pages and the API.
 
     ``settings`` are those in force, ``key`` is what calendars' keys are made of, ``public_url`` where people reach the
-    pages, ``address`` where this machine does. ``now`` gives epoch seconds, ``monotonic`` seconds that nobody sets.
+    pages, ``address`` where this machine does. ``monotonic`` gives seconds that nobody sets.
     """
 
     def __init__(
         self,
         settings: Callable[[], AccessSettings],
+        audit: Audit,
         *,
         key: bytes,
-        now: Callable[[], float],
         monotonic: Callable[[], float],
         public_url: Callable[[], str] = lambda: "",
         address: str = "",
     ) -> None:
         self._settings = settings
         self._key = key
-        self._now = now
-        self._monotonic = monotonic
-        self._next_sign_in = 0.0
+        self._now = audit.now
         self._address = address
         self.public_url = public_url
-        self.sessions = Sessions(now)
+        self.audit = audit
+        self.sessions = Sessions(audit.records, audit.now, self._holds)
         self.links = OneTimeLinks(monotonic)
+        self.sign_in = SignIn(
+            settings,
+            self.sessions,
+            self.links,
+            audit,
+            self.token,
+            by_source=Throttle(monotonic, free=10, longest=900.0),
+            by_account=Throttle(monotonic, free=5, longest=30.0),
+        )
 
     @property
     def settings(self) -> AccessSettings:
@@ -74,7 +83,7 @@ class Access:
             token = self.token(_bearer(request))
             return Visitor(token.name, token.role, Means.TOKEN, token.doors) if token else None
         if session := self.sessions.of(request):
-            return Visitor(session.name, session.role, Means.SESSION)
+            return Visitor(session.name, self._role_of(session), Means.SESSION)
         if self.settings.alerts_without_token and request.path.startswith(ALERTS_PATH) and is_local(request):
             return Visitor("alerts", Role.NONE, Means.LOOPBACK, frozenset({ALERTS}))
         return Visitor("calendar", Role.VIEWER, Means.CALENDAR) if self._has_key(request) else None
@@ -84,7 +93,7 @@ class Access:
         digest = bytes.fromhex(digest_of(given))
         for token in self.settings.tokens:
             if hmac.compare_digest(token.digest, digest):
-                return token if token.expires_at is None or self._now() < token.expires_at else None
+                return token if self._is_valid(token) else None
         return None
 
     def key_of(self, path: str) -> str:
@@ -103,26 +112,29 @@ class Access:
         visitor = self.visitor(request)
         return visitor is not None and (visitor.role >= Role.VIEWER or METRICS in visitor.doors)
 
-    def sign_in(self, request: web.Request, shown: str) -> str | None:
-        """Return a new session's cookie value, or None when the token is wrong or the last attempt was just now."""
-        now = self._monotonic()
-        if now < self._next_sign_in:
-            return None
-        self._next_sign_in = now + SIGN_IN_PAUSE
-        token = self.token(shown)
-        if token is None or token.role is Role.NONE:
-            return None
-        self._next_sign_in = now
-        return self.sessions.begin(request, token.name, token.role, "token")
-
     def link_for(self, name: str) -> str:
         """A new link that signs somebody in once, as an admin under this name."""
         return (self.public_url().rstrip("/") or self._address) + self.links.path_for(name)
 
-    def sign_in_by_link(self, request: web.Request, code: str) -> str | None:
-        """Return a new session's cookie value, or None when the link was used or has expired."""
-        name = self.links.take(code)
-        return self.sessions.begin(request, name, Role.ADMIN, "one-time link") if name else None
+    def _holds(self, session: Session) -> bool:
+        """Whether the credential behind a session is still there, and the same."""
+        if session.how == PASSWORD:
+            user = self.settings.users.get(session.name)
+            return user is not None and bound_to(user.password) == session.bound
+        if session.how == TOKEN:
+            return any(one.digest.hex() == session.bound and self._is_valid(one) for one in self.settings.tokens)
+        return True
+
+    def _role_of(self, session: Session) -> Role:
+        """What the configuration says now; a session does not keep a role that was taken away."""
+        if session.how == PASSWORD:
+            return self.settings.users[session.name].role
+        if session.how == TOKEN:
+            return next(one.role for one in self.settings.tokens if one.digest.hex() == session.bound)
+        return session.role
+
+    def _is_valid(self, token: ApiToken) -> bool:
+        return token.expires_at is None or self._now() < token.expires_at
 
     def _has_key(self, request: web.Request) -> bool:
         given = request.query.get("key", "").encode()
@@ -175,12 +187,12 @@ def guard(access: Access, public: frozenset[str]) -> Middleware:
             return _refuse(request)
         role = needed(request.method, request.match_info.handler)
         opened = ALERTS in visitor.doors and route.startswith(ALERTS_PATH)
+        request[VISITOR] = visitor
         if visitor.role < role and not opened:
             raise web.HTTPForbidden(text=f"this needs the role {role.word}; {visitor.name} has {visitor.role.word}\n")
         meant = is_own_page(request, access.public_url(), ambient=visitor.means is Means.SESSION)
         if request.method not in READING and not meant:
             raise web.HTTPForbidden(text="this request comes from another site; act on the dashboard itself\n")
-        request[VISITOR] = visitor
         return await handler(request)
 
     return let_in

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from wcr_watchd.core.access import Role
+from wcr_watchd.core.units import format_duration
 from wcr_watchd.web.access.gate import ACCESS, SIGN_IN
 from wcr_watchd.web.access.links import LINK_PATH, LINK_SECONDS
 from wcr_watchd.web.access.peer import is_own_page
 from wcr_watchd.web.access.roles import VISITOR, Means, needs
 from wcr_watchd.web.access.sessions import drop_cookie, set_cookie
+from wcr_watchd.web.access.sign_in import SignInRefusedError
 from wcr_watchd.web.dashboard.layout import page
 
 LINKS = "/api/v1/sign-in-links"
@@ -25,35 +28,37 @@ def add_routes(app: web.Application) -> None:
     # Not for HEAD: looking at a link must not use it up.
     app.router.add_get(LINK_PATH, by_link, allow_head=False)
     app.router.add_post(LINKS, make_link)
+    app.router.add_get("/account", account)
     app.router.add_post("/sign-out", sign_out)
 
 
 async def show(request: web.Request) -> web.Response:
-    """The form that asks for the token."""
+    """The form that asks for name and password, or for a token."""
     return _form(request)
 
 
 async def sign_in(request: web.Request) -> web.Response:
-    """Check the token and start a session."""
+    """Check what was shown and start a session."""
     access = request.app[ACCESS]
     if not is_own_page(request, access.public_url(), ambient=True):
         raise web.HTTPForbidden(text="sign in on the dashboard's own page\n")
-    form = await request.post()
-    cookie = access.sign_in(request, str(form.get("token", "")))
-    if cookie is None:
-        response = _form(request, failed=True)
-        response.set_status(403)
-        return response
-    return _signed_in(request, cookie, str(form.get("next", "")))
+    form = {key: str(value) for key, value in (await request.post()).items()}
+    try:
+        if form.get("token"):
+            cookie = await access.sign_in.by_token(request, form["token"])
+        else:
+            cookie = await access.sign_in.by_password(request, form.get("name", ""), form.get("password", ""))
+    except SignInRefusedError as error:
+        return _refused(request, error, 403)
+    return _signed_in(request, cookie, form.get("next", ""))
 
 
 async def by_link(request: web.Request) -> web.Response:
     """Start a session by a one-time link."""
-    cookie = request.app[ACCESS].sign_in_by_link(request, request.match_info["code"])
-    if cookie is None:
-        response = _form(request, used_up=True)
-        response.set_status(410)
-        return response
+    try:
+        cookie = await request.app[ACCESS].sign_in.by_link(request, request.match_info["code"])
+    except SignInRefusedError as error:
+        return _refused(request, error, 410)
     return _signed_in(request, cookie, "/")
 
 
@@ -66,18 +71,47 @@ async def make_link(request: web.Request) -> web.Response:
     return web.json_response({"url": request.app[ACCESS].link_for(visitor.name), "lasts": LINK_SECONDS})
 
 
+async def account(request: web.Request) -> web.Response:
+    """Who one is, and where one is signed in."""
+    access, visitor = request.app[ACCESS], request[VISITOR]
+    return page(
+        request, "account.html", current=access.sessions.of(request), others=access.sessions.theirs(visitor.name)
+    )
+
+
+@needs(Role.VIEWER)
 async def sign_out(request: web.Request) -> web.Response:
-    """End the session."""
-    request.app[ACCESS].sessions.end(request)
+    """End the session, or with ``everywhere`` all that this user has."""
+    sessions = request.app[ACCESS].sessions
+    if (await request.post()).get("everywhere"):
+        await sessions.end_all(request[VISITOR].name)
+    else:
+        await sessions.end(request)
     answer = web.Response(status=303, headers={"Location": SIGN_IN})
     drop_cookie(request, answer)
     return answer
 
 
-def _form(request: web.Request, *, failed: bool = False, used_up: bool = False) -> web.Response:
-    nobody = request.app[ACCESS].settings.nobody
-    after = _own_path(request.query.get("next", ""))
-    return page(request, "sign_in.html", failed=failed, used_up=used_up, nobody=nobody, after=after)
+def _form(request: web.Request, said: str = "", *, by_link: bool = False) -> web.Response:
+    settings = request.app[ACCESS].settings
+    return page(
+        request,
+        "sign_in.html",
+        said=said,
+        by_link=by_link,
+        settings=settings,
+        after=_own_path(request.query.get("next", "")),
+    )
+
+
+def _refused(request: web.Request, error: SignInRefusedError, status: int) -> web.Response:
+    wait = math.ceil(error.wait)
+    said = f"{error} Try again in {format_duration(wait)}." if wait else str(error)
+    response = _form(request, said, by_link=status == 410)
+    response.set_status(429 if wait else status)
+    if wait:
+        response.headers["Retry-After"] = str(wait)
+    return response
 
 
 def _signed_in(request: web.Request, cookie: str, after: str) -> web.Response:

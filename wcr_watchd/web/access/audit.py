@@ -1,0 +1,113 @@
+"""The audit log: who did what, from where, by what, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from wcr_watchd.core.access import AuditEntry
+from wcr_watchd.core.errors import StoreError, WatchdError
+from wcr_watchd.core.protocols import AccessRecords
+from wcr_watchd.web.access.roles import READING, VISITOR, Means
+
+log = structlog.get_logger(__name__)
+
+UNRECORDED = frozenset({"/api/v2/alerts"})
+"""What programs send all the time; it has a timeline of its own."""
+LONGEST_DETAIL = 500
+LONGEST_TEXT = 200
+BODY_WITHIN = 1.0
+"""Seconds to wait for what was sent along; a handler has read it already."""
+
+
+@dataclass(slots=True)
+class Audit:
+    """Writes the log into the store and, in case that one cannot, among the daemon's own lines.
+
+    ``now`` gives epoch seconds, ``redact`` takes secrets out of a text.
+    """
+
+    records: AccessRecords
+    now: Callable[[], float]
+    redact: Callable[[str], str]
+
+    async def note(
+        self,
+        request: web.Request,
+        who: str,
+        means: str,
+        action: str,
+        *,
+        target: str = "",
+        result: str = "done",
+        detail: str = "",
+    ) -> None:
+        """Add an entry about what a request asked for."""
+        entry = AuditEntry(
+            at=self.now(),
+            who=who[:LONGEST_TEXT],
+            means=means,
+            source="" if means == Means.SOCKET.value else request.remote or "",
+            action=action,
+            target=self.redact(target)[:LONGEST_TEXT],
+            result=self.redact(result)[:LONGEST_TEXT],
+            detail=self.redact(detail)[:LONGEST_DETAIL],
+        )
+        log.info("action", who=entry.who, means=means, source=entry.source, action=action, target=entry.target)
+        try:
+            await self.records.record(entry)
+        except StoreError as error:
+            log.warning("an entry of the audit log stands here only", result=entry.result, error=str(error))
+
+    async def entries(self, *, before: int | None = None, who: str = "", limit: int = 100) -> Sequence[AuditEntry]:
+        """The log, newest first."""
+        return await self.records.audit(before=before, who=who, limit=limit)
+
+
+AUDIT = web.AppKey("audit", Audit)
+
+
+@web.middleware
+async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Record what visitors do, and what they try and may not; reading is not recorded."""
+    result = "failed"
+    try:
+        response = await handler(request)
+        result = "done" if response.status < 400 else f"refused: {response.reason}"
+        return response
+    except web.HTTPException as error:
+        result = "done" if error.status < 400 else f"refused: {(error.text or error.reason).strip()}"
+        raise
+    except WatchdError as error:
+        result = f"refused: {error}"
+        raise
+    finally:
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else request.path
+        visitor = request.get(VISITOR)
+        if visitor is not None and request.method not in READING and route not in UNRECORDED:
+            target = ", ".join(request.match_info.values())
+            await request.app[AUDIT].note(
+                request,
+                visitor.name,
+                visitor.means.value,
+                f"{request.method} {route}",
+                target=target,
+                result=result,
+                detail=await _sent_along(request),
+            )
+
+
+async def _sent_along(request: web.Request) -> str:
+    """The beginning of the body, which a handler that did something has read already."""
+    try:
+        async with asyncio.timeout(BODY_WITHIN):
+            body = await request.read()
+    except (TimeoutError, web.HTTPException, OSError):
+        return ""
+    return body[: 4 * LONGEST_DETAIL].decode(errors="replace").strip()

@@ -1,0 +1,133 @@
+"""Signing in: a name and a password, or a token, or a one-time link, for a session.
+
+Whether a user exists cannot be told from the answer nor from how long it takes. What fails is delayed by where it comes
+from and by whom it is for; the second never for long, and not where this user has signed in before, so that nobody can
+lock somebody else out (OWASP Authentication Cheat Sheet).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from wcr_watchd.core.access import AccessSettings, ApiToken, Role, User
+from wcr_watchd.kit.passwords import matches
+from wcr_watchd.web.access.audit import Audit
+from wcr_watchd.web.access.digest import digest_of
+from wcr_watchd.web.access.links import OneTimeLinks
+from wcr_watchd.web.access.sessions import Sessions
+from wcr_watchd.web.access.throttle import Throttle
+
+ACTION = "sign in"
+MOST_WAITING = 20
+"""Passwords that wait to be checked; of more, people are told to come again."""
+MOST_PLACES = 10_000
+PASSWORD, TOKEN, LINK = "password", "token", "one-time link"
+
+
+class SignInRefusedError(Exception):
+    """It was not right, or it is too soon; ``wait`` are the seconds until the next attempt."""
+
+    def __init__(self, reason: str, wait: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+@dataclass(slots=True)
+class SignIn:
+    """Checks what people show and starts their sessions. ``token`` finds the token that was shown."""
+
+    settings: Callable[[], AccessSettings]
+    sessions: Sessions
+    links: OneTimeLinks
+    audit: Audit
+    token: Callable[[str], ApiToken | None]
+    by_source: Throttle
+    by_account: Throttle
+    _one_at_a_time: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    _waiting: int = 0
+    _places: dict[tuple[str, str], None] = field(default_factory=dict)
+    """Users and sources from where they signed in."""
+
+    async def by_password(self, request: web.Request, name: str, password: str) -> str:
+        """Return a new session's cookie. Raises :class:`SignInRefusedError`."""
+        source = source_of(request)
+        at_home = (name, source) in self._places
+        self._may_try(source, "" if at_home else name)
+        user = self.settings().users.get(name)
+        if not await self._is_right(user, password):
+            # A name that nobody has may be a password, typed into the wrong field.
+            who = name if user else ""
+            await self.audit.note(request, who, PASSWORD, ACTION, result="refused: wrong name or password")
+            raise SignInRefusedError("The name or the password is wrong.")
+        assert user is not None
+        self._went_well(source, name)
+        self._places[name, source] = None
+        while len(self._places) > MOST_PLACES:
+            del self._places[next(iter(self._places))]
+        return await self._begin(request, user.name, user.role, PASSWORD, bound_to(user.password))
+
+    async def by_token(self, request: web.Request, shown: str) -> str:
+        """Likewise, for a token."""
+        source = source_of(request)
+        self._may_try(source, "")
+        token = self.token(shown)
+        if token is None or token.role is Role.NONE:
+            await self.audit.note(request, "", TOKEN, ACTION, result="refused: no such token")
+            raise SignInRefusedError("That is not a token of this daemon, or it has expired.")
+        self._went_well(source, "")
+        return await self._begin(request, token.name, token.role, TOKEN, token.digest.hex())
+
+    async def by_link(self, request: web.Request, code: str) -> str:
+        """Likewise, for a one-time link. Its codes cannot be guessed, so nobody waits."""
+        name = self.links.take(code)
+        if not name:
+            raise SignInRefusedError("This link was used already, or its quarter of an hour is over.")
+        return await self._begin(request, name, Role.ADMIN, LINK, "")
+
+    async def _begin(self, request: web.Request, name: str, role: Role, how: str, bound: str) -> str:
+        cookie = await self.sessions.begin(request, name, role, how, bound)
+        await self.audit.note(request, name, how, ACTION)
+        return cookie
+
+    def _may_try(self, source: str, name: str) -> None:
+        wait = max(self.by_source.wait(source), self.by_account.wait(name) if name else 0.0)
+        if wait > 0:
+            raise SignInRefusedError("Too many attempts failed.", wait)
+        self.by_source.fail(source)
+        if name:
+            self.by_account.fail(name)
+
+    def _went_well(self, source: str, name: str) -> None:
+        self.by_source.forget(source)
+        self.by_account.forget(name)
+
+    async def _is_right(self, user: User | None, password: str) -> bool:
+        if self._waiting >= MOST_WAITING:
+            raise SignInRefusedError("Too many people sign in at once.", 5.0)
+        self._waiting += 1
+        try:
+            async with self._one_at_a_time:
+                return await asyncio.to_thread(matches, user.password if user else "", password)
+        finally:
+            self._waiting -= 1
+
+
+def bound_to(credential: str) -> str:
+    """The fingerprint by which a session is tied to a credential."""
+    return digest_of(credential)
+
+
+def source_of(request: web.Request) -> str:
+    """Where a request comes from, as attempts are counted: the address, of IPv6 the network that somebody is given."""
+    try:
+        address = ipaddress.ip_address(request.remote or "")
+    except ValueError:
+        return request.remote or ""
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
