@@ -17,6 +17,7 @@ os.environ.pop("COLUMNS", None)
 asyncio.set_event_loop(None)
 
 pytest_plugins = [
+    "pytester",
     "tests.daemon.harness",
     "tests.real.running",
     "tests.real.servers.alertmanager",

@@ -15,11 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from tests.real.running import LONGEST_STEP, carry_out, new_run, probe_of
+from tests.real.running import carry_out, new_run, probe_of
 from tests.real.servers.odd import Odd, silence
 from wcr_watchd.core.model import MeasurementSpec, Observation, Outcome
 from wcr_watchd.core.rules import parse_rule
-from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit
 from wcr_watchd.kit.options import Options
 from wcr_watchd.kit.plugins import load, names
@@ -295,20 +294,3 @@ def secrets(model: BaseModel) -> Iterator[str]:
             yield value.get_secret_value()
         elif isinstance(value, BaseModel):
             yield from secrets(value)
-
-
-# --- what the tests of every probe watch ------------------------------------------------------------------------------
-
-
-async def test_a_probe_that_holds_the_loop_fails_its_tests() -> None:
-    class Busy:
-        type = "busy"
-
-        async def run(self, run: Run) -> Observation:
-            until = time.thread_time() + 3 * LONGEST_STEP
-            while time.thread_time() < until:
-                pass
-            return run.up("done")
-
-    with pytest.raises(AssertionError, match="busy held the loop"):
-        await carry_out(Busy(), new_run(SharedHelpers()))

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from _pytest.runner import runtestprotocol  # the way to run a test once, as pytest-rerunfailures does
 
 from wcr_watchd.core.model import Observation
 from wcr_watchd.core.run import LONGEST_MEMORY, Run
@@ -24,6 +25,32 @@ PATIENCE = 60.0
 """Seconds a run may take when the test is not about its deadline; a slow machine must not fail it."""
 LONGEST_STEP = 0.005
 """Seconds of processor time for which a probe may hold the loop at a time."""
+ATTEMPTS = 4
+"""How often a test is run in all when a probe in it held the loop."""
+
+
+class HeldTheLoopError(AssertionError):
+    """A probe kept everything else from the loop for longer than it may."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Run a test anew, with all its fixtures, when a probe in it held the loop; what does so each time has failed.
+
+    Processor time says nearly the same on a busy machine, but not quite: a neighbour takes the caches and the other
+    half of the core, a host takes time from its guest, and now and then a step of 3 ms counts as 6. A probe that really
+    works that long does so every time. What is not seen this way is what happens once in the life of a process, an
+    import at first use: it holds up a daemon when its first check of the type runs, and never again.
+    """
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for _ in range(ATTEMPTS):
+        reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        if not any(report.failed and HeldTheLoopError.__name__ in report.longreprtext for report in reports):
+            break
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
 
 def probe_of(kind: str, options: Mapping[str, Any] | str) -> Any:
@@ -41,7 +68,7 @@ def new_run(shared: SharedHelpers, timeout: float = PATIENCE, started: float | N
 class Steps:
     """Awaits a coroutine and notes how long its longest step kept the loop from everything else.
 
-    That is counted in processor time of the thread (seconds), which says the same on a busy machine.
+    That is counted in processor time of the thread (seconds), which says nearly the same on a busy machine.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, Observation]) -> None:
@@ -82,7 +109,8 @@ async def carry_out(probe: Any, run: Run) -> Observation:
             observation = await steps
     except TimeoutError:
         observation = run.down("timeout", f"no end within {run.timeout:g} s, {run.step}")
-    assert steps.longest <= LONGEST_STEP, f"{probe.type} held the loop for {steps.longest * 1000:.1f} ms"
+    if steps.longest > LONGEST_STEP:
+        raise HeldTheLoopError(f"{probe.type} held the loop for {steps.longest * 1000:.1f} ms")
     return observation
 
 

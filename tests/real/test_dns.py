@@ -136,6 +136,19 @@ async def test_a_long_answer_is_fetched_by_tcp(name_server: Start, observe: Obse
     assert "and 92 more" in seen.summary
 
 
+async def test_the_longest_answer_there_can_be_holds_up_nothing(name_server: Start, observe: Observe) -> None:
+    def huge_answer(question: dns.message.Message) -> dns.message.Message:
+        response = dns.message.make_response(question)
+        addresses = [f"10.0.{number // 256}.{number % 256}" for number in range(4_000)]
+        response.answer.append(dns.rrset.from_text_list(question.question[0].name, 60, "IN", "A", addresses))
+        return response
+
+    server = await name_server(huge_answer)
+    seen = await observe("dns", name="many.example.org", server=server.address, transport="tcp")  # looks at its steps
+    assert seen.outcome is Outcome.UP, seen.summary
+    assert measured(seen, "answers") == 4_000
+
+
 async def test_nothing_is_cached(name_server: Start, observe: Observe) -> None:
     server = await name_server()
     for _ in range(3):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,7 @@ from wcr_watchd.core.on_call import Layer, OnCallSchedule, Override, weekly
 from wcr_watchd.core.setup import AlertSettings, Check, Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
+from wcr_watchd.core.task import TaskKind, TaskOutcome, TaskPhase, TaskRecord, TaskView
 from wcr_watchd.core.units import Unit
 from wcr_watchd.core.view import Counters, DrillReport, Touched
 
@@ -54,6 +55,56 @@ def schedules() -> dict[str, OnCallSchedule]:
         "ops": replace(weekly("ops", "America/New_York", ("lead", "second")), overrides=(noon,)),
         "shop": OnCallSchedule("shop", "Europe/Berlin", (office,)),
     }
+
+
+def example_tasks() -> Iterator[TaskView]:
+    """One of each kind and of each way it can stand."""
+
+    def one(name: str, kind: TaskKind, phase: TaskPhase, summary: str, **more: Any) -> TaskView:
+        usual: dict[str, Any] = {
+            "about": f"What to do for {name}",
+            "schedule": "0 9 * * 1 America/New_York",
+            "owner": "lead",
+            "tags": ("production",),
+            "runbook": "https://wiki.example.org/tasks",
+            "due": NOW + 86_400,
+            "deadline": NOW + 2 * 86_400,
+            "started_at": None,
+            "last_success_at": NOW - 6 * 86_400,
+            "duration": None,
+            "last": None,
+        }
+        return TaskView(name, f"task.{name}", kind, phase=phase, summary=summary, **usual | more)
+
+    signed = TaskRecord(
+        "task.restore-by-hand",
+        3,
+        TaskOutcome.DONE,
+        NOW - 6 * 86_400,
+        due=NOW - 7 * 86_400,
+        by="ann",
+        note="rows <b>compared</b>",
+        evidence=("https://wiki.example.org/restore/3", "ticket 4711"),
+        text="signed off by ann",
+    )
+    failed = TaskRecord(
+        "task.offsite",
+        9,
+        TaskOutcome.FAILED,
+        NOW - 600,
+        due=NOW - 900,
+        started_at=NOW - 900,
+        exit_status=7,
+        attempts=3,
+        text="/usr/local/bin/offsite ended with status 7, expected status 0: no room",
+        output="copying\nno room",
+    )
+    yield one("restore-by-hand", TaskKind.SIGNED, TaskPhase.SOON, "is due at Nov 24 09:00 EST", last=signed)
+    yield one("access-review", TaskKind.SIGNED, TaskPhase.OVERDUE, "was due and is not done", due=NOW - 3 * 86_400)
+    yield one("licences", TaskKind.SIGNED, TaskPhase.DUE, "is due since 09:00 EST", due=NOW - 60)
+    yield one("offsite", TaskKind.RUN, TaskPhase.FAILED, failed.text, last=failed, duration=300.0)
+    yield one("backup", TaskKind.RUN, TaskPhase.RUNNING, "runs since 4 min", started_at=NOW - 240)
+    yield one("vacuum <i>", TaskKind.REPORTED, TaskPhase.WAITING, "last heard of 3 h ago", owner="", about="")
 
 
 class Showcase:
@@ -200,6 +251,26 @@ class Showcase:
     async def stop_window(self, name: str, by: str) -> str:
         self.asked.append(("stop_window", name, by))
         return "over for this time"
+
+    async def tasks(self) -> Sequence[TaskView]:
+        return tuple(example_tasks())
+
+    async def task_times(self, check: str, until: float) -> Sequence[float]:
+        found = next(one for one in example_tasks() if one.check == check)
+        return () if found.due is None else (found.due, found.due + 7 * 86_400)
+
+    async def task_records(self, check: str) -> Sequence[TaskRecord]:
+        return tuple(one.last for one in example_tasks() if one.check == check and one.last)
+
+    async def sign_off_task(self, name: str, by: str, note: str = "", evidence: Sequence[str] = ()) -> str:
+        self.asked.append((f"{name} done by {by}: {note}", tuple(evidence)))
+        if name == "backup":
+            raise CommandError("backup is running; sign it off when that is over")
+        return f"{name} is done, signed off by {by}; due again in 7 d"
+
+    async def run_task(self, name: str, by: str) -> str:
+        self.asked.append((f"{name} run by {by}", None))
+        return f"{name} is begun"
 
     async def pings(self, check: str) -> Sequence[Ping]:
         return [Ping(PingKind.FAIL, check, number=7, at=NOW - 60, exit_status=3, body=b"disk full")]

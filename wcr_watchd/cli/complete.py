@@ -27,6 +27,12 @@ def checks(context: click.Context, parameter: click.Parameter, incomplete: str) 
     return _beginning(found, incomplete)
 
 
+def tasks(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Tasks of the configuration file, else of the running daemon."""
+    found = _configured(context, "task") or [row["name"] for row in _asked(context, "/tasks", "tasks")]
+    return _beginning(found, incomplete)
+
+
 def channels(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Channels of the configuration file."""
     return _beginning(_configured(context, "channel"), incomplete)

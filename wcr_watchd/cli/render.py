@@ -19,11 +19,16 @@ from wcr_watchd.core.errors import Problem
 from wcr_watchd.core.units import format_duration
 
 STYLES = {"ok": "green", "info": "blue", "warning": "yellow", "critical": "bold red", "down": "red"}
+STYLES |= {"waiting": "green", "done": "green", "soon": "blue", "due": "yellow", "overdue": "red", "failed": "bold red"}
 OTHER_STYLE = "magenta"
 """Of the states in which nothing is certain: ``unknown``, ``confirming``, ``new``."""
 
 WORST_FIRST = ("critical", "warning", "info", "down", "confirming", "unknown", "new", "ok")
-FOLDED = frozenset({"CHECK", "TARGET", "DEPENDS ON", "OWNER", "RESULT", "SUMMARY", "WHY"})
+TASKS_FIRST = ("failed", "overdue", "due", "soon", "running", "waiting")
+TASK_KINDS = {"run": "daemon", "reported": "its job", "signed": "a person"}
+SHOWN_LINES = 10
+"""Lines from the end of what a run wrote that are shown."""
+FOLDED = frozenset({"CHECK", "TASK", "TARGET", "DEPENDS ON", "OWNER", "RESULT", "SUMMARY", "WHY"})
 """Columns that give way where there is little room."""
 NARROW = 110
 """Columns of a terminal below which tables leave out what matters least."""
@@ -194,6 +199,33 @@ _NOBODY = f"[{STYLES['critical']}]nobody[/]"
 
 def _day_time(text: str, zone: ZoneInfo) -> str:
     return datetime.fromisoformat(text).astimezone(zone).strftime("%a %Y-%m-%d %H:%M")
+
+
+def tasks(rows: list[dict[str, Any]]) -> None:
+    """A table of tasks, what is due first; those that are not due again come last."""
+    if not rows:
+        console.print("there are no tasks")
+        return
+    rows = sorted(rows, key=lambda row: (TASKS_FIRST.index(row["phase"]), row["due"] or "~", row["name"]))
+    table(
+        {
+            "STATE": [_styled(row["phase"]) for row in rows],
+            "TASK": [escape(row["name"]) for row in rows],
+            "BY": [] if _is_narrow() else [TASK_KINDS[row["kind"]] for row in rows],
+            "DUE": [_table_time(row["due"]) for row in rows],
+            "RESULT": [escape(row["summary"]) for row in rows],
+        }
+    )
+
+
+def task_history(rows: list[dict[str, Any]]) -> None:
+    """How a task ended the last times, newest first, with what was said or written then."""
+    for row in rows:
+        by = f" by {row['by']}" if row["by"] else ""
+        console.print(f"\n{_styled(row['outcome'])} {local_time(row['at'])}{escape(by)}: {escape(row['text'])}")
+        for line in (row["note"], *row["evidence"], *row["output"].splitlines()[-SHOWN_LINES:]):
+            if line:
+                console.print(escape(f"    {line}"))
 
 
 def silences(rows: list[dict[str, Any]], none: str) -> None:

@@ -227,7 +227,7 @@ class View(Protocol):
         ...
 
     def touched(self) -> AsyncIterator[tuple[Touched, ...]]:
-        """Batches of what a live page may want to show from now on, bounded: a slow reader gets fewer, larger batches, never a backlog."""
+        """Batches of what a live page may want to show from now on, bounded: a slow reader gets fewer, larger ones."""
         ...
 
     def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:

@@ -31,6 +31,7 @@ from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.network import NameResolver, connect_problem, is_address, split_address
 from wcr_watchd.kit.options import Options
+from wcr_watchd.kit.side_loop import SideLoop
 from wcr_watchd.kit.threads import Threads
 
 _PORT = 53
@@ -128,9 +129,13 @@ class Dns(Options):
             servers = await self._servers(run)
             if not servers:
                 return run.unknown("missing", f"{self.target}: /etc/resolv.conf names no server; set server")
-            answer = await self._ask(run, servers)
+            return await run.shared.get(SideLoop).run(self._asked(run, servers))
         except _Failed as failed:
             return run.down(failed.reason, f"{self.target}: {failed.summary}")
+
+    async def _asked(self, run: Run, servers: list[tuple[str, int]]) -> Observation:
+        """On the side, since an answer may hold thousands of records, whoever sends it."""
+        answer = await self._ask(run, servers)
         run.measure("response_time", run.elapsed)
         return self._judge(run, answer)
 

@@ -26,6 +26,7 @@ from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.http import Answer, Exchange, ExchangeError, HttpClient, Request
 from wcr_watchd.kit.network import HostName
 from wcr_watchd.kit.options import Options
+from wcr_watchd.kit.side_loop import SideLoop
 from wcr_watchd.kit.tls import TlsSettings, UnusableFileError
 
 DAY = 86400.0
@@ -171,7 +172,8 @@ class Domain(Options):
         """A registry that knows nothing may be wrong, so DNS is asked, too, before anybody is woken."""
         run.step = f"asking DNS whether {self.name} exists"
         try:
-            await dns.asyncresolver.resolve(self.name, "SOA", raise_on_no_answer=False, lifetime=run.remaining * 0.8)
+            asking = dns.asyncresolver.resolve(self.name, "SOA", raise_on_no_answer=False, lifetime=run.remaining * 0.8)
+            await run.shared.get(SideLoop).run(asking)
         except dns.resolver.NXDOMAIN:
             return run.down("missing", f"{self.name} is not registered: its registry and DNS do not know it")
         except (dns.exception.DNSException, OSError) as error:

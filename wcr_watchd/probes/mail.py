@@ -148,6 +148,7 @@ folders = ["INBOX", "Junk"]
     async def run(self, run: Run) -> Observation:
         """Send one mail and wait for it."""
         trip = _Trip(self, run)
+        run.step = "reading the certificates to trust"
         try:
             tls = TlsSettings(verify=self.verify, ca_file=self.ca_file)
             context = await run.shared.get(TlsContexts).get(tls)

@@ -38,6 +38,7 @@ from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.network import is_address, split_address
 from wcr_watchd.kit.options import Duration, Options
+from wcr_watchd.kit.side_loop import SideLoop
 from wcr_watchd.kit.threads import Threads
 
 MOST_EXCHANGES = 10
@@ -278,7 +279,8 @@ class _Look:
         except dns.exception.DNSException as error:
             raise RecordError(f"{name[:60]!r} is no name that DNS can hold") from error
         try:
-            return await self._resolver.resolve(absolute, kind, lifetime=max(0.1, self._run.remaining))
+            asking = self._resolver.resolve(absolute, kind, lifetime=max(0.1, self._run.remaining))
+            return await self._run.shared.get(SideLoop).run(asking)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             return None
         except (dns.exception.DNSException, OSError) as error:

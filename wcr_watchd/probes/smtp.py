@@ -108,6 +108,7 @@ class Smtp(Options):
         """Carry the dialogue out once, up to where a message would follow."""
         parts = urlsplit(self.url)
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        run.step = "reading the certificates to trust"
         try:
             context = await run.shared.get(TlsContexts).get(TlsSettings(verify=self.verify, ca_file=self.ca_file))
         except UnusableFileError as error:

@@ -93,6 +93,7 @@ class Tls(Options):
         """Connect, shake hands once, and read what was served."""
         host, port = split_address(self.address)
         contexts = run.shared.get(TlsContexts)
+        run.step = "reading the certificates to trust"
         try:
             context = await contexts.get(self._settings)
         except UnusableFileError as error:

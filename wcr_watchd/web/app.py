@@ -15,6 +15,7 @@ from wcr_watchd.web import answers, live
 from wcr_watchd.web.access.audit import AUDIT, audited
 from wcr_watchd.web.access.gate import ACCESS, Access, guard
 from wcr_watchd.web.api import routes as api
+from wcr_watchd.web.api import tasks
 from wcr_watchd.web.compatible import alertmanager, ping
 from wcr_watchd.web.compatible.blackbox import endpoint
 from wcr_watchd.web.dashboard import assets, audit, check, dead_letters, incident, on_call, overview, sign_in, silences
@@ -83,6 +84,7 @@ def build(
     endpoint.add_routes(app)
     live.set_up(app)
     api.add_routes(app)
+    tasks.add_routes(app)
     alertmanager.add_routes(app)
     ping.add_routes(app)
     answers.add_routes(app)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.core.local_time import instant, local_time
 from wcr_watchd.core.on_call import OnCallSchedule, Turn, by_people, turns
+from wcr_watchd.web import icalendar
+from wcr_watchd.web.icalendar import Entry
 
 DAYS = 7
 SHOWN_GAPS = 3
 CALENDAR_PAST = 7 * 86_400.0
-FOLD_AT = 75
-"""Octets of a line at most (RFC 5545, 3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,63 +95,22 @@ def _when(at: float, zone: ZoneInfo) -> str:
     return f"{moment:%a} {moment.day} {moment:%b} {moment:%H:%M}"
 
 
-# --- the calendar (RFC 5545) ------------------------------------------------------------------------------------------
+# --- the calendar -----------------------------------------------------------------------------------------------------
 
 
 def calendar(schedule: OnCallSchedule, watchd: str, now: float) -> str:
-    """The schedule as an iCalendar, from a week ago to some months ahead; gaps are in it, too.
-
-    Times are in UTC, so that no rules of time zones need to be told.
-    """
+    """The schedule as an iCalendar, from a week ago to some months ahead; gaps are in it, too."""
     start = now - CALENDAR_PAST - (now % 86_400.0)
-    title = f"On call: {schedule.name}"
-    lines = [
-        "BEGIN:VCALENDAR",
-        "VERSION:2.0",
-        "PRODID:-//wcr-watchd//on call//EN",
-        f"NAME:{_escaped(title)}",
-        f"X-WR-CALNAME:{_escaped(title)}",
-        "REFRESH-INTERVAL;VALUE=DURATION:PT1H",
-        "X-PUBLISHED-TTL:PT1H",
-    ]
-    for turn in turns(schedule, start, now + LOOK_AHEAD):
-        lines += _event(turn, schedule.name, watchd, now)
-    lines.append("END:VCALENDAR")
-    return "".join(f"{_folded(line)}\r\n" for line in lines)
+    entries = (_entry(turn, schedule.name, watchd) for turn in turns(schedule, start, now + LOOK_AHEAD))
+    return icalendar.write(f"On call: {schedule.name}", "on call", entries, now)
 
 
-def _event(turn: Turn, schedule: str, watchd: str, now: float) -> list[str]:
+def _entry(turn: Turn, schedule: str, watchd: str) -> Entry:
     who = names(turn.contacts) or "NOBODY"
-    return [
-        "BEGIN:VEVENT",
-        f"UID:{turn.start:.0f}-{quote(schedule)}@{quote(watchd)}",
-        f"DTSTAMP:{_stamp(now)}",
-        f"DTSTART:{_stamp(turn.start)}",
-        f"DTEND:{_stamp(turn.end)}",
-        f"SUMMARY:{_escaped(f'{who} on call ({schedule})')}",
-        f"DESCRIPTION:{_escaped(turn.why)}",
-        "TRANSP:TRANSPARENT",
-        "END:VEVENT",
-    ]
-
-
-def _stamp(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}"
-
-
-def _escaped(text: str) -> str:
-    """A text as a value of type TEXT (RFC 5545, 3.3.11)."""
-    for char in ("\\", ";", ","):
-        text = text.replace(char, "\\" + char)
-    return "\\n".join(text.splitlines())
-
-
-def _folded(line: str) -> str:
-    """The line in pieces that are short enough, without cutting a character in two (RFC 5545, 3.1)."""
-    pieces, piece = [], ""
-    for char in line:
-        if len((piece + char).encode()) > FOLD_AT:
-            pieces.append(piece)
-            piece = " "
-        piece += char
-    return "\r\n".join([*pieces, piece])
+    return Entry(
+        uid=f"{turn.start:.0f}-{quote(schedule)}@{quote(watchd)}",
+        start=turn.start,
+        end=turn.end,
+        summary=f"{who} on call ({schedule})",
+        description=turn.why,
+    )

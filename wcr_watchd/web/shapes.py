@@ -19,6 +19,7 @@ from wcr_watchd.core.rules import Verdict
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence, Window
 from wcr_watchd.core.state import CheckState
+from wcr_watchd.core.task import TaskRecord, TaskView
 from wcr_watchd.core.verdict import judge
 from wcr_watchd.core.view import DrillReport, View
 
@@ -64,6 +65,46 @@ def moment(text: str, zone: tzinfo | None = None) -> float:
     if not EARLIEST <= at <= LATEST:
         raise ValueError(f"{text!r} is too long ago or too far ahead")
     return at
+
+
+def task(found: TaskView) -> Json:
+    """A task as it stands now."""
+    return {
+        "name": found.name,
+        "check": found.check,
+        "kind": found.kind.value,
+        "phase": found.phase.value,
+        "summary": found.summary,
+        "about": found.about,
+        "schedule": found.schedule,
+        "owner": found.owner,
+        "tags": list(found.tags),
+        "runbook": found.runbook,
+        "due": time_text(found.due),
+        "deadline": time_text(found.deadline),
+        "started_at": time_text(found.started_at),
+        "last_success_at": time_text(found.last_success_at),
+        "duration": found.duration,
+        "last": None if found.last is None else task_record(found.last),
+    }
+
+
+def task_record(record: TaskRecord) -> Json:
+    """How one turn of a task ended."""
+    return {
+        "number": record.number,
+        "outcome": record.outcome.value,
+        "at": time_text(record.at),
+        "due": time_text(record.due),
+        "started_at": time_text(record.started_at),
+        "by": record.by,
+        "note": record.note,
+        "evidence": list(record.evidence),
+        "exit_status": record.exit_status,
+        "attempts": record.attempts,
+        "text": record.text,
+        "output": record.output,
+    }
 
 
 def series_name(name: str, labels: Labels) -> str:

@@ -17,6 +17,7 @@ from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.view import DrillWish, Touched, View
 from wcr_watchd.web import quiet, reasons, rota, shapes
 from wcr_watchd.web.access.roles import VISITOR, Role, needs
+from wcr_watchd.web.api.requests import by, json_body
 from wcr_watchd.web.compatible import alertmanager
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import follow
@@ -172,7 +173,7 @@ async def accept(request: web.Request) -> web.Response:
     JSON body: ``{"by": name}``.
     """
     view = request.app[CONTROL]
-    seen = await view.accept(_check_name(request), _by(request, await _json_body(request)))
+    seen = await view.accept(_check_name(request), by(request, await json_body(request)))
     return web.json_response(
         shapes.observation(view.setup, seen) | {"severity": shapes.check(view, seen.check)["severity"]}
     )
@@ -233,7 +234,7 @@ async def start_drill(request: web.Request) -> web.Response:
 
     JSON body: ``{"policy": "default", "severity": "critical", "contact": name, "speed": 60, "wait": "5m", "by": …}``.
     """
-    body = await _json_body(request)
+    body = await json_body(request)
     severity, speed = str(body.get("severity", "critical")), body.get("speed", 1.0)
     if severity not in ("info", "warning", "critical"):
         raise web.HTTPBadRequest(text=f"there is no severity {severity!r}; write info, warning or critical")
@@ -242,7 +243,7 @@ async def start_drill(request: web.Request) -> web.Response:
     wish = DrillWish(
         policy=str(body.get("policy", "default")),
         severity=Severity.of(severity),
-        by=_by(request, body),
+        by=by(request, body),
         contact=str(body.get("contact", "")),
         speed=float(speed),
         wait=_duration(body.get("wait", "5m")),
@@ -266,41 +267,36 @@ async def acknowledge(request: web.Request) -> web.Response:
     JSON body: ``{"by": name, "for": "2h", "sticky": true}``; without ``by`` the visitor's own name, without ``for``
     until it is over or gets worse; a sticky one stays when it gets worse.
     """
-    body = await _json_body(request)
+    body = await json_body(request)
     control = request.app[CONTROL]
     until = control.now() + _duration(body["for"]) if body.get("for") else None
     sentence = await control.acknowledge(
-        int(request.match_info["number"]), _by(request, body), until=until, sticky=body.get("sticky") is True
+        int(request.match_info["number"]), by(request, body), until=until, sticky=body.get("sticky") is True
     )
     return web.json_response({"done": sentence})
 
 
 async def resolve(request: web.Request) -> web.Response:
     """End an incident by hand; it goes on if its check still fails. JSON body: ``{"by": name}``."""
-    body = await _json_body(request)
-    sentence = await request.app[CONTROL].resolve(int(request.match_info["number"]), _by(request, body))
+    body = await json_body(request)
+    sentence = await request.app[CONTROL].resolve(int(request.match_info["number"]), by(request, body))
     return web.json_response({"done": sentence})
 
 
 async def note(request: web.Request) -> web.Response:
     """Add a note to an incident's timeline. JSON body: ``{"text": …, "by": name}``."""
-    body = await _json_body(request)
+    body = await json_body(request)
     text = str(body.get("text", ""))[:MAX_NOTE]
-    sentence = await request.app[CONTROL].note(int(request.match_info["number"]), _by(request, body), text)
+    sentence = await request.app[CONTROL].note(int(request.match_info["number"]), by(request, body), text)
     return web.json_response({"done": sentence})
 
 
 async def assign(request: web.Request) -> web.Response:
     """Say who works on an incident. JSON body: ``{"owner": name, "by": name}``; an empty owner is nobody."""
-    body = await _json_body(request)
+    body = await json_body(request)
     owner = str(body.get("owner", ""))[:80]
-    sentence = await request.app[CONTROL].assign(int(request.match_info["number"]), owner, _by(request, body))
+    sentence = await request.app[CONTROL].assign(int(request.match_info["number"]), owner, by(request, body))
     return web.json_response({"done": sentence})
-
-
-def _by(request: web.Request, body: dict[str, Any]) -> str:
-    """Who asks, as it will stand in the timeline."""
-    return str(body.get("by") or request[VISITOR].name)[:80]
 
 
 def _duration(text: object) -> float:
@@ -331,9 +327,9 @@ async def start_maintenance(request: web.Request) -> web.Response:
 
 
 async def _silence(request: web.Request, *, maintenance: bool) -> web.Response:
-    body = await _json_body(request)
+    body = await json_body(request)
     control = request.app[CONTROL]
-    wanted = quiet.wanted(control, body, _by(request, body), maintenance=maintenance)
+    wanted = quiet.wanted(control, body, by(request, body), maintenance=maintenance)
     changes = quiet.known_id(control, str(body["id"])) if body.get("id") else ""
     holds, sentence = await control.silence(wanted, changes)
     return web.json_response({"done": sentence, "silence": shapes.silence(holds, control.now())})
@@ -356,7 +352,7 @@ async def stop_maintenance(request: web.Request) -> web.Response:
     """End started maintenance (by its id) or a planned window for this time (by its name)."""
     control, name = request.app[CONTROL], request.match_info["id"]
     if any(window.name == name for window in control.setup.windows):
-        return web.json_response({"done": await control.stop_window(name, _by(request, await _json_body(request)))})
+        return web.json_response({"done": await control.stop_window(name, by(request, await json_body(request)))})
     return web.json_response({"done": await control.expire(quiet.known_id(control, name))})
 
 
@@ -374,13 +370,13 @@ async def dead_letters(request: web.Request) -> web.Response:
 
 async def resend(request: web.Request) -> web.Response:
     """Send messages of the dead-letter list again. JSON body: ``{"ids": [id, …]}`` or ``{"all": true}``."""
-    sentence = await request.app[CONTROL].resend(_chosen(await _json_body(request)))
+    sentence = await request.app[CONTROL].resend(_chosen(await json_body(request)))
     return web.json_response({"done": sentence})
 
 
 async def discard(request: web.Request) -> web.Response:
     """Take messages off the dead-letter list. JSON body as for sending again, and ``by``."""
-    body = await _json_body(request)
+    body = await json_body(request)
     by = str(body.get("by") or request[VISITOR].name)[:80]
     return web.json_response({"done": await request.app[CONTROL].discard(_chosen(body), by)})
 
@@ -397,7 +393,7 @@ def _chosen(body: dict[str, Any]) -> list[str] | None:
 
 async def notify_test(request: web.Request) -> web.Response:
     """Send a test message over a channel. JSON body: ``{"who": contact or schedule}`` where the channel needs one."""
-    body = await _json_body(request)
+    body = await json_body(request)
     receipt = await request.app[CONTROL].notify_test(request.match_info["name"], str(body.get("who", "")))
     return web.json_response({"done": receipt})
 
@@ -465,18 +461,6 @@ def _check_name(request: web.Request) -> str:
     if name not in request.app[CONTROL].setup.checks:
         raise web.HTTPNotFound(text=f"there is no check named {name!r}; `wcr-watchd list` shows all")
     return name
-
-
-async def _json_body(request: web.Request) -> dict[str, Any]:
-    if not request.can_read_body:
-        return {}
-    try:
-        body = shapes.parsed(await request.read())
-    except ValueError as error:
-        raise web.HTTPBadRequest(text=f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise web.HTTPBadRequest(text="the body must be a JSON object")
-    return body
 
 
 def _number(text: str | None, default: float) -> float:

@@ -16,6 +16,7 @@ import dns.rrset
 from wcr_watchd.kit.blackbox_modules import DnsModule, RecordMatcher
 from wcr_watchd.kit.network import connect_problem, is_address, split_address
 from wcr_watchd.kit.patterns import PatternsTooSlowError, found
+from wcr_watchd.kit.side_loop import SideLoop
 from wcr_watchd.kit.tls import TlsContexts, UnusableFileError
 from wcr_watchd.web.compatible.blackbox import secured
 from wcr_watchd.web.compatible.blackbox.attempt import Attempt
@@ -65,13 +66,14 @@ async def _ask(attempt: Attempt, module: DnsModule, host: str, address: str, por
         if module.dns_over_tls:
             context = await attempt.shared.get(TlsContexts).get(secured.settings(module.tls_config))
             name = module.tls_config.server_name or host
-            answer = await dns.asyncquery.tls(
+            asking = dns.asyncquery.tls(
                 query, address, port=port, source=source, ssl_context=context, server_hostname=name
             )
         elif module.transport_protocol == "tcp":
-            answer = await dns.asyncquery.tcp(query, address, port=port, source=source)
+            asking = dns.asyncquery.tcp(query, address, port=port, source=source)
         else:
-            answer = await dns.asyncquery.udp(query, address, port=port, source=source, ignore_errors=True)
+            asking = dns.asyncquery.udp(query, address, port=port, source=source, ignore_errors=True)
+        answer = await attempt.shared.get(SideLoop).run(asking)
     except UnusableFileError as error:
         raise attempt.fail("Failed to create TLS configuration", err=error.summary) from error
     except (dns.exception.DNSException, ValueError, EOFError) as error:

@@ -1,0 +1,97 @@
+"""Tasks in a whole daemon: run, failed, mended, signed off; told like everything else, and kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.daemon.harness import RunningDaemon, eventually
+
+Make = Callable[..., RunningDaemon]
+
+CONFIG = """
+[task.copy]
+schedule = "0 4 29 2 *"
+run = ["/bin/sh", "-c", "cat {flag} && echo copied"]
+[task.review]
+schedule = "0 9 1 * *"
+about = "Look at the accounts"
+evidence = true
+[task.ended]
+key = "6d2f1d3e-1c0b-4d0a-9a55-0f2a7e3c9b11"
+period = "1d"
+"""
+
+
+def history(daemon: RunningDaemon, name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = daemon.api("GET", f"/tasks/{name}")["history"]
+    return rows
+
+
+def test_a_task_that_fails_is_an_incident_until_it_runs_well(make_daemon: Make, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    daemon = make_daemon(CONFIG.replace("{flag}", str(flag)))
+    assert daemon.command("task", "run", "copy", "--by", "ann").returncode == 0
+    (incident,) = eventually(lambda: daemon.incidents(open_only=True), "a task that failed is an incident")
+    assert (incident["check"], incident["severity"]) == ("task.copy", "warning")
+    listed = daemon.command("task", "list", "copy")
+    assert listed.returncode == 1
+    assert "by ann: /bin/sh ended with status 1, expected status 0: cat: " in listed.stdout
+
+    flag.write_text("here\n")
+    daemon.api("POST", "/tasks/copy/run")
+    eventually(lambda: not daemon.incidents(open_only=True), "a task that ran well ends the incident")
+    assert [row["outcome"] for row in history(daemon, "copy")] == ["done", "failed"]
+    assert history(daemon, "copy")[0]["output"] == "here\ncopied"
+
+
+def test_a_sign_off_outlives_the_daemon(make_daemon: Make) -> None:
+    daemon = make_daemon(CONFIG)
+    refused = daemon.command("task", "done", "review", "--note", "two left")
+    assert refused.returncode == 2
+    assert "not signed off without evidence" in refused.stderr
+    words = ("--note", "two left", "--evidence", "https://wiki/1", "--by", "ann")
+    assert daemon.command("task", "done", "review", *words).returncode == 0
+    daemon.kill()
+    daemon.start()
+    (record,) = history(daemon, "review")
+    assert (record["by"], record["note"], record["evidence"]) == ("ann", "two left", ["https://wiki/1"])
+    metrics = daemon.get("/metrics")[1]
+    assert 'watchd_task_last_success_timestamp_seconds{check="task.review"' in metrics
+    listed = daemon.command("task", "list", "--json")
+    assert listed.returncode == 0
+    assert {row["name"]: row["kind"] for row in json.loads(listed.stdout)} == {
+        "copy": "run",
+        "review": "signed",
+        "ended": "reported",
+    }
+
+
+def test_a_reload_brings_and_takes_tasks_and_leaves_the_others_alone(make_daemon: Make) -> None:
+    daemon = make_daemon(CONFIG)
+    before = {row["name"]: row["due"] for row in daemon.api("GET", "/tasks")["tasks"]}
+    daemon.write('[task.copy]\nschedule = "0 4 29 2 *"\nrun = ["true"]\n[task.audit]\nperiod = "90d"\n')
+    daemon.reload()
+
+    def tasks() -> dict[str, Any] | None:
+        found = {row["name"]: row for row in daemon.api("GET", "/tasks")["tasks"]}
+        return found if "audit" in found else None
+
+    found = eventually(tasks, "the new task is there")
+    assert set(found) == {"copy", "audit"}
+    assert found["copy"]["due"] == before["copy"]
+    assert found["audit"]["phase"] == "waiting"
+
+
+def test_a_run_ends_with_the_daemon_and_nothing_is_left_behind(make_daemon: Make, tmp_path: Path) -> None:
+    done = tmp_path / "tidied"
+    script = f"trap 'echo yes > {done}; exit 1' TERM; echo > {tmp_path}/begun; sleep 300 & wait"
+    daemon = make_daemon(f"""[task.long]\nperiod = "1d"\nrun = ["/bin/sh", "-c", "{script}"]\n""")
+    daemon.api("POST", "/tasks/long/run")
+    eventually((tmp_path / "begun").exists, "it is begun")
+    assert daemon.stop() == 0
+    assert done.read_text() == "yes\n"
+    daemon.start()
+    assert history(daemon, "long")[0]["outcome"] == "interrupted"

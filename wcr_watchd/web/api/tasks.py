@@ -1,0 +1,99 @@
+"""The JSON API of tasks: what is due, how it went, signing off, running now; and the calendar of what is due."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from wcr_watchd.core.task import KEPT_RECORDS, TaskKind, TaskView
+from wcr_watchd.core.view import View
+from wcr_watchd.web import icalendar, shapes
+from wcr_watchd.web.api.requests import by, json_body
+from wcr_watchd.web.health import CONTROL
+from wcr_watchd.web.icalendar import Entry
+
+PATH = "/api/v1/tasks"
+CALENDAR_AHEAD = 400 * 86_400.0
+"""Seconds: what comes once a year is in it."""
+SHOWN_FOR = 1_800.0
+"""Seconds that an entry of the calendar takes; a due date has no length, and some programs do not show that."""
+
+
+def add_routes(app: web.Application) -> None:
+    """Put the routes of tasks into the application."""
+    app.router.add_get(PATH, tasks)
+    app.router.add_get(f"{PATH}/due.ics", calendar)
+    app.router.add_get(f"{PATH}/{{name}}", one)
+    app.router.add_post(f"{PATH}/{{name}}/done", done)
+    app.router.add_post(f"{PATH}/{{name}}/run", run)
+
+
+async def tasks(request: web.Request) -> web.Response:
+    """Every task as it stands now."""
+    found = await request.app[CONTROL].tasks()
+    return web.json_response({"tasks": [shapes.task(one) for one in found]})
+
+
+async def one(request: web.Request) -> web.Response:
+    """One task, with how it ended the last times and when it is due next."""
+    view = request.app[CONTROL]
+    found = await _task(view, request.match_info["name"])
+    times = await view.task_times(found.check, view.now() + CALENDAR_AHEAD)
+    records = await view.task_records(found.check)
+    body = shapes.task(found)
+    body["times"] = [shapes.time_text(at) for at in times]
+    body["history"] = [shapes.task_record(record) for record in records[:KEPT_RECORDS]]
+    return web.json_response(body)
+
+
+async def done(request: web.Request) -> web.Response:
+    """Sign a task off. JSON body: ``{"by": name, "note": text, "evidence": [text, …]}``, all of it optional."""
+    body = await json_body(request)
+    note, evidence = body.get("note") or "", body.get("evidence") or []
+    if not isinstance(note, str) or not isinstance(evidence, list) or not all(isinstance(one, str) for one in evidence):
+        raise web.HTTPBadRequest(text='write {"note": "text", "evidence": ["https://…", …]}')
+    said = await request.app[CONTROL].sign_off_task(request.match_info["name"], by(request, body), note, evidence)
+    return web.json_response({"done": said})
+
+
+async def run(request: web.Request) -> web.Response:
+    """Have a task run out of turn; answers as soon as it is begun. JSON body: ``{"by": name}``."""
+    said = await request.app[CONTROL].run_task(request.match_info["name"], by(request, await json_body(request)))
+    return web.json_response({"done": said})
+
+
+async def calendar(request: web.Request) -> web.Response:
+    """When tasks for people are due, as a calendar to subscribe to (RFC 5545); ``?all=1`` also what runs by itself."""
+    view = request.app[CONTROL]
+    entries: list[Entry] = []
+    for found in await view.tasks():
+        if found.kind is TaskKind.SIGNED or request.query.get("all"):
+            times = await view.task_times(found.check, view.now() + CALENDAR_AHEAD)
+            entries += (_entry(found, at, view.setup.name) for at in times)
+    text = icalendar.write(f"Tasks of {view.setup.name}", "tasks", sorted(entries, key=_start), view.now())
+    return web.Response(text=text, content_type="text/calendar", charset="utf-8")
+
+
+def _start(entry: Entry) -> float:
+    return entry.start
+
+
+def _entry(found: TaskView, at: float, watchd: str) -> Entry:
+    who = f" ({found.owner})" if found.owner else ""
+    return Entry(
+        uid=f"{at:.0f}-{quote(found.check)}@{quote(watchd)}",
+        start=at,
+        end=at + SHOWN_FOR,
+        summary=f"{found.name}{who}",
+        description="\n".join(filter(None, (found.about, found.runbook))) or found.schedule,
+    )
+
+
+async def _task(view: View, name: str) -> TaskView:
+    found: list[Any] = [one for one in await view.tasks() if name in (one.name, one.check)]
+    if not found:
+        raise web.HTTPNotFound(text=f"there is no task {name!r}; GET {PATH} lists all")
+    task: TaskView = found[0]
+    return task
