@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, SecretStr
 
 from wcr_watchd.config.access import read_access
+from wcr_watchd.config.changes import read_changes
 from wcr_watchd.config.checks import DEFAULT_POLICY, Checks, fingerprint, names_of_checks, read_checks
 from wcr_watchd.config.faults import Faults, did_you_mean
 from wcr_watchd.config.maintenance import Known, read_windows
@@ -66,10 +67,11 @@ SECTIONS = (
     "heartbeat",
     "alerts",
     "probe",
+    "change",
+    "change_category",
 )
 LATER_SECTIONS = {
     "report": "reports",
-    "change": "changes",
     "places": "several locations",
     "place": "several locations",
     "status_page": "public status pages",
@@ -162,7 +164,9 @@ def _loaded(sources: Sources) -> Loaded:
     _check_controls(faults, watchd, checks)
     _check_alerts(faults, alerts, people)
     now = time.time()
-    windows = read_windows(faults, data, watchd.timezone, _known(data, defaults), now)
+    known = _known(data, defaults)
+    windows = read_windows(faults, data, watchd.timezone, known, now)
+    plans, categories = read_changes(faults, data, people, known, checks.checks.keys() - checks.resting.keys())
     heartbeats = _heartbeats(faults, data)
     if faults.found or sources.problems:
         raise ConfigError(_problems(sources, faults, secrets.values))
@@ -171,7 +175,12 @@ def _loaded(sources: Sources) -> Loaded:
     redactor = Redactor(hidden)
     checks = replace(checks, checks={name: _presentable(one, redactor) for name, one in checks.checks.items()})
     return Loaded(
-        setup=replace(_setup(watchd, web, people, checks, windows), alerts=_alert_settings(alerts, defaults)),
+        setup=replace(
+            _setup(watchd, web, people, checks, windows),
+            alerts=_alert_settings(alerts, defaults),
+            changes=MappingProxyType(plans),
+            change_categories=MappingProxyType(categories),
+        ),
         probes=MappingProxyType({name: one for name, one in checks.probes.items() if name not in checks.resting}),
         channels=MappingProxyType(people.channels),
         channel_caps=MappingProxyType(people.caps),

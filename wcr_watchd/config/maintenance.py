@@ -177,6 +177,10 @@ def _length(seconds: float) -> float:
     return seconds
 
 
+WindowLength = Annotated[Length, AfterValidator(_length)]
+"""How long a window may be open (seconds)."""
+
+
 def _not_always(spans: WeekSpans) -> WeekSpans:
     if spans == ((0, MINUTES_A_WEEK),):
         raise RefusedError(
@@ -231,7 +235,18 @@ class IntervalTable(Options):
     """Time zone; default: that of the window."""
 
 
-class MaintenanceTable(Options):
+class Coverage(Options):
+    """Which checks something covers; what is given narrows the rest."""
+
+    checks: Texts = ()
+    """The checks it covers, by name; * stands for any part of a name."""
+    tags: Texts = ()
+    """It covers checks with one of these tags."""
+    match: Texts = ()
+    """Matchers that must all hold, such as 'group="web"'."""
+
+
+class MaintenanceTable(Coverage):
     """A planned time in which nobody is told of what it covers."""
 
     when: Annotated[WeekHours, AfterValidator(_not_always)] | None = None
@@ -247,7 +262,7 @@ class MaintenanceTable(Options):
         | None
     ) = None
     """When a window of `rrule` begins: a local time, with the first day where the rule counts from one."""
-    duration: Annotated[Length, AfterValidator(_length)] | None = None
+    duration: WindowLength | None = None
     """How long a window of `rrule` lasts."""
     from_: Moment | None = Field(default=None, alias="from")
     """When a window that does not come again begins: with an offset, or in its time zone."""
@@ -257,12 +272,6 @@ class MaintenanceTable(Options):
     """Time intervals as Alertmanager has them; any of them holds."""
     timezone: Timezone | None = None
     """Time zone of its times; default: that of [watchd]."""
-    checks: Texts = ()
-    """The checks it covers, by name; * stands for any part of a name."""
-    tags: Texts = ()
-    """It covers checks with one of these tags."""
-    match: Texts = ()
-    """Matchers that must all hold, such as 'group="web"'."""
     notice: Annotated[tuple[Annotated[Length, AfterValidator(_notice)], ...], Field(max_length=10)] = ()
     """How long before it begins it is announced to those whom the policy tells of an info."""
     comment: str = ""
@@ -322,7 +331,7 @@ def _window(
         return None
     zone = read.timezone or timezone
     spans = _spans(faults, place, read, zone, now)
-    matchers = _matchers(faults, place, read, known)
+    matchers = covering(faults, place, read, known)
     if spans is None or matchers is None:
         return None
     window = Window(name, spans, matchers, tuple(sorted(read.notice)), read.comment, _words(table), zone)
@@ -359,7 +368,8 @@ def _instant(moment: datetime, zone: str, *, last: bool = False) -> float:
     return moment.timestamp() if moment.tzinfo else instant(moment, ZoneInfo(zone), last=last)
 
 
-def _matchers(faults: Faults, place: Place, read: MaintenanceTable, known: Known) -> tuple[Matcher, ...] | None:
+def covering(faults: Faults, place: Place, read: Coverage, known: Known) -> tuple[Matcher, ...] | None:
+    """The matchers of what a table covers; None, with the reason noted, when they cannot be used."""
     for index, name in enumerate(read.checks):
         if not is_glob(name) and name not in known.checks:
             faults.add_reference(

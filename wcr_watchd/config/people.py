@@ -141,7 +141,7 @@ def _policy(faults: Faults, people: People, name: str, plans: Mapping[str, Any])
         elif (plan := faults.validate(PlanTable, table, place)) is not None:
             read[Severity.of(word)] = plan
         elif isinstance(table, dict) and isinstance(table.get("tell"), list):  # say at once what else is wrong
-            _targets(faults, people, (*place, "tell"), [one for one in table["tell"] if isinstance(one, str)])
+            targets(faults, people, (*place, "tell"), [one for one in table["tell"] if isinstance(one, str)])
     mentioned = [target for plan in read.values() for target in _all_told(plan)]
     return Policy(
         name,
@@ -159,7 +159,7 @@ def _all_told(plan: PlanTable) -> Iterator[str]:
 
 
 def _escalation(faults: Faults, people: People, place: Place, plan: PlanTable, mentioned: Iterable[str]) -> Escalation:
-    tell = _targets(faults, people, (*place, "tell"), plan.tell)
+    tell = targets(faults, people, (*place, "tell"), plan.tell)
     severity = Severity.of(str(place[-1]))
     steps = [
         _step(faults, people, (*place, "escalate", index), step, severity) for index, step in enumerate(plan.escalate)
@@ -169,7 +169,7 @@ def _escalation(faults: Faults, people: People, place: Place, plan: PlanTable, m
             tell, [target for text in mentioned if (target := _target(text)).channel in people.channels]
         )
     else:
-        fallback = _targets(faults, people, (*place, "fallback"), plan.fallback)
+        fallback = targets(faults, people, (*place, "fallback"), plan.fallback)
     return Escalation(
         tell=tell,
         steps=tuple(sorted(steps, key=lambda step: step.after)),
@@ -186,7 +186,7 @@ def _step(faults: Faults, people: People, place: Place, step: StepTable, severit
     raise_to = Severity.of(step.raise_) if step.raise_ else None
     if raise_to is not None and raise_to <= severity:
         faults.add((*place, "raise"), f'"{raise_to.word}" is not above "{severity.word}"', "raise to a higher severity")
-    return Step(step.after, _targets(faults, people, (*place, "tell"), step.tell), raise_to)
+    return Step(step.after, targets(faults, people, (*place, "tell"), step.tell), raise_to)
 
 
 def _other_ways(told: tuple[Target, ...], mentioned: Iterable[Target]) -> tuple[Target, ...]:
@@ -200,15 +200,16 @@ def _target(text: str) -> Target:
     return Target(channel.strip(), who.strip())
 
 
-def _targets(faults: Faults, people: People, place: Place, texts: Iterable[str]) -> tuple[Target, ...]:
-    targets = []
+def targets(faults: Faults, people: People, place: Place, texts: Iterable[str]) -> tuple[Target, ...]:
+    """Whom texts such as ``sms:ops`` name; what names nobody is noted."""
+    found = []
     for index, text in enumerate(texts):
         target = _target(text)
         problem = _problem(people, target)
         if problem is not None:
             faults.add_reference((*place, index), *problem)
-        targets.append(target)
-    return tuple(dict.fromkeys(targets))
+        found.append(target)
+    return tuple(dict.fromkeys(found))
 
 
 def _problem(people: People, target: Target) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from wcr_watchd.config.access import OidcTable, TokenTable, UserTable
+from wcr_watchd.config.changes import CategoryTable, ChangeTable
 from wcr_watchd.config.maintenance import MaintenanceTable
 from wcr_watchd.config.models import (
     Alerts,
@@ -57,6 +58,10 @@ def json_schema() -> dict[str, Any]:
         ),
         "maintenance": _by_name(
             _of(MaintenanceTable, "maintenance", definitions), "Planned times in which nobody is told."
+        ),
+        "change": _by_name(_of(ChangeTable, "change", definitions), "Kinds of updates."),
+        "change_category": _by_name(
+            _of(CategoryTable, "change_category", definitions), "Categories of updates, with their checklists."
         ),
     }
     return {

@@ -70,6 +70,21 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """What somebody may alter, as a probe found it: the ``name`` of one ``kind`` of things has this ``value``.
+
+    ``image`` of ``web`` is ``sha256:…``; ``package`` of ``openssl`` is ``3.0.15``. ``since`` is when that came to be
+    so, where the probe knows it (epoch seconds, 0: not known), and ``before`` what it was until then.
+    """
+
+    kind: str
+    name: str
+    value: str
+    before: str = ""
+    since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What one run of a check's probe returned.
 
@@ -77,7 +92,8 @@ class Observation:
     label when the outcome is not ``up`` (``dns connect tls timeout status content auth protocol refused
     permission missing parse …``), or when it is and the probe finds fault all the same (``plugin``). ``summary`` is
     one line for a tired person, ``evidence`` at most 4 KiB of text by name with secrets redacted. ``memory`` is what
-    the probe keeps for its next run, as JSON (None: what it had before).
+    the probe keeps for its next run, as JSON (None: what it had before). ``facts`` is what people may alter, all that
+    the probe knows of it; they are compared with those of the run before, and not kept with the observation.
     """
 
     check: str
@@ -90,6 +106,7 @@ class Observation:
     measurements: tuple[Measurement, ...] = ()
     evidence: Mapping[str, str] = field(default_factory=dict)
     memory: str | None = None
+    facts: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
 from wcr_watchd.core.access import AuditEntry, Session
+from wcr_watchd.core.changes import Change
 from wcr_watchd.core.heartbeat import HeartbeatState, Ping, Terms
 from wcr_watchd.core.model import (
     Delivery,
@@ -21,6 +22,7 @@ from wcr_watchd.core.model import (
     Recipient,
     Severity,
 )
+from wcr_watchd.core.modifications import KnownFacts, Modification
 from wcr_watchd.core.run import Run, Shared
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState
@@ -242,6 +244,9 @@ class Batch:
     pings: tuple[Ping, ...] = ()
     tasks: tuple[TaskState, ...] = ()
     task_records: tuple[TaskRecord, ...] = ()
+    changes: tuple[Change, ...] = ()
+    modifications: tuple[Modification, ...] = ()
+    facts: tuple[KnownFacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +268,9 @@ class Restored:
     """What probes keep for their next run, by check."""
     heartbeats: tuple[HeartbeatState, ...] = ()
     tasks: tuple[TaskState, ...] = ()
+    changes: tuple[Change, ...] = ()
+    """Those that are not over, and the newest ones, newest first."""
+    facts: tuple[KnownFacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +376,18 @@ class Store(AccessRecords, Protocol):
 
     async def task_records(self, task: str, limit: int = KEPT_RECORDS) -> Sequence[TaskRecord]:
         """The last ends of a task, newest first, by the name of its check."""
+        ...
+
+    async def changes(self, *, since: float = 0.0, limit: int = 100) -> Sequence[Change]:
+        """Changes that are not over or began since then, newest first."""
+        ...
+
+    async def change(self, number: int) -> Change | None:
+        """One change by its number."""
+        ...
+
+    async def modifications(self, *, since: float, until: float, limit: int = 1000) -> Sequence[Modification]:
+        """What became different from ``since`` until before ``until``, newest first."""
         ...
 
     async def prune(self, now: float) -> None:

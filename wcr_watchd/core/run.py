@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from wcr_watchd.core.model import Measurement, Observation, Outcome
+from wcr_watchd.core.model import Fact, Measurement, Observation, Outcome
 
 T = TypeVar("T")
 
@@ -22,6 +22,18 @@ class Shared(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """Work that somebody announced and began: what becomes different in its time is no surprise.
+
+    From ``start`` until ``end`` (epoch seconds; that of work which goes on has not come), called ``name`` for people.
+    """
+
+    start: float
+    end: float
+    name: str
+
+
 @dataclass(slots=True)
 class Run:
     """One run of a check's probe.
@@ -35,6 +47,8 @@ class Run:
     :data:`LONGEST_MEMORY` bytes. It is stored together with the observation; what a run leaves that was cut off, failed
     by itself or is void is thrown away, so that nothing is counted as seen that nobody was told of.
     The runner enforces the deadline, redacts and bounds the evidence, and repeats a failure; a probe does not.
+    ``announced`` is the work of the last days, for a probe that must explain a difference; ``facts`` is what people may
+    alter, as the probe found it.
     """
 
     check: str
@@ -47,6 +61,8 @@ class Run:
     measurements: list[Measurement] = field(default_factory=list)
     evidence: dict[str, str] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
+    announced: tuple[Announced, ...] = ()
+    facts: list[Fact] = field(default_factory=list)
     begun: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,6 +87,10 @@ class Run:
         for name, value in values.items():
             if value is not None:
                 self.measure(name, value)
+
+    def fact(self, kind: str, name: str, value: str, *, before: str = "", since: float = 0.0) -> None:
+        """Note what somebody may alter as it is now, as in :class:`~wcr_watchd.core.model.Fact`."""
+        self.facts.append(Fact(kind, name, value, before, since))
 
     def up(self, summary: str, reason: str = "") -> Observation:
         """The target does what it should.
@@ -104,4 +124,5 @@ class Run:
             summary=summary,
             measurements=tuple(self.measurements),
             evidence=dict(self.evidence),
+            facts=tuple(self.facts),
         )

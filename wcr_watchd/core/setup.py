@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from wcr_watchd.core.changes import Category, Plan
 from wcr_watchd.core.local_time import Hours
 from wcr_watchd.core.model import Retry, Severity
 from wcr_watchd.core.on_call import OnCallSchedule
@@ -153,7 +154,7 @@ class Setup:
     it has its own destination). ``units`` maps check and measurement to the unit's word, for messages.
     ``controls`` are checks of targets that are only all gone when this machine's own network is. ``reopen_within`` is
     for how many seconds after its end an incident that comes back goes on as the same one, ``tell_absence`` after how
-    many seconds without anybody watching that is told (0: never).
+    many seconds without anybody watching that is told (0: never). ``changes`` are the configured kinds of updates.
     """
 
     name: str
@@ -171,3 +172,5 @@ class Setup:
     controls: tuple[str, ...] = ()
     reopen_within: float = 300.0
     tell_absence: float = 300.0
+    changes: Mapping[str, Plan] = field(default_factory=dict)
+    change_categories: Mapping[str, Category] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from wcr_watchd.core.access import AuditEntry, Session
+from wcr_watchd.core.changes import Change
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.heartbeat import HeartbeatState, Ping
 from wcr_watchd.core.model import (
@@ -26,6 +27,7 @@ from wcr_watchd.core.model import (
     Outcome,
     Severity,
 )
+from wcr_watchd.core.modifications import KnownFacts, Modification
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.task import TaskRecord, TaskState
@@ -43,6 +45,8 @@ TASK = TypeAdapter(TaskState)
 TASK_RECORD = TypeAdapter(TaskRecord)
 SESSION = TypeAdapter(Session)
 AUDIT = TypeAdapter(AuditEntry)
+CHANGE = TypeAdapter(Change)
+FACTS = TypeAdapter(KnownFacts)
 
 OUTCOMES = (Outcome.UP, Outcome.DOWN, Outcome.UNKNOWN)
 """By the number they are stored as."""
@@ -106,6 +110,23 @@ def incident_row(incident: Incident) -> tuple[Any, ...]:
         milliseconds_or_none(incident.resolved_at),
         to_json(INCIDENT, incident),
     )
+
+
+def change_row(change: Change) -> tuple[Any, ...]:
+    """Values for the statement ``keep_change``."""
+    at = change.prepared_at if change.started_at is None else change.started_at
+    return change.id, milliseconds(at), int(not change.state.over), to_json(CHANGE, change)
+
+
+def modification_row(one: Modification) -> tuple[Any, ...]:
+    """Values for the statement ``keep_modification``."""
+    return milliseconds(one.at), one.source, one.kind, one.name, one.before, one.after
+
+
+def modification_of(row: tuple[Any, ...]) -> Modification:
+    """A modification from the columns of the statement ``modifications``."""
+    at, source, kind, name, was, became = row
+    return Modification(seconds(at), source, kind, name, was, became)
 
 
 def ping_row(ping: Ping) -> tuple[Any, ...]:

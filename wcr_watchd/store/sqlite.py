@@ -12,6 +12,7 @@ from typing import TypeVar
 import structlog
 
 from wcr_watchd.core.access import AuditEntry, Session
+from wcr_watchd.core.changes import Change
 from wcr_watchd.core.errors import StoreDamagedError, StoreError
 from wcr_watchd.core.heartbeat import KEPT_SIGNALS, Ping
 from wcr_watchd.core.model import (
@@ -25,12 +26,15 @@ from wcr_watchd.core.model import (
     Outcome,
     Recipient,
 )
+from wcr_watchd.core.modifications import Modification
 from wcr_watchd.core.protocols import Batch, Point, Restored
 from wcr_watchd.core.task import KEPT_RECORDS, TaskRecord
 from wcr_watchd.store import codec
 from wcr_watchd.store.codec import (
     AUDIT,
+    CHANGE,
     CHECK_STATE,
+    FACTS,
     HEARTBEAT,
     INCIDENT,
     SESSION,
@@ -56,6 +60,8 @@ T = TypeVar("T")
 
 _FOR_EVER = 1 << 62
 _NO_LIMIT = 1 << 31
+RESTORED_CHANGES = 50
+"""Changes that are read back at a start: those that are not over, and the newest."""
 RESTORED_ENDS = 1_000
 """Ended incidents that are read back at a start, since one that comes back soon goes on."""
 
@@ -134,6 +140,8 @@ class SqliteStore:
             memories=dict(await fetch("memories")),
             heartbeats=tuple(from_json(HEARTBEAT, row[0]) for row in await fetch("heartbeats")),
             tasks=tuple(from_json(TASK, row[0]) for row in await fetch("tasks")),
+            changes=tuple(from_json(CHANGE, row[0]) for row in await fetch("changes", 0, RESTORED_CHANGES)),
+            facts=tuple(from_json(FACTS, row[0]) for row in await fetch("facts")),
         )
 
     async def commit(self, batch: Batch) -> None:
@@ -144,7 +152,7 @@ class SqliteStore:
         """
         await self._in_thread(self._database.look)
         decides = batch.incidents or batch.events or batch.notifications or batch.deliveries or batch.silences
-        durable = bool(decides or batch.pings or batch.task_records)
+        durable = bool(decides or batch.pings or batch.task_records or batch.changes)
         try:
             async with self._database.transaction(durable=durable) as transaction:
                 await self._write_observations(transaction, batch.observations)
@@ -163,6 +171,7 @@ class SqliteStore:
             await transaction.run_many("forget_memory", [(check,) for check in checks])
             await transaction.run_many("forget_heartbeats", [(check,) for check in checks])
             await transaction.run_many("forget_pings", [(check,) for check in checks])
+            await transaction.run_many("forget_facts", [(check,) for check in checks])
 
     async def observations(self, check: str, *, since: float, limit: int = 1000) -> Sequence[Observation]:
         """Raw observations of a check since a time, oldest first; the newest ``limit`` when there are more."""
@@ -232,6 +241,22 @@ class SqliteStore:
     async def task_records(self, task: str, limit: int = KEPT_RECORDS) -> Sequence[TaskRecord]:
         """The last ends of a task, newest first, by the name of its check."""
         return tuple(from_json(TASK_RECORD, row[0]) for row in await self._database.fetch("task_records", task, limit))
+
+    async def changes(self, *, since: float = 0.0, limit: int = 100) -> Sequence[Change]:
+        """Changes that are not over or began since then, newest first."""
+        return tuple(
+            from_json(CHANGE, row[0]) for row in await self._database.fetch("changes", milliseconds(since), limit)
+        )
+
+    async def change(self, number: int) -> Change | None:
+        """One change by its number."""
+        rows = await self._database.fetch("change", number)
+        return from_json(CHANGE, rows[0][0]) if rows else None
+
+    async def modifications(self, *, since: float, until: float, limit: int = 1000) -> Sequence[Modification]:
+        """What became different from ``since`` until before ``until``, newest first."""
+        rows = await self._database.fetch("modifications", milliseconds(since), milliseconds(until), limit)
+        return tuple(map(codec.modification_of, rows))
 
     async def sessions(self) -> Sequence[Session]:
         """All that were kept and not ended."""
@@ -351,6 +376,9 @@ async def _write_present(transaction: Transaction, batch: Batch) -> None:
     await transaction.run_many("keep_incident", [codec.incident_row(incident) for incident in batch.incidents])
     silences = [(one.id, milliseconds(one.ends_at), to_json(SILENCE, one)) for one in batch.silences]
     await transaction.run_many("keep_silence", silences)
+    await transaction.run_many("keep_change", map(codec.change_row, batch.changes))
+    await transaction.run_many("keep_modification", map(codec.modification_row, batch.modifications))
+    await transaction.run_many("keep_facts", [(one.check, to_json(FACTS, one)) for one in batch.facts])
     await transaction.run_many("keep_event", [codec.event_row(event) for event in batch.events])
     await transaction.run_many("owe", [codec.delivery_row(_owed(one)) for one in batch.notifications])
     await transaction.run_many("keep_delivery", [codec.delivery_row(delivery) for delivery in batch.deliveries])

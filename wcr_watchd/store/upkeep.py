@@ -37,6 +37,8 @@ _DELETE_SLOTS = 4
 _DELETE_INCIDENTS = 100
 _AUDIT_ENTRIES = 100_000
 """Entries of the audit log at most, so that nobody can fill the disk with it: some 30 MB."""
+MOST_MODIFICATIONS = 50_000
+"""Modifications that are kept at most; of more, the newest."""
 
 Slot = tuple[int, int]
 """Its beginning and the source."""
@@ -90,7 +92,10 @@ class Upkeep:
             await self._delete_incidents(now)
             async with self._database.transaction(durable=False) as transaction:
                 await transaction.run("delete_old_silences", now - int(KEPT * 1000))
-                await transaction.run("delete_old_audit", now - int(self._retention.incidents * DAY), _AUDIT_ENTRIES)
+                before = now - int(self._retention.incidents * DAY)
+                await transaction.run("delete_old_audit", before, _AUDIT_ENTRIES)
+                await transaction.run("delete_old_changes", before)
+                await transaction.run("delete_old_modifications", before, MOST_MODIFICATIONS)
 
     async def archive(self, now: int | None) -> bool:
         """File recent observations whose slot is over (None: all there are); returns whether there was anything."""
