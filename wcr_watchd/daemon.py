@@ -17,14 +17,16 @@ from aiohttp import web
 
 from wcr_watchd import __version__
 from wcr_watchd.config import discover, load
+from wcr_watchd.config.difference import differences
 from wcr_watchd.config.load import Loaded, WebSettings
 from wcr_watchd.config.warnings import warnings
-from wcr_watchd.core import engine, health
+from wcr_watchd.core import changes, engine, health
 from wcr_watchd.core.errors import CommandError, ConfigError, StoreDamagedError, StoreError
 from wcr_watchd.core.escalation import recipients, unreachable
 from wcr_watchd.core.heartbeat import Book, Ping
 from wcr_watchd.core.message import trial
 from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Outcome
+from wcr_watchd.core.modifications import Mark, Modification, grouped
 from wcr_watchd.core.protocols import Accepting, Probe, Restored, Store
 from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.silence import Silence
@@ -38,13 +40,16 @@ from wcr_watchd.kit.systemd import notify, watchdog_interval
 from wcr_watchd.kit.tickets import KEY_BYTES, Tickets, kept_key
 from wcr_watchd.metrics.exposition import Exposition
 from wcr_watchd.runtime.canary import Canaries
+from wcr_watchd.runtime.changes import ChangeDesk
 from wcr_watchd.runtime.clock import Clock
 from wcr_watchd.runtime.dead_letters import DeadLetters
 from wcr_watchd.runtime.dispatcher import Dispatcher
 from wcr_watchd.runtime.drill import Drills
 from wcr_watchd.runtime.duty import DutyWatch
 from wcr_watchd.runtime.heartbeat import Heartbeats
+from wcr_watchd.runtime.hooks import Hooks
 from wcr_watchd.runtime.links import Links
+from wcr_watchd.runtime.modifications import ModificationLog
 from wcr_watchd.runtime.monitor import Monitor
 from wcr_watchd.runtime.pings import PingDesk
 from wcr_watchd.runtime.runner import Runner
@@ -68,6 +73,8 @@ log = structlog.get_logger(__name__)
 DAY = 86_400.0
 PRUNE_EVERY = 300.0
 SERVER_STOPS_WITHIN = 2.0
+LONGEST_CHANGE = 31 * DAY
+"""Seconds before a span in which a change may have begun that still went on in it."""
 FEW_CHECKS = 50
 """Checks of which every first result is logged; of more, only what is not up."""
 
@@ -96,6 +103,8 @@ class Parts:
     drills: Drills
     canaries: Canaries
     access: Access
+    changes: ChangeDesk
+    modifications: ModificationLog
 
 
 def read_configuration(path: Path | None) -> Loaded:
@@ -197,6 +206,14 @@ class Daemon:
         """Batches of what was touched from now on."""
         return self._parts.monitor.touched()
 
+    async def marks(self, since: float, until: float) -> Sequence[Mark]:
+        """Changes and modifications of a span of time, oldest first."""
+        found = await self.store.modifications(since=since, until=until)
+        begun = {one.id: one for one in (*await self.store.changes(since=since - LONGEST_CHANGE), *self.changes.known)}
+        marked = (*changes.marks(begun.values()), *grouped(found))
+        held = (one for one in marked if one.at < until and (one.at >= since or (one.change and not _over(one, since))))
+        return tuple(sorted(held, key=lambda one: one.at))
+
     def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:
         """The last runs of a check."""
         return self._parts.monitor.recent(check)
@@ -220,6 +237,17 @@ class Daemon:
         if self._parts.drills.runs(incident):
             return self._parts.drills.acknowledge(by)
         return await self._parts.monitor.acknowledge(incident, by, until=until, sticky=sticky)
+
+    @property
+    def changes(self) -> ChangeDesk:
+        """Updates in progress."""
+        return self._parts.changes
+
+    async def modified(self, by: str, text: str) -> Modification:
+        """Write into the log of modifications what somebody did."""
+        written = self._parts.modifications.write(by, self._redactor.text(text))
+        await self._parts.monitor.flush()
+        return written
 
     async def resolve(self, incident: int, by: str) -> str:
         """End an incident by hand; returns a sentence."""
@@ -379,7 +407,15 @@ class Daemon:
         loop_lag = LoopLag(clock, counters, self._absent)
         memories = dict(restored.memories)
         runner = Runner(
-            loaded.probes, loaded.setup, shared, self._redactor, clock, counters, loop_lag.stalled_since, memories
+            loaded.probes,
+            loaded.setup,
+            shared,
+            self._redactor,
+            clock,
+            counters,
+            loop_lag.stalled_since,
+            memories,
+            lambda: self._parts.changes.announced(),
         )
         scheduler = Scheduler(clock, self._carry_out, counters)
         scheduler.set_checks({check.name: check.every for check in loaded.setup.checks.values()})
@@ -425,6 +461,8 @@ class Daemon:
         access = self._build_access(store, clock, link_key)
         await access.sessions.load()
         canaries = Canaries(lambda: self._loaded.canaries, monitor, dispatcher.send_test, clock.now, counters)
+        hooks = Hooks(shared, self._redactor.text)
+        desk = ChangeDesk(monitor, store, clock, self.run_now, hooks.run, restored.changes)
         return Parts(
             clock,
             counters,
@@ -446,6 +484,8 @@ class Daemon:
             drills,
             canaries,
             access,
+            desk,
+            ModificationLog(monitor, clock, restored.facts),
         )
 
     def _build_dispatcher(
@@ -495,6 +535,7 @@ class Daemon:
             "tasks": parts.tasks.serve(),
             "drills": parts.drills.serve(),
             "canaries": parts.canaries.serve(),
+            "changes": parts.changes.serve(),
             "upkeep": self._serve_upkeep(parts),
             "watchdog": self._serve_watchdog(),
         }
@@ -508,6 +549,7 @@ class Daemon:
                 accepting.set_exception(CommandError(f"{name} was not accepted: its run came to nothing; try again"))
             return
         self._parts.monitor.receive(observation)
+        self._parts.modifications.see(observation)
         self._say_first(observation)
         for future in (*self._waiting.pop(name, ()), *((accepting,) if accepting else ())):
             if not future.done():
@@ -641,6 +683,7 @@ class Daemon:
         except StoreError as error:
             log.warning("rules that look back know only what comes from now on", error=str(error))
         _say_what_needs_a_restart(self._loaded, loaded)
+        await self._log_differences(loaded)
         self._loaded = loaded
         await self._look_for_warnings(log_them=True)
         self.reload_problems = ()
@@ -649,11 +692,24 @@ class Daemon:
         garbage.settle()
         log.info("configuration reloaded", checks=len(after), unchanged=len(same))
 
+    async def _log_differences(self, loaded: Loaded) -> None:
+        """Log what the reload changed in the configuration; with thousands of checks that takes a thread."""
+        before, after = self._loaded.sources.table, loaded.sources.table
+        found = await asyncio.to_thread(differences, before, after, self._redactor.text)
+        parts = self._parts
+        parts.modifications.reconfigured(found)
+        parts.modifications.forget(self._loaded.setup.checks.keys() - loaded.setup.checks.keys())
+
     def _status(self) -> str:
         return f"{len(self.setup.checks)} checks, {len(self.state.incidents)} open incidents"
 
     def _addresses(self) -> list[str]:
         return [f"http://{'[' + host + ']' if ':' in host else host}:{port}" for host, port in self._loaded.web.listen]
+
+
+def _over(mark: Mark, since: float) -> bool:
+    """Whether a change was over by then."""
+    return mark.until is not None and mark.until < since
 
 
 async def _open(store: Store, clock: Clock, counters: Counters) -> Restored:

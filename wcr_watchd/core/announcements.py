@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 
@@ -12,7 +12,7 @@ from wcr_watchd.core.model import EventKind, Notification, Recipient, Severity
 from wcr_watchd.core.mute import facts_of_check
 from wcr_watchd.core.notices import notice
 from wcr_watchd.core.setup import Setup
-from wcr_watchd.core.silence import Window
+from wcr_watchd.core.silence import Matcher, Window
 from wcr_watchd.core.units import format_duration
 
 NAMED = 5
@@ -38,7 +38,7 @@ def announcements(setup: Setup, since: float, now: float) -> tuple[Notification,
     found = []
     for window in setup.windows:
         for start, end in dict.fromkeys(_due(window, since, now)):
-            to = _readers(setup, window, now)
+            to = readers(setup, window.matchers, now)
             found += [one for who in to if (one := _announcement(setup, window, (start, end), who, now))]
     return tuple(found)
 
@@ -82,23 +82,28 @@ def next_edge(setup: Setup, now: float) -> float | None:
     return min(times, default=None)
 
 
-def _readers(setup: Setup, window: Window, now: float) -> tuple[Recipient, ...]:
-    """Whom the policies of the covered checks tell of an info; those of all where it covers no check."""
-    policies = [setup.checks[name].policy for name in covered(setup, window)] or list(setup.policies)
+def readers(setup: Setup, matchers: Sequence[Matcher], now: float) -> tuple[Recipient, ...]:
+    """Whom the policies of the covered checks tell of an info; those of all where no check is covered."""
+    policies = [setup.checks[name].policy for name in covered(setup, matchers)] or list(setup.policies)
     targets = [
         target for policy in dict.fromkeys(policies) for target in escalation_of(setup, policy, Severity.INFO).tell
     ]
     return recipients(setup, targets, now)
 
 
-def covered(setup: Setup, window: Window) -> list[str]:
-    """The checks that a window covers, going by what is known of a check when nothing is wrong with it."""
+def covered(setup: Setup, matchers: Sequence[Matcher]) -> list[str]:
+    """The checks that matchers cover, going by what is known of a check when nothing is wrong with it."""
     found = []
     for name, check in setup.checks.items():
         facts = facts_of_check(setup, check)
-        if all(matcher.holds(facts) for matcher in window.matchers if matcher.name in facts):
+        if all(matcher.holds(facts) for matcher in matchers if matcher.name in facts):
             found.append(name)
     return found
+
+
+def in_short(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _announcement(
@@ -109,8 +114,7 @@ def _announcement(
     due = quiet_until(setup, who, Severity.INFO, now)
     if due >= start:
         return None
-    names = covered(setup, window)
-    about = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    about = in_short(covered(setup, window.matchers))
     times = f"{clock_time(start, window.timezone, now)} to {clock_time(end, window.timezone, now)}"
     summary = f"maintenance {window.name} begins in {format_duration(start - now)}: {times}"
     details = "; ".join(filter(None, (window.comment, f"nobody is told of {about}" if about else "")))

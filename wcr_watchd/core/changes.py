@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from math import inf
 
 from wcr_watchd.core.comparison import Compared, Finding
 from wcr_watchd.core.errors import CommandError
@@ -376,7 +377,7 @@ def overrun(change: Change, now: float) -> Change:
 def announced(changes: Iterable[Change], now: float) -> tuple[Announced, ...]:
     """What explains that things are different: the changes that run, and those that ended in the last days."""
     return tuple(
-        Announced(one.started_at, now if one.finished_at is None else one.finished_at, one.name)
+        Announced(one.started_at, inf if one.finished_at is None else one.finished_at, one.name)
         for one in changes
         if one.started_at is not None and (one.finished_at is None or now - one.finished_at < REMEMBERED)
     )

@@ -145,7 +145,7 @@ def _in_window(change: Change, sight: Sight) -> Answer:
     wanted = set(change.plan.verify)
     for window in sight.setup.windows:
         span = open_span(sight.state, window, sight.now)
-        if span is not None and wanted <= set(covered(sight.setup, window)):
+        if span is not None and wanted <= set(covered(sight.setup, window.matchers)):
             return Answer(True, f"maintenance {window.name} is open for {format_duration(span[1] - sight.now)}")
     return Answer(False, "no planned maintenance window is open that covers it")
 

@@ -93,7 +93,8 @@ class Observation:
     permission missing parse …``), or when it is and the probe finds fault all the same (``plugin``). ``summary`` is
     one line for a tired person, ``evidence`` at most 4 KiB of text by name with secrets redacted. ``memory`` is what
     the probe keeps for its next run, as JSON (None: what it had before). ``facts`` is what people may alter, all that
-    the probe knows of it; they are compared with those of the run before, and not kept with the observation.
+    the probe knows of it (None: it did not look); they are compared with those of the run before, and not kept with the
+    observation.
     """
 
     check: str
@@ -106,7 +107,7 @@ class Observation:
     measurements: tuple[Measurement, ...] = ()
     evidence: Mapping[str, str] = field(default_factory=dict)
     memory: str | None = None
-    facts: tuple[Fact, ...] = ()
+    facts: tuple[Fact, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,10 +59,10 @@ class KnownFacts:
 def compared(known: KnownFacts | None, seen: Observation) -> tuple[KnownFacts | None, tuple[Modification, ...]]:
     """What is known after this observation, and what became different since what was ``known`` before.
 
-    An observation without facts says nothing of them. A fact that is not told any more keeps its last value, so that a
-    container that comes back with the image it had is no modification.
+    An observation whose probe did not look says nothing of facts. A fact that is not told any more keeps its last
+    value, so that a container that comes back with the image it had is no modification.
     """
-    if not seen.facts:
+    if seen.facts is None:
         return known, ()
     values = {} if known is None else {(kind, name): value for kind, name, value in known.values}
     until = seen.at if known is None else known.until

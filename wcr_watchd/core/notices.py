@@ -112,18 +112,27 @@ def hand_over(
 
 def channel_fails(setup: Setup, state: State, channel: str, why: str, now: float) -> Decision:
     """Tell, over whatever else works, that a channel cannot deliver; nothing when that is known already."""
-    work = Work(setup, state, now, None)
-    subject = f"{CANARY_SUBJECT} {channel}"
-    if work.open_incident(OWN.name, subject) is None:
-        because = f"the channel {channel} does not deliver: {why}"
-        life.begin(work, OWN, subject, Finding(Severity.CRITICAL, because, ""), "by its canary")
-    return work.decision()
+    finding = Finding(Severity.CRITICAL, f"the channel {channel} does not deliver: {why}", "")
+    return trouble(setup, state, f"{CANARY_SUBJECT} {channel}", finding, "by its canary", now)
 
 
 def channel_delivers(setup: Setup, state: State, channel: str, why: str, now: float) -> Decision:
     """End the incident of a channel that could not deliver, if there is one."""
+    return trouble_over(setup, state, f"{CANARY_SUBJECT} {channel}", why, now)
+
+
+def trouble(setup: Setup, state: State, subject: str, finding: Finding, confirmed: str, now: float) -> Decision:
+    """Open an incident of the daemon itself about this subject; nothing when it is open already."""
     work = Work(setup, state, now, None)
-    incident = work.open_incident(OWN.name, f"{CANARY_SUBJECT} {channel}")
+    if work.open_incident(OWN.name, subject) is None:
+        life.begin(work, OWN, subject, finding, confirmed)
+    return work.decision()
+
+
+def trouble_over(setup: Setup, state: State, subject: str, why: str, now: float) -> Decision:
+    """End the incident of the daemon itself about this subject, if there is one."""
+    work = Work(setup, state, now, None)
+    incident = work.open_incident(OWN.name, subject)
     if incident is not None:
         life.end(work, incident, why)
     return work.decision()

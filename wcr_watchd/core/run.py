@@ -26,7 +26,7 @@ class Shared(Protocol):
 class Announced:
     """Work that somebody announced and began: what becomes different in its time is no surprise.
 
-    From ``start`` until ``end`` (epoch seconds; that of work which goes on has not come), called ``name`` for people.
+    From ``start`` until ``end`` (epoch seconds; infinity while it goes on), called ``name`` for people.
     """
 
     start: float
@@ -48,7 +48,7 @@ class Run:
     by itself or is void is thrown away, so that nothing is counted as seen that nobody was told of.
     The runner enforces the deadline, redacts and bounds the evidence, and repeats a failure; a probe does not.
     ``announced`` is the work of the last days, for a probe that must explain a difference; ``facts`` is what people may
-    alter, as the probe found it.
+    alter, as the probe found it; a probe that looked and found nothing leaves an empty list.
     """
 
     check: str
@@ -62,7 +62,7 @@ class Run:
     evidence: dict[str, str] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
     announced: tuple[Announced, ...] = ()
-    facts: list[Fact] = field(default_factory=list)
+    facts: list[Fact] | None = None
     begun: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +90,7 @@ class Run:
 
     def fact(self, kind: str, name: str, value: str, *, before: str = "", since: float = 0.0) -> None:
         """Note what somebody may alter as it is now, as in :class:`~wcr_watchd.core.model.Fact`."""
+        self.facts = self.facts if self.facts is not None else []
         self.facts.append(Fact(kind, name, value, before, since))
 
     def up(self, summary: str, reason: str = "") -> Observation:
@@ -124,5 +125,5 @@ class Run:
             summary=summary,
             measurements=tuple(self.measurements),
             evidence=dict(self.evidence),
-            facts=tuple(self.facts),
+            facts=None if self.facts is None else tuple(self.facts),
         )

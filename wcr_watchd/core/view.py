@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from wcr_watchd.core.changes import Change, ChangeWish, Outcome
 from wcr_watchd.core.heartbeat import Ping
 from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Severity
+from wcr_watchd.core.modifications import Mark, Modification
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence
@@ -230,6 +232,13 @@ class View(Protocol):
         """Batches of what a live page may want to show from now on, bounded: a slow reader gets fewer, larger ones."""
         ...
 
+    async def marks(self, since: float, until: float) -> Sequence[Mark]:
+        """Changes and modifications of a span of time (epoch seconds), oldest first, for charts and incidents.
+
+        :func:`~wcr_watchd.core.modifications.shortly_before` says which may be the cause of an incident.
+        """
+        ...
+
     def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:
         """The last runs of a check, oldest first, at most 60: time and duration in seconds (None: not up)."""
         ...
@@ -254,8 +263,78 @@ class View(Protocol):
         ...
 
 
+class Changes(Protocol):
+    """Updates in progress, to look at and to work with. What cannot be done raises ``CommandError``."""
+
+    @property
+    def known(self) -> Sequence[Change]:
+        """Those that are not over, and the last of those that are; newest first. All of them are in the store."""
+        ...
+
+    async def change(self, number: int) -> Change:
+        """One change by its number."""
+        ...
+
+    def why_not(self, change: Change) -> Sequence[str]:
+        """For each step of its checklist that is not done, what it waits for; empty for those that are."""
+        ...
+
+    async def prepare(self, wish: ChangeWish, by: str) -> Outcome:
+        """Begin a checklist."""
+        ...
+
+    async def start(self, wish: ChangeWish, by: str, override: str = "") -> Outcome:
+        """Open the window of a change and switch maintenance mode on.
+
+        Of the prepared one of that name, or else a new one. It does not start while a required step is not done, unless
+        there is a reason to ``override`` that.
+        """
+        ...
+
+    async def start_prepared(self, number: int, by: str, override: str = "") -> Outcome:
+        """Likewise, by its number."""
+        ...
+
+    async def extend(self, number: int, seconds: float, by: str) -> Outcome:
+        """Keep its window open for so much longer."""
+        ...
+
+    async def tell(self, number: int, by: str) -> Outcome:
+        """Tell those who must know that it is about to come."""
+        ...
+
+    async def tick(self, number: int, step: int, by: str, text: str = "") -> Outcome:
+        """Say that a step (counted from 1) is done."""
+        ...
+
+    async def note(self, number: int, by: str, text: str) -> Outcome:
+        """Write something into its log."""
+        ...
+
+    async def abandon(self, number: int, by: str, why: str = "") -> Outcome:
+        """Give a change up that did not start."""
+        ...
+
+    async def verify(self, number: int, by: str) -> Outcome:
+        """Run its checks now, and compare with before it began."""
+        ...
+
+    async def finish(self, number: int, by: str, override: str = "") -> Outcome:
+        """Switch maintenance mode off, run its checks and close its window; what is still broken is told then."""
+        ...
+
+
 class Control(View, Protocol):
     """The running daemon, with what an operator may ask of it besides acknowledging."""
+
+    @property
+    def changes(self) -> Changes:
+        """Updates in progress."""
+        ...
+
+    async def modified(self, by: str, text: str) -> Modification:
+        """Write into the log of modifications what somebody did. Raises ``CommandError`` for an empty text."""
+        ...
 
     async def resolve(self, incident: int, by: str) -> str:
         """End an incident by hand; returns a sentence. Raises ``CommandError`` when that cannot be done."""

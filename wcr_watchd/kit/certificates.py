@@ -282,6 +282,8 @@ def measure_chain(run: Run, chain: Sequence[Certificate]) -> None:
     for role, certificate in {certificate.role: certificate for certificate in chain}.items():
         run.measure("certificate_expires_in", certificate.left(now), certificate=role)
         run.measure("certificate_lifetime_left", certificate.lifetime_left(now), certificate=role)
+    end = datetime.fromtimestamp(chain[0].not_after, UTC)
+    run.fact("certificate", (*chain[0].names, chain[0].subject)[0], f"serial {chain[0].serial}, until {end:%Y-%m-%d}")
     run.evidence["chain"] = "\n".join(in_words(certificate, now) for certificate in chain)
     run.evidence["names"] = ", ".join(chain[0].names)
     run.evidence["fingerprint"] = f"SHA-256 {chain[0].fingerprint}"

@@ -1,16 +1,24 @@
 """What dpkg knows of files: which package installed one, and whether it is as a package brought it lately.
 
-Formats: deb-md5sums(5), deb-conffiles(5) as dpkg keeps them in its ``status``, and the ``.list`` files beside.
+And what it did lately. Formats: deb-md5sums(5), deb-conffiles(5) as dpkg keeps them in its ``status``, the ``.list``
+files beside, and its log.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 ADMIN = "/var/lib/dpkg"
+LOG = "/var/log/dpkg.log"
+LONGEST_TAIL = 512 * 1024
+"""Bytes from the end of the log that are read; an upgrade to another release writes more."""
+_NONE = "<none>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +28,40 @@ class Shipped:
     package: str
     md5: str
     installed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What dpkg did last with a package: its version before and from then on (empty: it was not there, it is gone)."""
+
+    package: str
+    at: float
+    before: str
+    after: str
+
+
+def last_actions(log: str = LOG) -> list[Action] | None:
+    """The last action on each package in the log since it was rotated; blocks. None where there is no log.
+
+    Format: dpkg(1), ``--log``: local date and time, ``install``, ``upgrade``, ``remove`` or ``purge``, the package with
+    its architecture, the version there was and the one to come.
+    """
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LONGEST_TAIL))
+            lines = file.read(LONGEST_TAIL).decode(errors="replace").splitlines()
+    except OSError:
+        return None
+    found: dict[str, Action] = {}
+    for line in lines:
+        words = line.split()
+        if len(words) == 6 and words[2] in ("install", "upgrade", "remove", "purge"):
+            package, before, after = words[3].partition(":")[0], *("" if one == _NONE else one for one in words[4:])
+            with suppress(ValueError, OverflowError, OSError):
+                at = datetime.fromisoformat(f"{words[0]} {words[1]}").astimezone().timestamp()
+                after = "" if words[2] in ("remove", "purge") else after
+                found[package] = Action(package, at, before, after)
+    return list(found.values())
 
 
 def shipped(paths: Collection[str], admin: str = ADMIN) -> Mapping[str, Shipped]:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
+from wcr_watchd.kit.dpkg import last_actions
 from wcr_watchd.kit.options import Duration, Options
 from wcr_watchd.kit.threads import Threads
 from wcr_watchd.kit.tools import NoAnswerError, ask, has, said
@@ -91,6 +92,7 @@ class Apt(Options):
     async def run(self, run: Run) -> Observation:
         """Ask apt what there is to upgrade."""
         threads = run.shared.get(Threads)
+        await _note_packages(run, threads)
         try:
             settings = _settings((await ask(run, "apt-config", "shell", *_SETTINGS)).stdout)
             held = (await ask(run, "apt-mark", "showhold")).stdout.split()
@@ -154,6 +156,16 @@ class _State:
     renewed: Mapping[str, float]
     unattended: float | None
     has_unattended: bool
+
+
+async def _note_packages(run: Run, threads: Threads) -> None:
+    """Note which packages dpkg installed, upgraded or removed lately."""
+    actions = await threads.call(last_actions)
+    if actions is None:
+        return
+    run.facts = []
+    for one in actions:
+        run.fact("package", one.package, one.after or "removed", before=one.before, since=one.at)
 
 
 def parse_simulation(text: str) -> tuple[list[Update], list[str]]:

@@ -161,7 +161,9 @@ class Docker(Options):
         running = [one for one in listed if one.state == "running"]
         run.measure_all({"containers": len(listed), "containers_running": len(running)})
         faults = []
+        run.facts = []
         for one in seen:
+            run.fact("image", one.name, one.container.image.removeprefix("sha256:")[:12])
             if fault := self._measure_state(run, one):
                 faults.append(f"{one.name} {fault}")
             _measure_use(run, one)

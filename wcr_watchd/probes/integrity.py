@@ -2,7 +2,8 @@
 
 Content (SHA-256), mode, owner and capabilities are compared with a baseline in the state folder, which is signed, so
 that whoever changes a file cannot change the baseline with it. The first run takes what is there;
-`wcr-watchd accept NAME` takes what is there later. What a package has just brought is explained, and told as such.
+`wcr-watchd accept NAME` takes what is there later. What a package has just brought, or somebody did in the time of a
+change, is explained, and told as such.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
-from wcr_watchd.core.run import Run
+from wcr_watchd.core.run import Announced, Run
 from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.dpkg import Shipped, is_as_shipped, shipped
 from wcr_watchd.kit.fingerprints import Fingerprint, Scan, matches, scan
@@ -32,6 +34,10 @@ HOUR = 3600.0
 EXPLAINED_FOR = 24 * HOUR
 """Seconds for which a change that a package explains is told, before it becomes part of the baseline."""
 MOST_NAMED = 40
+MOST_FACTS = 1_000
+"""Differences that are handed on as facts."""
+CLOCKS_DIFFER = 5.0
+"""Seconds by which the file system's clock and the daemon's may be apart."""
 CRITICAL = (
     *("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/sudoers", "/etc/sudoers.d/*"),
     *("/etc/ssh/**", "/root/.ssh/**", "/home/*/.ssh/**", "/etc/pam.d/*", "/etc/ld.so.preload"),
@@ -65,7 +71,9 @@ class Integrity(Options):
             "critical_changes", Unit.COUNT, "Unexplained changes of critical files", topic="critical files"
         ),
         MeasurementSpec("changes", Unit.COUNT, "Unexplained changes of other files", topic="files"),
-        MeasurementSpec("explained_changes", Unit.COUNT, "Changes that a package explains", topic="packages"),
+        MeasurementSpec(
+            "explained_changes", Unit.COUNT, "Changes that a package or an announced change explains", topic="packages"
+        ),
         MeasurementSpec("unreadable", Unit.COUNT, "Files that this user may not read", topic="unreadable"),
     )
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
@@ -126,7 +134,8 @@ class Integrity(Options):
                 if run.memory.get("baseline", checksum) not in (checksum, items[0]["after"]):
                     raise TamperedError("it is an older one, put back in place of that which was accepted")
                 run.memory["baseline"] = checksum
-                work = _Work(self, path, key, items, checksum, run.memory.get("explained", {}), run.started, stop)
+                explained = run.memory.get("explained", {})
+                work = _Work(self, path, key, items, checksum, explained, run.announced, run.started, stop)
                 report = await threads.call(work.compare)
         except TimeoutError:
             return run.unknown(
@@ -150,6 +159,7 @@ class Integrity(Options):
         found, checksum = await run.shared.get(Threads).call(work)
         run.memory.clear()
         run.memory["baseline"] = checksum
+        _note_baseline(run, by or "the first run", run.started)
         _measure_scan(run, found, run.started)
         run.measure_all({"critical_changes": 0, "changes": 0, "explained_changes": 0})
         if not found.files:
@@ -166,6 +176,9 @@ class Integrity(Options):
     def _verdict(self, run: Run, report: _Report) -> Observation:
         run.memory["explained"] = report.explained_since
         run.memory["baseline"] = report.checksum or run.memory["baseline"]
+        _note_baseline(run, report.accepted_by, report.accepted_at)
+        for file, difference in report.differences[:MOST_FACTS]:
+            run.fact("file", file, difference)
         _measure_scan(run, report.scan, report.accepted_at)
         run.measure("critical_changes", len(report.critical))
         run.measure("changes", len(report.others))
@@ -184,7 +197,7 @@ class Integrity(Options):
             )
         if not report.scan.files:
             return run.unknown("missing", f"no file to compare: {_why_none(report.scan)}")
-        by_packages = f", {len(report.explained)} changed by packages" if report.explained else ""
+        by_packages = f", {len(report.explained)} changed {report.explained_by}" if report.explained else ""
         return run.up(f"{len(report.scan.files)} files are as accepted{by_packages}")
 
 
@@ -193,16 +206,30 @@ _DISTRUST = "treat this machine as broken into until you know who did that, then
 
 @dataclass(slots=True)
 class _Report:
-    """Lines of what differs; ``explained_since`` is when each explained change was seen first (epoch seconds)."""
+    """Lines of what differs; ``explained_since`` is when each explained change was seen first (epoch seconds).
+
+    ``differences`` are the files that differ, with what is different and the beginning of their content's sum.
+    """
 
     scan: Scan
     accepted_at: float
+    accepted_by: str
+    differences: list[tuple[str, str]] = field(default_factory=list)
     critical: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     explained: list[str] = field(default_factory=list)
     explained_since: dict[str, float] = field(default_factory=dict)
     checksum: str = ""
     """That of the baseline, where it was written anew."""
+    announced: int = 0
+    """How many differences a change explains."""
+
+    @property
+    def explained_by(self) -> str:
+        """By what, in words."""
+        if not self.announced:
+            return "by packages"
+        return "in a change" if self.announced == len(self.explained) else "by packages and in a change"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,6 +242,7 @@ class _Work:
     items: Sequence[Any]
     checksum: str
     explained_since: Mapping[str, float]
+    announced: Sequence[Announced]
     now: float
     stop: threading.Event
 
@@ -222,12 +250,17 @@ class _Work:
         """Read the files and say what differs; what has been explained for a day goes into the baseline."""
         head, accepted = _of_items(self.items)
         found = self.options.scan(self.stop)
-        report = _Report(found, head["at"])
+        report = _Report(found, head["at"], head["by"])
         differences = self._differences(accepted, found)
         explanations = self._explanations(accepted, found, differences, head["at"])
         for path, what in differences.items():
-            if package := explanations.get(path):
-                report.explained.append(f"{path}: {what} (package {package})")
+            is_now = found.files.get(path)
+            report.differences.append((path, f"{what} {is_now.content[:12]}" if is_now else what))
+            explanation = f"package {explanations[path]}" if path in explanations else ""
+            if not explanation and (explanation := self._announced_by(path, accepted.get(path), is_now)):
+                report.announced += 1
+            if explanation:
+                report.explained.append(f"{path}: {what} ({explanation})")
                 report.explained_since[path] = self.explained_since.get(path, self.now)
             elif matches(path, self.options.critical_paths):
                 report.critical.append(f"{path}: {what}")
@@ -264,13 +297,35 @@ class _Work:
                 explained[path] = by.package
         return explained
 
+    def _announced_by(self, path: str, was: Fingerprint | None, now: Fingerprint | None) -> str:
+        """The change in whose time the file was changed, by the time that the file system keeps of that (ctime).
+
+        No program can set that time. Nothing explains that a file has become more dangerous.
+        """
+        if not self.announced or (now is not None and (was or _HARMLESS).more_dangerous(now)):
+            return ""
+        try:
+            moment = os.lstat(path if now is not None else os.path.dirname(path)).st_ctime
+        except OSError:
+            return ""
+        for one in self.announced:
+            if one.start - CLOCKS_DIFFER <= moment <= one.end + CLOCKS_DIFFER:
+                return one.name
+        return ""
+
     def _adopt(self, report: _Report, head: Any, accepted: dict[str, Fingerprint], found: Scan) -> None:
         old = [path for path, since in report.explained_since.items() if self.now - since >= EXPLAINED_FOR]
         if old:
-            accepted |= {path: found.files[path] for path in old}
+            for path in old:
+                accepted.pop(path, None)
+            accepted |= {path: found.files[path] for path in old if path in found.files}
             report.checksum = _write(self.path, self.key, head | {"after": self.checksum}, accepted)
             for path in old:
                 del report.explained_since[path]
+
+
+_HARMLESS = Fingerprint("", 0, "")
+"""What was there before a file that is new."""
 
 
 def _write(path: Path, key: bytes, head: Mapping[str, Any], files: Mapping[str, Fingerprint]) -> str:
@@ -285,6 +340,10 @@ def _write(path: Path, key: bytes, head: Mapping[str, Any], files: Mapping[str, 
 
 def _of_items(items: Sequence[Any]) -> tuple[Any, dict[str, Fingerprint]]:
     return items[0], {name: Fingerprint(*rest) for name, *rest in items[1:]}
+
+
+def _note_baseline(run: Run, by: str, at: float) -> None:
+    run.fact("baseline", run.check, f"accepted by {by}, {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC")
 
 
 def _measure_scan(run: Run, found: Scan, accepted_at: float) -> None:

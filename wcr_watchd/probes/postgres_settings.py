@@ -74,7 +74,10 @@ expect = { shared_buffers = "2GB", fsync = "on" }
         run.measure("settings", len(rows))
         pending = [row["name"] for row in rows if row["pending_restart"]]
         run.measure("pending_restart", len(pending))
-        changed = self._drift(run, {row["name"]: kept(row["name"], row["value"]) for row in rows})
+        settings = {row["name"]: kept(row["name"], row["value"]) for row in rows}
+        for name, value in settings.items():
+            run.fact("setting", name, value)
+        changed = self._drift(run, settings)
         run.measure("changed", len(changed))
         unexpected = self._unexpected(rows)
         run.measure("unexpected", len(unexpected))

@@ -14,11 +14,14 @@ from typing import Protocol
 import structlog
 
 from wcr_watchd.core import alerts, announcements, commands, engine, notices
+from wcr_watchd.core.changes import Change
 from wcr_watchd.core.connectivity import as_seen
 from wcr_watchd.core.errors import CommandError, StoreDamagedError, StoreError
 from wcr_watchd.core.heartbeat import HeartbeatState, JobKey, Ping
+from wcr_watchd.core.life import Finding
 from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import Alert, Event, EventKind, Incident, Notification, Observation, Outcome
+from wcr_watchd.core.modifications import KnownFacts, Modification
 from wcr_watchd.core.protocols import Batch, Store
 from wcr_watchd.core.rules import History, remember
 from wcr_watchd.core.setup import Setup
@@ -43,6 +46,7 @@ TELL_WITHIN = 2.0
 """Seconds that the store has to take what people must be told of; then they are told before it is stored."""
 MAX_WAITING_OBSERVATIONS = 50_000
 """Observations kept in memory while the store does not take them; beyond it the oldest are dropped and counted."""
+MAX_WAITING_MODIFICATIONS = 10_000
 MAX_WAITING_PINGS = 500
 """Signals of jobs likewise: with their bodies they may be 50 MB. What they changed is kept whatever happens."""
 
@@ -90,6 +94,9 @@ class _Waiting:
     pings: list[Ping] = field(default_factory=list)
     tasks: dict[str, TaskState] = field(default_factory=dict)
     task_records: list[TaskRecord] = field(default_factory=list)
+    changes: dict[int, Change] = field(default_factory=dict)
+    modifications: list[Modification] = field(default_factory=list)
+    facts: dict[str, KnownFacts] = field(default_factory=dict)
     overtaken: list[int] = field(default_factory=list)
 
     def batch(self) -> Batch:
@@ -105,6 +112,9 @@ class _Waiting:
             pings=tuple(self.pings),
             tasks=tuple(self.tasks.values()),
             task_records=tuple(self.task_records),
+            changes=tuple(self.changes.values()),
+            modifications=tuple(self.modifications),
+            facts=tuple(self.facts.values()),
         )
 
     def put_back(self, batch: Batch) -> None:
@@ -126,6 +136,10 @@ class _Waiting:
         self.tasks = {one.task: one for one in batch.tasks} | self.tasks
         self.task_records[:0] = batch.task_records
         del self.task_records[: max(0, len(self.task_records) - MAX_WAITING_PINGS)]
+        self.changes = {change.id: change for change in batch.changes} | self.changes
+        self.modifications[:0] = batch.modifications
+        del self.modifications[: max(0, len(self.modifications) - MAX_WAITING_MODIFICATIONS)]
+        self.facts = {known.check: known for known in batch.facts} | self.facts
 
 
 class Monitor:
@@ -261,6 +275,30 @@ class Monitor:
         if record is not None:
             self._waiting.task_records.append(record)
         self._announce(Touched(state.task))
+
+    def keep_change(self, change: Change) -> None:
+        """A change stands like this from now on; :meth:`flush` stores it."""
+        self._waiting.changes[change.id] = change
+        self._urgent.set()
+        self._announce(Touched())
+
+    def modified(self, modifications: Iterable[Modification], known: KnownFacts | None = None) -> None:
+        """Something became different, and a check knows these facts from now on; stored with the next flush."""
+        self._waiting.modifications.extend(modifications)
+        if known is not None:
+            self._waiting.facts[known.check] = known
+
+    def tell(self, notifications: Iterable[Notification]) -> None:
+        """Owe messages about no incident."""
+        self._take(engine.Decision(notifications=tuple(notifications)))
+
+    def trouble(self, subject: str, finding: Finding, confirmed: str) -> None:
+        """Open an incident of the daemon itself, unless it is open."""
+        self._take(notices.trouble(self.setup, self.state, subject, finding, confirmed, self._clock.now()))
+
+    def trouble_over(self, subject: str, why: str) -> None:
+        """End that incident, if it is open."""
+        self._take(notices.trouble_over(self.setup, self.state, subject, why, self._clock.now()))
 
     async def stop_window(self, name: str, by: str) -> str:
         """End a planned window for this time; returns a sentence. Raises ``CommandError`` when it is not open."""

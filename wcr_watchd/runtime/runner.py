@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import structlog
 
-from wcr_watchd.core.model import Measurement, MeasurementSpec, Observation, Outcome
+from wcr_watchd.core.model import Fact, Measurement, MeasurementSpec, Observation, Outcome
 from wcr_watchd.core.protocols import Accepting, Probe
-from wcr_watchd.core.run import LONGEST_MEMORY, Run, Shared
+from wcr_watchd.core.run import LONGEST_MEMORY, Announced, Run, Shared
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.view import Counters
 from wcr_watchd.kit import descriptors
@@ -56,6 +56,10 @@ def _never(begun: float) -> float:
     return 0.0
 
 
+def _nothing() -> tuple[Announced, ...]:
+    return ()
+
+
 class MemoryUnusableError(Exception):
     """A probe left something for its next run that cannot be kept: a bug in it."""
 
@@ -64,7 +68,8 @@ class Runner:
     """Carries checks out.
 
     ``stalled_since`` says for how long this process was held up since a monotonic time. ``memories`` is what probes
-    keep for their next run, as JSON by check; what a run leaves is put there.
+    keep for their next run, as JSON by check; what a run leaves is put there. ``announced`` is the work of the last
+    days.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Runner:
         counters: Counters,
         stalled_since: Callable[[float], float] = _never,
         memories: dict[str, str] | None = None,
+        announced: Callable[[], tuple[Announced, ...]] = _nothing,
     ) -> None:
         self._shared = shared
         self._redactor = redactor
@@ -84,6 +90,7 @@ class Runner:
         self._counters = counters
         self._stalled_since = stalled_since
         self._memories = {} if memories is None else memories
+        self._announced = announced
         self._void: dict[str, int] = {}
         self._reported: set[str] = set()
         self.replace(probes, setup)
@@ -106,6 +113,7 @@ class Runner:
             return None
         run = Run(name, self._setup.location, self._clock.now(), check.timeout, self._clock.monotonic, self._shared)
         run.memory = self._recalled(check)
+        run.announced = self._announced()
         observation = await self._carry_out(check, probe, run, accepted_by)
         if observation.outcome is Outcome.DOWN and descriptors.ran_out():
             observation = run.unknown("watcher", "this watcher may not open more files (raise LimitNOFILE=)")
@@ -185,7 +193,23 @@ class Runner:
             summary=summary,
             measurements=tuple(one for one in observation.measurements if _is_sound(one, series)),
             evidence=self._bounded(observation.evidence),
+            facts=self._clean_facts(observation.facts),
         )
+
+    def _clean_facts(self, facts: tuple[Fact, ...] | None) -> tuple[Fact, ...] | None:
+        """The facts without secrets. Most have none, and there may be thousands: they are first looked at as one."""
+        if not facts:
+            return facts
+        together = "\n".join(text for fact in facts for text in (fact.name, fact.value, fact.before))
+        return facts if self._clean(together) == together else tuple(map(self._clean_fact, facts))
+
+    def _clean_fact(self, fact: Fact) -> Fact:
+        return replace(
+            fact, name=self._clean(fact.name), value=self._clean(fact.value), before=self._clean(fact.before)
+        )
+
+    def _clean(self, text: str) -> str:
+        return _NO_TEXT.sub("�", self._redactor.text(text))
 
     def _bounded(self, evidence: Mapping[str, str]) -> dict[str, str]:
         """The evidence without secrets, cut to what may be kept in all."""

@@ -275,7 +275,7 @@ def window(view: View, found: Window) -> Json:
         "timezone": found.timezone,
         "comment": found.comment,
         "matchers": [str(matcher) for matcher in found.matchers],
-        "checks": covered(view.setup, found),
+        "checks": covered(view.setup, found.matchers),
         "notice": list(found.notice),
         "current": _span(current) if current else None,
         "next": [_span(span) for span in next_spans(found, view.now())],

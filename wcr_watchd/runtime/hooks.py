@@ -1,0 +1,56 @@
+"""Programs that are run for a change: they switch the platform's own maintenance mode on and off."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+from wcr_watchd.core.errors import CommandError
+from wcr_watchd.core.run import Shared
+from wcr_watchd.core.units import format_duration
+from wcr_watchd.kit.subprocess import DEFAULT_PATH, Finished, locate, run_child
+from wcr_watchd.kit.threads import Threads
+
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "HOME")
+"""Variables of the daemon's own environment that a program gets."""
+LONGEST_WORDS = 300
+"""Characters of what a program said that are told."""
+
+
+class Hooks:
+    """Runs programs; ``redacted`` takes secrets out of what they say."""
+
+    def __init__(self, shared: Shared, redacted: Callable[[str], str]) -> None:
+        self._shared = shared
+        self._redacted = redacted
+
+    async def run(self, words: Sequence[str], variables: Mapping[str, str], timeout: float) -> str:
+        """Run ``words`` (no shell) with these further environment variables; returns the last of what it said.
+
+        ``timeout`` is in seconds. Raises ``CommandError`` when it cannot be run or does not end with status 0.
+        """
+        program = words[0]
+        environment = {"PATH": DEFAULT_PATH} | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        try:
+            async with asyncio.timeout(timeout):
+                file = await self._shared.get(Threads).call(locate, program, environment["PATH"])
+                finished = await run_child(words, {**environment, **variables}, file=file)
+        except TimeoutError:
+            raise CommandError(f"{program} did not end within {format_duration(timeout)} and was killed") from None
+        except FileNotFoundError:
+            raise CommandError(f"{program} does not exist; install it or correct the path") from None
+        except PermissionError:
+            raise CommandError(f"{program} may not be run by this user: check its mode and folders") from None
+        except OSError as error:
+            raise CommandError(f"{program} could not be run: {error.strerror or error}") from error
+        said = self._said(finished)
+        if finished.status:
+            how = f"signal {-finished.status}" if finished.status < 0 else f"status {finished.status}"
+            raise CommandError(f"{program} ended with {how}, expected status 0: {said or 'it said nothing'}")
+        return said
+
+    def _said(self, finished: Finished) -> str:
+        text = self._redacted(finished.stdout.strip() or finished.stderr.strip())
+        words = " ".join(text.split())
+        return words if len(words) <= LONGEST_WORDS else f"… {words[-LONGEST_WORDS:]}"

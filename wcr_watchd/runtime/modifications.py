@@ -1,0 +1,78 @@
+"""The log of modifications: what became different, by the facts of checks, by people, and by a reload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import structlog
+
+from wcr_watchd.core.errors import CommandError
+from wcr_watchd.core.model import Observation
+from wcr_watchd.core.modifications import CONFIGURATION, LONGEST, NOTE, KnownFacts, Modification, compared
+from wcr_watchd.core.setup import OWN
+
+log = structlog.get_logger(__name__)
+
+MOST_DIFFERENCES = 200
+"""Differences of one reload that are logged one by one."""
+
+
+class Clock(Protocol):
+    """The daemon's time."""
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        ...
+
+
+class Records(Protocol):
+    """Where modifications are stored."""
+
+    def modified(self, modifications: Iterable[Modification], known: KnownFacts | None = None) -> None:
+        """Something became different; ``known`` is what a check knows from now on."""
+        ...
+
+
+class ModificationLog:
+    """Compares the facts of each run with those of the run before; ``known`` is what checks knew in the last life."""
+
+    def __init__(self, records: Records, clock: Clock, known: Iterable[KnownFacts] = ()) -> None:
+        self._records = records
+        self._clock = clock
+        self._known = {one.check: one for one in known}
+
+    def see(self, observation: Observation) -> None:
+        """Log what became different since the check's last run."""
+        before = self._known.get(observation.check)
+        known, found = compared(before, observation)
+        if known is None or known == before:
+            return
+        self._known[observation.check] = known
+        self._records.modified(found, known)
+        for one in found:
+            log.info("modified", what=one.text, noticed_by=one.source)
+
+    def write(self, by: str, text: str) -> Modification:
+        """Log what a person says. Raises ``CommandError`` when that is nothing."""
+        if not text.strip():
+            raise CommandError("a note needs a text")
+        now = self._clock.now()
+        written = Modification(now, by, NOTE, f"{now:.3f}", after=text.strip()[: 5 * LONGEST])
+        self._records.modified((written,))
+        return written
+
+    def reconfigured(self, differences: Mapping[str, tuple[str, str]]) -> None:
+        """Log what a reload changed in the configuration: by key, what was written before and what is now."""
+        now = self._clock.now()
+        keys = list(differences)[:MOST_DIFFERENCES]
+        found = [Modification(now, OWN.name, CONFIGURATION, key[:LONGEST], *differences[key]) for key in keys]
+        if len(differences) > len(keys):
+            more = f"{len(differences) - len(keys)} more keys"
+            found.append(Modification(now, OWN.name, CONFIGURATION, "…", after=more))
+        self._records.modified(found)
+
+    def forget(self, checks: Iterable[str]) -> None:
+        """These checks are not configured any more."""
+        for check in checks:
+            self._known.pop(check, None)
