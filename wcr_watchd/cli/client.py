@@ -46,15 +46,22 @@ def runtime_directory() -> Path:
     return Path(state) / "wcr-watchd"
 
 
-def call(socket: Path, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Make one API call and return its JSON. Raises :class:`NoDaemonError` and :class:`RefusedError`."""
-    return asyncio.run(call_async(socket, method, path, body))
+def call(
+    socket: Path, method: str, path: str, body: dict[str, Any] | None = None, patience: float = ANSWER_WITHIN
+) -> dict[str, Any]:
+    """Make one API call and return its JSON, within so many seconds.
+
+    Raises :class:`NoDaemonError` and :class:`RefusedError`.
+    """
+    return asyncio.run(call_async(socket, method, path, body, patience))
 
 
-async def call_async(socket: Path, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+async def call_async(
+    socket: Path, method: str, path: str, body: dict[str, Any] | None = None, patience: float = ANSWER_WITHIN
+) -> dict[str, Any]:
     """As :func:`call`, from within a loop."""
     connector = aiohttp.UnixConnector(path=str(socket))
-    timeout = aiohttp.ClientTimeout(total=ANSWER_WITHIN)
+    timeout = aiohttp.ClientTimeout(total=patience)
     try:
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
@@ -70,7 +77,7 @@ async def call_async(socket: Path, method: str, path: str, body: dict[str, Any] 
             f"may not use {socket}: permission denied; run as root or join the group that owns it"
         ) from error
     except TimeoutError as error:
-        raise NoDaemonError(f"the daemon on {socket} did not answer within {ANSWER_WITHIN:g} s") from error
+        raise NoDaemonError(f"the daemon on {socket} did not answer within {patience:g} s") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise NoDaemonError(
             f"no daemon answers on {socket}: {_in_words(error)}; is it running? `systemctl status wcr-watchd`, "

@@ -21,6 +21,7 @@ from rich.progress import Progress
 from wcr_watchd import __version__
 from wcr_watchd.cli import complete, render
 from wcr_watchd.cli.access import audit, sign_in_link, user
+from wcr_watchd.cli.changes import change
 from wcr_watchd.cli.client import call, runtime_directory
 from wcr_watchd.cli.complete import DEFAULT_CONFIG
 from wcr_watchd.cli.drill import drill
@@ -75,6 +76,7 @@ cli.add_command(dead_letters)
 cli.add_command(render_message)
 cli.add_command(silence)
 cli.add_command(maintenance)
+cli.add_command(change)
 cli.add_command(replay)
 cli.add_command(drill)
 cli.add_command(why)

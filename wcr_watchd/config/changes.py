@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from wcr_watchd.config.faults import Faults, RefusedError, did_you_mean
+from wcr_watchd.config.faults import Faults, did_you_mean
 from wcr_watchd.config.maintenance import Coverage, Known, WindowLength, covering
 from wcr_watchd.config.models import Span, Texts
 from wcr_watchd.config.people import People, targets
@@ -18,6 +18,7 @@ from wcr_watchd.core.changes import Category, Hooks, Phase, Plan, Step, Tick
 from wcr_watchd.core.matchers import is_glob
 from wcr_watchd.core.units import SECONDS_OF
 from wcr_watchd.kit.options import Options, Ratio
+from wcr_watchd.kit.refused import RefusedError
 
 MOST_STEPS = 100
 _GREEN = ("staging", "logs")

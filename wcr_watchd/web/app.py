@@ -14,6 +14,7 @@ from wcr_watchd.core.view import Control
 from wcr_watchd.web import answers, live
 from wcr_watchd.web.access.audit import AUDIT, audited
 from wcr_watchd.web.access.gate import ACCESS, Access, guard
+from wcr_watchd.web.api import changes as api_changes
 from wcr_watchd.web.api import routes as api
 from wcr_watchd.web.api import tasks
 from wcr_watchd.web.compatible import alertmanager, ping
@@ -85,6 +86,7 @@ def build(
     live.set_up(app)
     api.add_routes(app)
     tasks.add_routes(app)
+    api_changes.add_routes(app)
     alertmanager.add_routes(app)
     ping.add_routes(app)
     answers.add_routes(app)

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from wcr_watchd.core.errors import CommandError, MatcherError, UnitError
 from wcr_watchd.core.matchers import any_of, is_glob, matchers_of
-from wcr_watchd.core.silence import Silence, Standing
+from wcr_watchd.core.silence import Matcher, Silence, Standing
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.view import View
 from wcr_watchd.web import shapes
@@ -38,20 +38,24 @@ def wanted(view: View, asked: Mapping[str, Any], by: str, *, maintenance: bool) 
     if asked.get("ends_at"):
         ends_at = _moment(asked["ends_at"])
     elif asked.get("for"):
-        ends_at = starts_at + _length(str(asked["for"]))
+        ends_at = starts_at + length(str(asked["for"]))
     else:
         raise web.HTTPBadRequest(text='say for how long: "for": "2h"')
+    comment = str(asked.get("comment") or "").strip()[:MAX_COMMENT]
+    return Silence(str(uuid4()), matchers(view, asked), starts_at, ends_at, by, comment, now, maintenance)
+
+
+def matchers(view: View, asked: Mapping[str, Any]) -> tuple[Matcher, ...]:
+    """What a request covers by ``check``, ``tag`` and ``matchers``; raises as :func:`wanted` does."""
     checks, tags = _texts(asked.get("check")), _texts(asked.get("tag"))
     unknown = [name for name in checks if not is_glob(name) and not _is_known(view, name)]
     if unknown:
         raise CommandError(f"there is no check named {unknown[0]!r}; `wcr-watchd list` shows all")
     try:
         named = [any_of(label, given) for label, given in (("check", checks), ("tag", tags)) if given]
-        matchers = (*named, *matchers_of(_texts(asked.get("matchers"))))
+        return (*named, *matchers_of(_texts(asked.get("matchers"))))
     except MatcherError as error:
         raise web.HTTPBadRequest(text=f"matchers, column {error.column + 1}: {error.reason}") from error
-    comment = str(asked.get("comment") or "").strip()[:MAX_COMMENT]
-    return Silence(str(uuid4()), matchers, starts_at, ends_at, by, comment, now, maintenance)
 
 
 def known_id(view: View, text: str) -> str:
@@ -73,7 +77,8 @@ def _texts(value: object) -> list[str]:
     return [text for text in map(str, values) if text.strip()]
 
 
-def _length(text: str) -> float:
+def length(text: str) -> float:
+    """How many seconds a text such as 2h is; raises ``HTTPBadRequest`` for one that is none."""
     try:
         seconds = parse_duration(text)
     except UnitError as error:

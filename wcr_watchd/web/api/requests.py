@@ -26,3 +26,23 @@ async def json_body(request: web.Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise web.HTTPBadRequest(text="the body must be a JSON object")
     return body
+
+
+def number_of(text: str | None, default: float) -> float:
+    """A number in the query. Raises ``HTTPBadRequest`` for what is none."""
+    if text is None:
+        return default
+    try:
+        return float(text)
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=f"{text!r} is not a number") from error
+
+
+def moment(text: str | None, default: float) -> float:
+    """A time in the query, as RFC 3339 or in epoch seconds. Raises ``HTTPBadRequest`` for what is none."""
+    if text is None:
+        return default
+    try:
+        return shapes.moment(text)
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=str(error)) from error

@@ -17,7 +17,7 @@ from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.view import DrillWish, Touched, View
 from wcr_watchd.web import quiet, reasons, rota, shapes
 from wcr_watchd.web.access.roles import VISITOR, Role, needs
-from wcr_watchd.web.api.requests import by, json_body
+from wcr_watchd.web.api.requests import by, json_body, moment, number_of
 from wcr_watchd.web.compatible import alertmanager
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import follow
@@ -142,9 +142,9 @@ async def history(request: web.Request) -> web.Response:
     measurement = query.pop("measurement", "")
     if not measurement:
         raise web.HTTPBadRequest(text="say which measurement: ?measurement=response_time")
-    until = _number(query.pop("until", None), view.now())
-    since = _number(query.pop("since", None), until - 86_400)
-    points = int(min(MAX_ROWS, max(1, _number(query.pop("points", None), 300))))
+    until = number_of(query.pop("until", None), view.now())
+    since = number_of(query.pop("since", None), until - 86_400)
+    points = int(min(MAX_ROWS, max(1, number_of(query.pop("points", None), 300))))
     found = await view.store.history(
         name, measurement, tuple(sorted(query.items())), since=since, until=until, points=points
     )
@@ -186,8 +186,8 @@ async def incidents(request: web.Request) -> web.Response:
     found = await view.store.incidents(
         check=query.get("check"),
         open_only=query.get("open", "") in {"1", "true", "yes"},
-        since=_number(query.get("since"), 0.0),
-        limit=int(min(MAX_ROWS, max(1, _number(query.get("limit"), 100)))),
+        since=number_of(query.get("since"), 0.0),
+        limit=int(min(MAX_ROWS, max(1, number_of(query.get("limit"), 100)))),
     )
     return web.json_response({"incidents": [shapes.incident(one) for one in found]})
 
@@ -223,7 +223,7 @@ async def policy_test(request: web.Request) -> web.Response:
     reasons.must_be_configured(view, name)
     if severity not in ("info", "warning", "critical"):
         raise web.HTTPBadRequest(text=f"there is no severity {severity!r}; write info, warning or critical")
-    at, lasts = _moment(query.get("at"), view.now()), min(_duration(query.get("for", "1d")), LONGEST_OUTLOOK)
+    at, lasts = moment(query.get("at"), view.now()), min(_duration(query.get("for", "1d")), LONGEST_OUTLOOK)
     setup, silences = view.setup, tuple(view.state.silences.values())
     found = await asyncio.to_thread(outlook, setup, setup.checks[name], Severity.of(severity), at, at + lasts, silences)
     return web.json_response(reasons.outlook_json(found, name, severity))
@@ -402,8 +402,8 @@ async def on_call(request: web.Request) -> web.Response:
     """Who is on call now, and from when to when: ``?from=…&until=…`` (RFC 3339 or epoch seconds; default: 7 days)."""
     view = request.app[CONTROL]
     now = view.now()
-    start = _moment(request.query.get("from"), now)
-    until = _moment(request.query.get("until"), start + 7 * DAY)
+    start = moment(request.query.get("from"), now)
+    until = moment(request.query.get("until"), start + 7 * DAY)
     if not start < until <= start + LONGEST_LOOK:
         raise web.HTTPBadRequest(text=f"`until` must be after `from`, by at most {LONGEST_LOOK / DAY:.0f} days")
     schedules = list(view.setup.on_call.values())
@@ -461,21 +461,3 @@ def _check_name(request: web.Request) -> str:
     if name not in request.app[CONTROL].setup.checks:
         raise web.HTTPNotFound(text=f"there is no check named {name!r}; `wcr-watchd list` shows all")
     return name
-
-
-def _number(text: str | None, default: float) -> float:
-    if text is None:
-        return default
-    try:
-        return float(text)
-    except ValueError as error:
-        raise web.HTTPBadRequest(text=f"{text!r} is not a number") from error
-
-
-def _moment(text: str | None, default: float) -> float:
-    if text is None:
-        return default
-    try:
-        return shapes.moment(text)
-    except ValueError as error:
-        raise web.HTTPBadRequest(text=str(error)) from error
