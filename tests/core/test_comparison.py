@@ -1,0 +1,131 @@
+"""Comparing before and after: against published values, against counting by hand, and on drawn samples."""
+
+from __future__ import annotations
+
+import random
+from itertools import combinations
+from math import comb
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wcr_watchd.core.comparison import FEWEST, Finding, compare, fisher, holm, mann_whitney
+from wcr_watchd.core.model import Measurement, Observation, Outcome
+
+MALES = [19.0, 22.0, 16.0, 29.0, 24.0]
+FEMALES = [20.0, 11.0, 17.0, 12.0]
+"""Age at which diabetes was found; two-sided p by the documentation of scipy.stats.mannwhitneyu: 1/9."""
+
+
+def test_the_published_example_is_exact() -> None:
+    assert 2 * mann_whitney(FEMALES, MALES) == pytest.approx(1 / 9)
+
+
+def test_it_is_what_scipy_says() -> None:
+    """SciPy 1.17.1, mannwhitneyu and fisher_exact with alternative="greater": with ties, without, and of failures."""
+    assert mann_whitney([3, 4, 2, 6, 2, 5], [9, 7, 5, 10, 6, 8]) == pytest.approx(0.006295955745189852)
+    assert mann_whitney([3, 4, 2, 6, 2.5, 5], [9.1, 7.2, 5.3, 10.4, 6.5, 8.6]) == pytest.approx(0.0021645021645021645)
+    before = [0.1, 0.2, 3, 4, 5, 1, 2, 2.6, 8, 0.7]
+    assert mann_whitney(before, [1.1, 2.2, 3.3, 9.4, 5.5, 6.6, 7.7, 8.8, 1.5, 2.5]) == pytest.approx(
+        0.05256121587390938
+    )
+    assert fisher(12, 40, 7, 10) == pytest.approx(0.02575823800924191)
+
+
+def test_the_lady_who_tastes_tea() -> None:
+    # Fisher, The Design of Experiments (1935): 8 cups, all 4 told right by chance once in 70, 3 or more in 17 of 70.
+    assert fisher(0, 4, 4, 4) == pytest.approx(1 / 70)
+    assert fisher(1, 4, 3, 4) == pytest.approx(17 / 70)
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.randoms(use_true_random=False))
+def test_small_samples_agree_with_counting_all_orders(m: int, n: int, source: random.Random) -> None:
+    ranks = source.sample(range(m + n), m + n)
+    before, after = ranks[:m], ranks[m:]
+
+    def wins(some: tuple[int, ...]) -> int:
+        others = [rank for rank in ranks if rank not in some]
+        return sum(one > other for one in some for other in others)
+
+    seen = wins(tuple(after))
+    counted = sum(wins(some) >= seen for some in combinations(ranks, n)) / comb(m + n, n)
+    assert mann_whitney([float(one) for one in before], [float(one) for one in after]) == pytest.approx(counted)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
+def test_a_chance_is_one_and_what_is_larger_is_less_likely(before: list[float], after: list[float]) -> None:
+    p = mann_whitney(before, after)
+    assert 0.0 <= p <= 1.0
+    assert mann_whitney(before, [one + 3e6 for one in after]) <= p + 1e-12
+
+
+def test_values_that_are_all_the_same_say_nothing() -> None:
+    assert mann_whitney([1.0] * 30, [1.0] * 30) == 1.0
+    assert mann_whitney([], [1.0]) == 1.0
+
+
+def test_holm_stops_at_the_first_that_fails() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == (True, False, False, True)  # Holm's levels: .0125 .0167 .025 .05
+    assert holm([]) == ()
+
+
+def test_level_holds_when_nothing_changed() -> None:
+    """Of 400 changes that change nothing, with 5 series each, hardly one in twenty may look worse by the test alone."""
+    source = random.Random(7)
+    false = 0
+    for _ in range(400):
+        chances = [mann_whitney([source.gauss(0, 1) for _ in range(30)], [source.gauss(0, 1) for _ in range(30)])
+                   for _ in range(5)]  # fmt: skip
+        false += any(holm(chances))
+    assert false <= 32, "binomial(400, 0.05) is above 32 once in 500"
+
+
+def runs(durations: list[float], down: int = 0, memory: float = 0.5, check: str = "api") -> list[Observation]:
+    measured = (Measurement("memory_used", memory), Measurement("size", 100.0))
+    up = [
+        Observation(check, "here", float(at), duration, Outcome.UP, "", "", measured)
+        for at, duration in enumerate(durations)
+    ]
+    gone = [Observation(check, "here", 1e3 + at, 0.1, Outcome.DOWN, "connect", "") for at in range(down)]
+    unknown = [Observation(check, "here", 2e3, 0.1, Outcome.UNKNOWN, "missing", "")]
+    return [*up, *gone, *unknown]
+
+
+UNITS = {"api": {"memory_used": "ratio", "size": "bytes"}}
+STEADY = [0.2 + index / 1000 for index in range(30)]
+
+
+def findings(before: list[Observation], after: list[Observation]) -> dict[str, Finding]:
+    return {one.what: one.finding for one in compare({"api": before}, {"api": after}, UNITS, 0.25)}
+
+
+def test_what_became_worse_is_named_and_the_rest_is_not() -> None:
+    slower = [one * 2 for one in STEADY]
+    assert findings(runs(STEADY), runs(slower)) == {
+        "duration": Finding.WORSE,
+        "failures": Finding.NOT_WORSE,
+        "memory_used": Finding.NOT_WORSE,
+    }
+    assert findings(runs(STEADY), runs(STEADY, down=15))["failures"] is Finding.WORSE
+    assert findings(runs(STEADY, memory=0.3), runs(STEADY, memory=0.7))["memory_used"] is Finding.WORSE
+    assert set(findings(runs(slower, down=15, memory=0.7), runs(STEADY, memory=0.3)).values()) == {Finding.NOT_WORSE}
+
+
+def test_what_is_certain_but_small_is_not_worse() -> None:
+    assert findings(runs(STEADY), runs([one * 1.2 for one in STEADY]))["duration"] is Finding.NOT_WORSE
+    fast = [one / 1000 for one in STEADY]
+    assert findings(runs(fast), runs([one * 3 for one in fast]))["duration"] is Finding.NOT_WORSE
+    assert findings(runs(STEADY, memory=0.01), runs(STEADY, memory=0.02))["memory_used"] is Finding.NOT_WORSE
+
+
+def test_too_few_runs_say_nothing() -> None:
+    assert set(findings(runs(STEADY), runs(STEADY[: FEWEST - 1])).values()) == {Finding.UNDECIDED}
+    assert set(findings([], runs(STEADY)).values()) == {Finding.UNDECIDED}
+    assert compare({}, {}, {}, 0.25) == ()
+
+
+def test_the_worst_comes_first_and_reads_well() -> None:
+    first, *_ = compare({"api": runs(STEADY)}, {"api": runs([one * 2 for one in STEADY])}, UNITS, 0.25)
+    assert first.text.startswith("api duration: 215 ms → 429 ms, worse (p = ")
+    assert first.text.endswith("30 and 30 runs)")

@@ -1,0 +1,118 @@
+"""The log of modifications: what two runs say became different, and which mark may be the cause of an incident."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wcr_watchd.core.model import Fact, Observation, Outcome
+from wcr_watchd.core.modifications import (
+    LONGEST,
+    MOST_FACTS,
+    NOTE,
+    KnownFacts,
+    Mark,
+    Modification,
+    compared,
+    grouped,
+    shortly_before,
+)
+
+NOW = 1_790_000_000.0
+
+
+def seen(*facts: Fact, at: float = NOW, looked: bool = True) -> Observation:
+    return Observation("box", "here", at, 0.1, Outcome.UP, "", "", facts=facts if looked else None)
+
+
+def image(value: str, name: str = "web") -> Fact:
+    return Fact("image", name, value)
+
+
+def known(*observations: Observation) -> KnownFacts | None:
+    so_far: KnownFacts | None = None
+    for one in observations:
+        so_far, _ = compared(so_far, one)
+    return so_far
+
+
+def test_the_first_run_modifies_nothing_and_the_next_tells_what_is_other() -> None:
+    first, found = compared(None, seen(image("a"), image("b", "api")))
+    assert found == ()
+    _, found = compared(first, seen(image("a2"), image("b", "api"), image("c", "new"), at=NOW + 60))
+    assert found == (
+        Modification(NOW + 60, "box", "image", "web", "a", "a2"),
+        Modification(NOW + 60, "box", "image", "new", "", "c"),
+    )
+    assert [one.text for one in found] == ["image web: a → a2", "image new: c"]
+
+
+def test_a_run_that_did_not_look_changes_nothing_and_what_comes_back_as_it_was_is_no_modification() -> None:
+    first = known(seen(image("a")))
+    assert compared(first, seen(looked=False)) == (first, ())
+    gone = known(seen(image("a")), seen(at=NOW + 1))
+    assert compared(gone, seen(image("a"), at=NOW + 2))[1] == ()
+
+
+def test_a_first_look_that_found_nothing_is_a_look() -> None:
+    nothing = known(seen())
+    assert nothing is not None
+    assert [one.name for one in compared(nothing, seen(image("a"), at=NOW + 1))[1]] == ["web"]
+
+
+def test_what_is_known_to_have_happened_before_the_first_look_is_no_news() -> None:
+    def package(version: str, since: float) -> Fact:
+        return Fact("package", "openssl", version, before="3.0.11", since=since)
+
+    first = known(seen(package("3.0.14", NOW - 500)))
+    assert compared(first, seen(package("3.0.14", NOW - 500), at=NOW + 3600))[1] == ()
+    second, (found,) = compared(first, seen(package("3.0.15", NOW + 60), at=NOW + 3600))
+    assert (found.at, found.text) == (NOW + 60, "package openssl: 3.0.11 → 3.0.15")
+    assert compared(second, seen(package("3.0.15", NOW + 60), at=NOW + 7200))[1] == ()
+    _, (found,) = compared(second, seen(package("3.0.16", NOW + 9e9), at=NOW + 7200))
+    assert found.at == NOW + 7200, "a clock that was ahead puts nothing into the future"
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    many = known(seen(*(image(str(number), f"c{number}") for number in range(MOST_FACTS + 50))))
+    assert many is not None
+    assert len(many.values) == MOST_FACTS
+    _, found = compared(many, seen(*(image("x", f"c{number}") for number in range(MOST_FACTS + 50)), at=NOW + 1))
+    assert len(found) == MOST_FACTS, "what is not remembered is not told again and again"
+    long = known(seen(image("v" * 1000, "n" * 1000)))
+    assert long is not None
+    assert long.values == (("image", "n" * LONGEST, "v" * LONGEST),)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.sampled_from("123"), min_size=1), min_size=2, max_size=6))
+def test_the_log_leads_from_the_first_values_to_the_last(states: list[dict[str, str]]) -> None:
+    """Whoever applies the modifications to what was there first has what is there last."""
+    so_far, _ = compared(None, seen(*(image(value, name) for name, value in states[0].items())))
+    there = dict(states[0])
+    for step, state in enumerate(states[1:], 1):
+        so_far, found = compared(so_far, seen(*(image(value, name) for name, value in state.items()), at=NOW + step))
+        for one in found:
+            assert there.get(one.name, "") == one.before
+            there[one.name] = one.after
+        assert {name: there[name] for name in state} == state
+
+
+def test_what_was_done_together_is_one_mark() -> None:
+    packages = [Modification(NOW + number, "apt", "package", f"p{number}", "1", "2") for number in range(5)]
+    note = Modification(NOW + 2, "ann", NOTE, "1", after="moved the cables")
+    later = Modification(NOW + 5_000, "apt", "package", "p9", "1", "2")
+    assert grouped([later, note, *packages]) == (
+        Mark(NOW, "package p0, p1, p2 and 2 more"),
+        Mark(NOW + 2, "moved the cables"),
+        Mark(NOW + 5_000, "package p9: 1 → 2"),
+    )
+
+
+def test_what_may_be_the_cause_of_an_incident() -> None:
+    near, far, after = Mark(NOW - 60, "near"), Mark(NOW - 7_200, "far"), Mark(NOW + 600, "after")
+    noticed_late = Mark(NOW + 30, "late")
+    running = Mark(NOW - 9_000, "runs", None, 4)
+    over = Mark(NOW - 9_000, "over", NOW - 8_000, 5)
+    just_over = Mark(NOW - 9_000, "just over", NOW - 600, 6)
+    marks = (far, over, running, just_over, after, noticed_late, near)
+    assert [one.text for one in shortly_before(marks, NOW)] == ["late", "near", "runs", "just over"]
