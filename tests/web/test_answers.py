@@ -175,12 +175,12 @@ async def test_a_look_at_the_page_changes_nothing_and_its_button_acknowledges(ou
 
     (form,) = re.findall(r"<form[^>]*>", page)
     assert form == '<form method="post" class="confirm">'
-    assert "<script" not in page
+    assert not re.search(r"<script(?! src=)", page)
     status, _ = await outside.post(link())
     assert status == 303
     assert watched(outside).acknowledged == [(42, "lead by mail link")]
     _, page = await outside.get(link())
-    assert "Acknowledged by lead by mail link at 13:" in page
+    assert re.search(r"Acknowledged by lead by mail link at <time [^>]*>13:", page)
     assert "<form" not in page
 
 

@@ -19,7 +19,18 @@ from wcr_watchd.web.api import routes as api
 from wcr_watchd.web.api import tasks
 from wcr_watchd.web.compatible import alertmanager, ping
 from wcr_watchd.web.compatible.blackbox import endpoint
-from wcr_watchd.web.dashboard import assets, audit, check, dead_letters, incident, on_call, overview, sign_in, silences
+from wcr_watchd.web.dashboard import (
+    assets,
+    audit,
+    check,
+    dead_letters,
+    incident,
+    layout,
+    on_call,
+    overview,
+    sign_in,
+    silences,
+)
 from wcr_watchd.web.dashboard.layout import SECURITY_HEADERS
 from wcr_watchd.web.health import CONTROL, healthz, readyz
 
@@ -94,6 +105,7 @@ def build(
         one.add_routes(app)
     app.router.add_get(assets.PATH, assets.serve)
     app.router.add_get("/favicon.ico", assets.favicon)
+    layout.set_up(app)
     return app
 
 

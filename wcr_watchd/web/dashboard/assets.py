@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
@@ -13,14 +15,24 @@ TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg
 KEEP = "public, max-age=31536000, immutable"
 
 
-def _read() -> dict[str, tuple[bytes, str]]:
-    """Content and type of each file by the name it is served under: its stem, a part of its SHA-256, its suffix."""
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file as it is sent, plain and compressed once for all."""
+
+    plain: bytes
+    packed: bytes
+    content_type: str
+
+
+def _read() -> dict[str, Asset]:
+    """Each file by the name it is served under: its stem, a part of its SHA-256, its suffix."""
     served = {}
     for file in (files("wcr_watchd.web.dashboard") / "static").iterdir():
         stem, dot, suffix = file.name.rpartition(".")
         if dot + suffix in TYPES:
             body = file.read_bytes()
-            served[f"{stem}.{hashlib.sha256(body).hexdigest()[:12]}.{suffix}"] = body, TYPES[dot + suffix]
+            name = f"{stem}.{hashlib.sha256(body).hexdigest()[:12]}.{suffix}"
+            served[name] = Asset(body, gzip.compress(body, mtime=0), TYPES[dot + suffix])
     return served
 
 
@@ -38,10 +50,11 @@ async def serve(request: web.Request) -> web.Response:
     found = _SERVED.get(request.match_info["name"])
     if found is None:
         raise web.HTTPNotFound(text="there is no such file; load the page anew\n")
-    body, content_type = found
-    response = web.Response(body=body, content_type=content_type, charset="utf-8", headers={"Cache-Control": KEEP})
-    response.enable_compression()
-    return response
+    headers = {"Cache-Control": KEEP, "Vary": "Accept-Encoding"}
+    body = found.plain
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        headers["Content-Encoding"], body = "gzip", found.packed
+    return web.Response(body=body, content_type=found.content_type, charset="utf-8", headers=headers)
 
 
 async def favicon(request: web.Request) -> web.Response:

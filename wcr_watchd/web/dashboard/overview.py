@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -39,9 +38,9 @@ async def show(request: web.Request) -> web.Response:
     """Everything at a glance: open incidents, then all checks, the worst first."""
     view = request.app[CONTROL]
     names = sorted(view.setup.checks, key=lambda name: _urgency(view, name))
-    setup, groups = view.setup, dict[str, list[tuple[str, str]]]()
+    setup, groups = view.setup, dict[str, list[str]]()
     for number, name in enumerate(names, start=1):
-        row = _row_id(name), fragment(view, "_row.html", row=row_of(view, name))
+        row = fragment(view, "_row.html", row=row_of(view, name))
         groups.setdefault(setup.checks[name].group, []).append(row)
         if number % ROWS_AT_A_TIME == 0:
             await asyncio.sleep(0)
@@ -61,25 +60,29 @@ async def live(request: web.Request) -> web.StreamResponse:
     def changed(batch: tuple[Touched, ...]) -> Iterator[tuple[str | None, str]]:
         if view.setup is not setup:
             return iter([("reload", "{}")])
-        return ((None, json.dumps(fragments)) for fragments in _fragments(view, batch))
+        return ((None, html) for html in _fragments(view, batch))
 
-    return await follow(request, [(None, json.dumps(_overview(view)))], changed)
+    return await follow(request, [(None, _overview(view))], changed)
 
 
-def _fragments(view: View, batch: tuple[Touched, ...]) -> Iterator[dict[str, str]]:
+def _fragments(view: View, batch: tuple[Touched, ...]) -> Iterator[str]:
     """What of the page changed, in pieces that render quickly."""
     yield _overview(view)
     names = list(dict.fromkeys(change.check for change in batch if change.check))
     for at in range(0, len(names), ROWS_AT_A_TIME):
         some = [name for name in names[at : at + ROWS_AT_A_TIME] if name in view.setup.checks]
-        yield {_row_id(name): fragment(view, "_row.html", row=row_of(view, name)) for name in some}
+        rows = (fragment(view, "_row.html", row=row_of(view, name)) for name in some)
+        yield "".join(row.replace("<a ", '<a hx-swap-oob="true" ', 1) for row in rows)
 
 
-def _overview(view: View) -> dict[str, str]:
-    return {
-        "header": fragment(view, "_header.html", header=_header(view)),
-        "incidents": fragment(view, "_incidents.html", incidents=_incidents(view)),
-    }
+def _overview(view: View) -> str:
+    """What stands above the list, as elements that take the place of those with their ids."""
+    header = fragment(view, "_header.html", header=_header(view))
+    incidents = fragment(view, "_incidents.html", incidents=_incidents(view))
+    return (
+        f'<div id="header" hx-swap-oob="innerHTML">{header}</div>'
+        f'<div id="incidents" hx-swap-oob="innerHTML">{incidents}</div>'
+    )
 
 
 def _header(view: View) -> dict[str, Any]:
@@ -88,6 +91,7 @@ def _header(view: View) -> dict[str, Any]:
     worst = next((word for word in _WORST_FIRST if words[word]), "ok")
     return {
         "state": worst,
+        "wrong": sum(words[word] for word in _NEED_ATTENTION),
         "counts": [f"{words[word]} {word}" for word in (*_WORST_FIRST, "new", "ok") if words[word]],
         "sentence": _sentence(words, len(health.waiting_for_first_result(view))),
         "reload_problems": view.reload_problems,
