@@ -61,6 +61,7 @@ from wcr_watchd.runtime.windows import WindowWatch
 from wcr_watchd.store.open import folder_of, from_url
 from wcr_watchd.store.upkeep import Retention
 from wcr_watchd.web.access.audit import Audit
+from wcr_watchd.web.access.certificate import Certificate
 from wcr_watchd.web.access.gate import Access, Allowance
 from wcr_watchd.web.access.peer import user_name
 from wcr_watchd.web.answers import Doors
@@ -105,6 +106,8 @@ class Parts:
     access: Access
     changes: ChangeDesk
     modifications: ModificationLog
+    certificate: Certificate | None
+    """Of our own listener, where it speaks TLS."""
 
 
 def read_configuration(path: Path | None) -> Loaded:
@@ -486,6 +489,7 @@ class Daemon:
             access,
             desk,
             ModificationLog(monitor, clock, restored.facts),
+            await asyncio.to_thread(Certificate, *loaded.web.certificate) if loaded.web.certificate else None,
         )
 
     def _build_dispatcher(
@@ -538,6 +542,7 @@ class Daemon:
             "changes": parts.changes.serve(),
             "upkeep": self._serve_upkeep(parts),
             "watchdog": self._serve_watchdog(),
+            **({"certificate of the listener": parts.certificate.watch()} if parts.certificate else {}),
         }
 
     async def _carry_out(self, name: str) -> None:
@@ -623,8 +628,9 @@ class Daemon:
         await server.setup()
         try:
             await open_control_socket(server, self._socket)
+            context = parts.certificate.context if parts.certificate else None
             for host, port in settings.listen:
-                await web.TCPSite(server, host, port).start()
+                await web.TCPSite(server, host, port, ssl_context=context).start()
             yield
         finally:
             await server.cleanup()
@@ -704,7 +710,9 @@ class Daemon:
         return f"{len(self.setup.checks)} checks, {len(self.state.incidents)} open incidents"
 
     def _addresses(self) -> list[str]:
-        return [f"http://{'[' + host + ']' if ':' in host else host}:{port}" for host, port in self._loaded.web.listen]
+        settings = self._loaded.web
+        scheme = "https" if settings.certificate else "http"
+        return [f"{scheme}://{'[' + host + ']' if ':' in host else host}:{port}" for host, port in settings.listen]
 
 
 def _over(mark: Mark, since: float) -> bool:
@@ -788,4 +796,4 @@ def _say_what_needs_a_restart(before: Loaded, after: Loaded) -> None:
 
 
 def _fixed(settings: WebSettings) -> object:
-    return settings.listen
+    return settings.listen, settings.certificate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from hashlib import sha256
@@ -128,6 +129,7 @@ def read_access(
         tokens=(*_web_token(web), *(_token(name, table, timezone) for name, table in tokens.items())),
         metrics_for_all=web.metrics == "all",
         alerts_without_token=alerts.without_token,
+        proxies=web.trusted_proxies,
         single_sign_on=_single_sign_on(oidc) if oidc else None,
     )
     _check_web(faults, web, somebody=any(data.get(section) for section in ("user", "token", "oidc")))
@@ -194,6 +196,15 @@ def _instant(moment: datetime | None, timezone: str) -> float | None:
 
 
 def _check_web(faults: Faults, web: Web, *, somebody: bool) -> None:
+    if (web.certificate is None) != (web.key is None):
+        missing = "key" if web.key is None else "certificate"
+        faults.add(("web",), f"has only one of certificate and key; {missing} is missing", "name both PEM files")
+    elif web.certificate is not None and web.key is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(web.certificate, web.key)
+        except OSError as error:
+            reason = f"cannot be used with the key: {error.strerror or error}"
+            faults.add(("web", "certificate"), reason, "name two PEM files that belong together and can be read")
     token = web.token.get_secret_value() if web.token else ""
     if web.token is not None and len(token) < SHORTEST_TOKEN:
         reason = f"has {len(token)} characters; at least {SHORTEST_TOKEN} are needed"

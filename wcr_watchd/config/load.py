@@ -90,10 +90,11 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
-    """``[web]``: listen addresses as host and port, URL, and who is let in."""
+    """``[web]``: listen addresses as host and port, URL, certificate and key (None: no TLS), and who is let in."""
 
     listen: tuple[tuple[str, int], ...]
     public_url: str
+    certificate: tuple[Path, Path] | None
     access: AccessSettings
 
 
@@ -188,7 +189,7 @@ def _loaded(sources: Sources) -> Loaded:
         canaries=MappingProxyType(people.canaries),
         heartbeats=MappingProxyType({name: _heartbeat(table) for name, table in heartbeats.items()}),
         store=StoreSettings(store.url, store.retention),
-        web=WebSettings(web.listen, web.public_url or "", access),
+        web=WebSettings(web.listen, web.public_url or "", _certificate(web), access),
         probe=probing,
         secrets=frozenset(hidden),
         files=tuple(source.name for source in sources.files),
@@ -235,6 +236,10 @@ def _probing(faults: Faults, section: Probing) -> ProbeSettings | None:
             faults.add(("probe", "modules"), problem, "it must be a module file of blackbox_exporter")
         return None
     return ProbeSettings(MappingProxyType(modules), section.allow, section.timeout_offset)
+
+
+def _certificate(web: Web) -> tuple[Path, Path] | None:
+    return (Path(web.certificate), Path(web.key)) if web.certificate and web.key else None
 
 
 def _check_controls(faults: Faults, watchd: Watchd, checks: Checks) -> None:

@@ -228,7 +228,14 @@ class Web(Options):
     token: Secret | None = None
     """What programs show and people sign in with, to do everything."""
     metrics: Literal["loopback", "all"] = "loopback"
-    """Who may read /metrics without the token: programs on this machine, or all."""
+    """Who may read /metrics without a credential: programs on this machine, or all."""
+    certificate: str | None = None
+    """PEM file with the certificate chain, to serve HTTPS; it is read again whenever it is renewed."""
+    key: str | None = None
+    """PEM file with its key."""
+    trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network, Field(union_mode="left_to_right")], ...] = ()
+    """Reverse proxies that are believed about who asks (X-Forwarded-For and the like), such as "127.0.0.1"; those of
+    all others are ignored."""
 
 
 class Probing(Options):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from ipaddress import IPv4Network, IPv6Network
 
 
 class Role(IntEnum):
@@ -122,6 +123,8 @@ class AccessSettings:
     single_sign_on: SingleSignOn | None = None
     metrics_for_all: bool = False
     alerts_without_token: bool = False
+    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Reverse proxies that are believed about who asks."""
 
     @property
     def nobody(self) -> bool:

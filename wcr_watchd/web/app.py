@@ -8,12 +8,13 @@ from typing import Protocol
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
-from aiohttp.typedefs import Handler
 
 from wcr_watchd.core.view import Control
 from wcr_watchd.web import answers, live
 from wcr_watchd.web.access.audit import AUDIT, audited
 from wcr_watchd.web.access.gate import ACCESS, Access, guard
+from wcr_watchd.web.access.headers import add_headers
+from wcr_watchd.web.access.proxy import behind_proxy
 from wcr_watchd.web.api import changes as api_changes
 from wcr_watchd.web.api import routes as api
 from wcr_watchd.web.api import tasks
@@ -31,7 +32,6 @@ from wcr_watchd.web.dashboard import (
     sign_in,
     silences,
 )
-from wcr_watchd.web.dashboard.layout import SECURITY_HEADERS
 from wcr_watchd.web.health import CONTROL, healthz, readyz
 
 MAX_BODY = 64 * 1024
@@ -80,8 +80,11 @@ def build(
 ) -> web.Application:
     """Build the application for a running daemon; who serves it on which socket is the daemon's business."""
     logging.getLogger("aiohttp.server").addFilter(_is_of_interest)
-    let_in = guard(access, PUBLIC)
-    app = web.Application(middlewares=[api.errors_as_json, security_headers, audited, let_in], client_max_size=MAX_BODY)
+    believe = behind_proxy(lambda: access.settings.proxies)
+    app = web.Application(
+        middlewares=[believe, api.errors_as_json, audited, guard(access, PUBLIC)], client_max_size=MAX_BODY
+    )
+    app.on_response_prepare.append(add_headers)
     app[CONTROL] = control
     app[EXPOSITION] = exposition
     app[ACCESS] = access
@@ -122,16 +125,3 @@ async def metrics(request: web.Request) -> web.Response:
 def _is_of_interest(record: logging.LogRecord) -> bool:
     """Whether a line of aiohttp is worth logging: a malformed request is answered 400 and is no error of ours."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
-
-
-@web.middleware
-async def security_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Tell browsers to run nothing but our own and to show the pages in no foreign frame."""
-    try:
-        response = await handler(request)
-    except web.HTTPException as error:
-        error.headers.update(SECURITY_HEADERS)
-        raise
-    if not response.prepared:
-        response.headers.update(SECURITY_HEADERS)
-    return response

@@ -1,6 +1,5 @@
-"""What all pages share: the frame, the templates and what browsers are told to allow.
+"""What all pages share: the frame and the templates.
 
-Scripts and styles come from our own files only (Content Security Policy level 3), so nothing injected can run.
 Without JavaScript the pages work and are as fresh as the last reload.
 """
 
@@ -21,17 +20,6 @@ from wcr_watchd.core.view import View
 from wcr_watchd.web.access.roles import VISITOR, Visitor, needed
 from wcr_watchd.web.dashboard.assets import asset
 from wcr_watchd.web.health import CONTROL
-
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    # Not no-referrer: with that a browser says "Origin: null" when our own button is pressed.
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 
 NAVIGATION: Final = (
     ("/", "Overview"),
@@ -101,7 +89,6 @@ def page(request: web.Request, template: str, **values: Any) -> web.Response:
         body=text.encode(),
         content_type="text/html",
         charset="utf-8",
-        headers={"Cache-Control": "no-store"},
         zlib_executor_size=COMPRESS_ASIDE,
     )
     response.enable_compression()
