@@ -31,6 +31,7 @@ pytest_plugins = [
     "tests.real.servers.postgres",
     "tests.real.servers.prometheus",
     "tests.real.servers.redis",
+    "tests.real.servers.storage",
     "tests.real.tools",
     "tests.real.servers.service_manager",
     # each builds on the one before, and pytest wants to import it itself

@@ -20,6 +20,13 @@ WATCHED = (
 """Lines that a probe, a heartbeat, a log or a register of ends serves; the others are for the engine or for people."""
 
 
+TASKS = (
+    "12-14 19-20 27 48 61-64 108-109 179 192 210 217-218 223 225 239-240 245-246 256 291-292 302 306-307 313-316"
+    " 319-322 329-332 349-352 360-362 368 374-376 379 381 409-412 421 425 427-428 432-435 439-442"
+)
+"""Lines that ask for work that recurs: a task of etc/ has it done, or sees that people do it."""
+
+
 def numbers(ranges: str) -> set[int]:
     """``12-14 18`` as numbers."""
     found: set[int] = set()
@@ -51,14 +58,17 @@ def shipped() -> dict[str, tuple[str, bool]]:
     """The checks of etc/: their types, and whether they are off."""
     found = {}
     for file in (ROOT / "etc" / "conf.d").glob("*.toml"):
-        for name, check in tomllib.loads(file.read_text()).get("check", {}).items():
+        tables = tomllib.loads(file.read_text())
+        for name, check in tables.get("check", {}).items():
             found[name] = (check["type"], check.get("enabled") is False)
+        for name, task in tables.get("task", {}).items():
+            found[f"task.{name}"] = ("task", task.get("enabled") is False)
     return found
 
 
 def named(serves: str) -> list[tuple[str, str, bool]]:
     """The checks that a row names: name, type, whether it is said to be off."""
-    return [(name, kind, bool(off)) for name, kind, off in re.findall(r"`([a-z0-9-]+)` \(([a-z_]+)(, off)?\)", serves)]
+    return [(name, kind, bool(off)) for name, kind, off in re.findall(r"`([a-z0-9.-]+)` \(([a-z_]+)(, off)?\)", serves)]
 
 
 def test_every_line_of_the_guide_has_its_row() -> None:
@@ -82,6 +92,18 @@ def test_a_check_that_is_named_is_named_with_its_type() -> None:
 @pytest.mark.parametrize("line", sorted(numbers(WATCHED)))
 def test_what_can_be_watched_is_watched(line: int) -> None:
     assert named(rows()[line][1]), GUIDE[line - 1]
+
+
+@pytest.mark.parametrize("line", sorted(numbers(TASKS)))
+def test_what_recurs_is_a_task(line: int) -> None:
+    assert any(kind == "task" for _, kind, _ in named(rows()[line][1])), GUIDE[line - 1]
+
+
+def test_what_acts_on_the_system_is_off_and_what_people_do_is_on() -> None:
+    for file in (ROOT / "etc" / "conf.d").glob("*.toml"):
+        for name, task in tomllib.loads(file.read_text()).get("task", {}).items():
+            assert (task.get("enabled") is False) == ("run" in task), name
+            assert task["about"], name
 
 
 def test_a_place_that_is_named_is_there() -> None:

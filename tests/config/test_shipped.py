@@ -61,7 +61,7 @@ def rows(table: str) -> dict[int, set[str]]:
     for first, last, rest in re.findall(r"^\| (\d+)(?:-(\d+))? \|(.*)$", table, re.MULTILINE):
         for number in range(int(first), int(last or first) + 1):
             assert number not in found, f"row {number} stands twice"
-            found[number] = set(re.findall(r"`([a-z][a-z0-9-]*)`", rest))
+            found[number] = set(re.findall(r"`([a-z][a-z0-9.-]*)`", rest))
     return found
 
 
@@ -70,7 +70,7 @@ def test_every_check_of_the_old_scripts_has_its_place(shipped: Loaded) -> None:
     assert sorted(rows(table)) == list(range(1, 77))
     known = {*shipped.setup.checks, *shipped.resting}
     assert set().union(*rows(table).values()) <= known
-    assert known <= set(re.findall(r"`([a-z][a-z0-9-]*)`", table)), "every check is in one of the tables"
+    assert known <= set(re.findall(r"`([a-z][a-z0-9.-]*)`", table)), "every check is in one of the tables"
 
 
 def test_every_row_names_what_serves_it_and_none_awaits_a_probe() -> None:

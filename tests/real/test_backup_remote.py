@@ -7,13 +7,12 @@ import base64
 import contextlib
 import gzip
 import hashlib
-import itertools
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,67 +23,13 @@ from tests.real.backup_files import DAY, HOUR, put, sql_dump
 from tests.real.ports import free_port
 from tests.real.running import carry_out, children, descriptors, measured, names, new_run, none_left_open, probe_of
 from tests.real.servers.odd import Odd, silence
+from tests.real.servers.storage import PREFIX, Bucket
 from wcr_watchd.core.model import Observation, Outcome
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.probes.backup_remote import _DOWN, _digest_told
 
 NAME = "production_%Y%m%d_%H%M%S.sql.gz"
-PREFIX = "backups/database/"
 Look = Callable[..., Awaitable[Observation]]
-
-
-_numbers = itertools.count()
-
-
-class Bucket:
-    """A bucket of a server that is like S3, filled by a synchronous client in the test."""
-
-    def __init__(self, endpoint: str, client: Any) -> None:
-        self.endpoint = endpoint
-        self.client = client
-        self.name = f"vault-{next(_numbers)}"
-
-    def upload(self, path: Path, content: bytes | None = None, **options: Any) -> None:
-        """Put a backup there under its name; ``content`` in place of its own."""
-        body = path.read_bytes() if content is None else content
-        self.client.put_object(Bucket=self.name, Key=PREFIX + path.name, Body=body, **options)
-
-    def upload_in_parts(self, path: Path) -> None:
-        """Put a backup there as one does with large ones: then its ETag is no MD5 of it."""
-        place = {"Bucket": self.name, "Key": PREFIX + path.name}
-        upload = self.client.create_multipart_upload(**place)["UploadId"]
-        content, parts = path.read_bytes(), []
-        for number in (1, 2):
-            body = content[: 5 * 2**20] if number == 1 else content[5 * 2**20 :]
-            told = self.client.upload_part(**place, UploadId=upload, PartNumber=number, Body=body)
-            parts.append({"ETag": told["ETag"], "PartNumber": number})
-        self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
-
-
-@pytest.fixture(scope="module")
-def storage() -> Iterator[str]:
-    """The URL of the server."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(storage: str) -> Iterator[Bucket]:
-    """A bucket of its own."""
-    import botocore.session
-
-    client = botocore.session.get_session().create_client(
-        "s3", region_name="us-east-1", endpoint_url=storage, aws_access_key_id="a", aws_secret_access_key="b"
-    )
-    made = Bucket(storage, client)
-    client.create_bucket(Bucket=made.name)
-    yield made
-    client.close()
 
 
 @pytest.fixture

@@ -1,0 +1,373 @@
+"""The backup scripts of etc/backup against a real PostgreSQL and a server like S3, and what the checks of etc/ see."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.real.ports import free_port
+from tests.real.running import Observe, measured
+from tests.real.servers.postgres import PASSWORD, Postgres
+from tests.real.servers.storage import Bucket
+from wcr_watchd.core.model import Outcome
+from wcr_watchd.kit.backups.archives import pg_program
+
+SCRIPTS = Path(__file__).parents[2] / "etc" / "backup"
+PASSPHRASE = "correct horse 'battery' $taple"
+ZONE = "UTC"
+SHOP = """
+CREATE TABLE users (id serial PRIMARY KEY, name text NOT NULL, seen timestamptz);
+INSERT INTO users (name, seen)
+    SELECT 'Zoë "O''Hara" ' || n, now() - n * interval '1 hour' FROM generate_series(1, 500) n;
+CREATE TABLE payments (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), user_id int REFERENCES users, cents bigint);
+INSERT INTO payments (user_id, cents) SELECT id, id * 1999 FROM users;
+CREATE TABLE documents (name text, body bytea);
+INSERT INTO documents SELECT n::text, decode(md5(n::text), 'hex') FROM generate_series(1, 50) n;
+CREATE VIEW spent AS SELECT user_id, sum(cents) AS cents FROM payments GROUP BY user_id;
+CREATE DATABASE again;
+"""
+TABLES = ("users", "payments", "documents", "spent")
+
+
+class Machine:
+    """A machine with the scripts, their settings and somewhere to put backups."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.root = folder / "backups"
+        self.uploads = folder / "uploads"
+        self.uploads.mkdir()
+        self.services = folder / "pg_service.conf"
+        (folder / "passphrase").write_text(PASSPHRASE + "\n")
+        self.set()
+
+    def set(self, **more: str) -> None:
+        values = {
+            "ROOT": self.root,
+            "ZONE": ZONE,
+            "PASSPHRASE_FILE": self.folder / "passphrase",
+            "PGSERVICEFILE": self.services,
+            "PG_BIN": Path(pg_program("pg_dump")).parent,
+            "UPLOADS": self.uploads,
+            "RETENTION_SETS": "database/production",
+            **more,
+        }
+        (self.folder / "settings").write_text("".join(f'{name}="{value}"\n' for name, value in values.items()))
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "WCR_BACKUP_SETTINGS": str(self.folder / "settings"), **more}
+
+    def run(self, script: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [str(SCRIPTS / script), *words]
+        return subprocess.run(
+            command, env=self.environment(**environment), capture_output=True, text=True, timeout=120, check=False
+        )
+
+    def well(self, script: str, *words: str, **environment: str) -> str:
+        done = self.run(script, *words, **environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def refused(self, script: str, *words: str, **environment: str) -> str:
+        done = self.run(script, *words, **environment)
+        assert done.returncode == 1, done.stdout
+        return done.stderr.strip().splitlines()[-1]
+
+    def settle(self) -> None:
+        """Some minutes pass: what was just written counts as being written still."""
+        for path in self.root.rglob("*.enc"):
+            os.utime(path, (time.time() - 300, time.time() - 300))
+
+    def files(self, folder: str) -> list[str]:
+        """Everything there, also what is hidden."""
+        return sorted(path.name for path in (self.root / folder).iterdir())
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+@pytest.fixture
+def shop(machine: Machine, postgres: Postgres) -> Postgres:
+    """A database with something to lose, that the scripts know as production, and an empty one beside it."""
+    for statement in SHOP.strip().split(";\n"):
+        postgres.sql(statement)
+    password = machine.folder / "pgpass"
+    password.write_text(f"127.0.0.1:{postgres.port}:*:postgres:{PASSWORD}\n")
+    password.chmod(0o600)
+    head = f"host=127.0.0.1\nport={postgres.port}\nuser=postgres\npassfile={password}\n"
+    nowhere = head.replace(str(postgres.port), str(free_port()))
+    machine.services.write_text(
+        f"[production]\n{head}dbname=app\n[again]\n{head}dbname=again\n[gone]\n{nowhere}dbname=app\n"
+    )
+    return postgres
+
+
+def content(machine: Machine, service: str) -> list[str]:
+    """Every row of every table, in order."""
+    words = [pg_program("psql"), "-XAtq", "-d", f"service={service}"]
+    for table in TABLES:
+        words += ["-c", f"SELECT * FROM {table} ORDER BY 1"]
+    environment = {"PGSERVICEFILE": str(machine.services), "PATH": os.environ["PATH"]}
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+# --- the database ---
+
+
+async def test_a_dump_is_restored_to_the_last_row_and_the_checks_are_content(
+    machine: Machine, shop: Postgres, observe: Observe
+) -> None:
+    machine.well("backup-database", "production")
+    name, checksum = machine.files("database")
+    assert checksum == f"{name}.sha256"
+    assert (machine.root / "database" / name).read_bytes().startswith(b"Salted__")
+    before = content(machine, "production")
+    assert len(before) > 1_500
+    shop.sql("DELETE FROM payments")
+    machine.well("restore-database", str(machine.root / "database" / name), "again")
+    assert content(machine, "again") == before
+    assert "nothing of it is kept" in machine.refused(
+        "restore-database", str(machine.root / "database" / name), "again"
+    )
+
+    machine.settle()
+    path = {"path": f"{machine.root}/database/production_%Y%m%d_%H%M%S.sql.gz.enc", "timezone": ZONE}
+    secret = {"decrypt": {"passphrase": PASSPHRASE}}
+    seen = await observe("backup", **path, **secret, checksum="required", encrypted=True)
+    assert seen.outcome is Outcome.UP, seen.summary
+    for measurement in ("missed", "damaged", "without_checksum", "unencrypted", "uncompressed"):
+        assert measured(seen, measurement) == 0, measurement
+    restored = await observe(
+        "restore", **path, **secret, timeout=300, server=shop.dsn_of("postgres"),
+        tables=["public.users", "public.payments"],
+        assertions=[{"sql": "SELECT sum(cents) FROM payments", "equals": str(1999 * 500 * 501 // 2)}],
+    )  # fmt: skip
+    assert restored.outcome is Outcome.UP, (restored.summary, restored.evidence)
+
+
+def test_a_dump_that_fails_leaves_nothing_that_looks_like_one(machine: Machine, shop: Postgres) -> None:
+    assert (
+        machine.refused("backup-database", "gone") == "backup-database: the dump of gone failed; nothing is kept of it"
+    )
+    assert machine.files("database") == []
+    assert "say which database" in machine.refused("backup-database")
+
+
+def test_a_dump_that_is_killed_leaves_nothing_that_looks_like_one(machine: Machine, shop: Postgres) -> None:
+    shop.sql("CREATE TABLE big AS SELECT md5(n::text) AS v FROM generate_series(1, 1000000) n")
+    command = [str(SCRIPTS / "backup-database"), "production"]
+    process = subprocess.Popen(command, env=machine.environment(), start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not any((machine.root / "database").glob(".*.part")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert "another run of database-production is going on" in machine.refused("backup-database", "production")
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(60) != 0
+    assert machine.files("database") == []
+
+
+def test_without_a_passphrase_nothing_is_made(machine: Machine, shop: Postgres) -> None:
+    machine.set(PASSPHRASE_FILE="/not/there")
+    assert "no passphrase" in machine.refused("backup-database", "production")
+    machine.well("backup-database", "production", WCR_BACKUP_PASSPHRASE=PASSPHRASE)
+    machine.set()
+    name = machine.files("database")[0]
+    machine.well("restore-database", str(machine.root / "database" / name), "again")
+
+
+def test_a_damaged_backup_is_not_restored(machine: Machine, shop: Postgres) -> None:
+    machine.well("backup-database", "production")
+    file = machine.root / "database" / machine.files("database")[0]
+    held = bytearray(file.read_bytes())
+    held[len(held) // 2] ^= 1
+    file.write_bytes(held)
+    assert "is not what its checksum says" in machine.refused("restore-database", str(file), "again")
+
+
+# --- uploads ---
+
+
+async def test_uploads_are_saved_incrementally_and_every_tree_is_whole(machine: Machine, observe: Observe) -> None:
+    for number in range(30):
+        (machine.uploads / f"photo {number}.jpg").write_bytes(os.urandom(2_000))
+    long_ago = time.time() - 7_200
+    for path in machine.uploads.iterdir():
+        os.utime(path, (long_ago, long_ago))
+    machine.well("backup-uploads")
+    (first,) = (path for path in (machine.root / "uploads").iterdir() if not path.is_symlink())
+    first = first.rename(first.with_name("20260101_020000"))
+    (machine.root / "uploads" / "newest").unlink()
+    (machine.root / "uploads" / "newest").symlink_to(first.name)
+    (machine.uploads / "photo 0.jpg").write_bytes(b"changed")
+    (machine.uploads / "photo 1.jpg").unlink()
+    (machine.uploads / "new.jpg").write_bytes(b"new")
+    assert "2 of them new" in machine.well("backup-uploads")
+    newest = (machine.root / "uploads" / "newest").resolve()
+    assert (newest / "photo 2.jpg").stat().st_ino == (first / "photo 2.jpg").stat().st_ino
+    assert (first / "photo 0.jpg").stat().st_size == 2_000
+    assert (first / "photo 1.jpg").exists()
+    assert {path.name: path.read_bytes() for path in newest.iterdir()} == {
+        path.name: path.read_bytes() for path in machine.uploads.iterdir()
+    }
+    mirror = str(machine.root / "uploads" / "newest")
+    seen = await observe("backup_manifest", folder=str(machine.uploads), mirror=mirror)
+    assert seen.outcome is Outcome.UP, seen.summary
+    assert (measured(seen, "missing"), measured(seen, "different")) == (0, 0)
+
+    machine.well("backup-uploads", "archive")
+    machine.settle()
+    path = f"{machine.root}/application/docker_volumes_%Y%m%d_%H%M%S.tar.gz.enc"
+    archive = await observe(
+        "backup", path=path, timezone=ZONE, encrypted=True, decrypt={"passphrase": PASSPHRASE}, required=["new.jpg"]
+    )
+    assert archive.outcome is Outcome.UP, archive.summary
+    assert (measured(archive, "absent_paths"), measured(archive, "damaged")) == (0, 0)
+
+
+def test_a_volume_that_is_not_mounted_does_not_follow_a_good_tree(machine: Machine) -> None:
+    assert "is the volume there?" in machine.refused("backup-uploads")
+    assert machine.files("uploads") == []
+    machine.set(UPLOADS="/not/there")
+    assert "is no folder: /not/there" in machine.refused("backup-uploads")
+    assert "backup-uploads first" in machine.refused("backup-uploads", "archive")
+
+
+# --- configuration ---
+
+
+async def test_configuration_with_all_that_is_wanted_or_not_at_all(machine: Machine, observe: Observe) -> None:
+    etc = machine.folder / "etc"
+    (etc / "nginx").mkdir(parents=True)
+    (etc / "nginx" / "nginx.conf").write_text("events {}")
+    (etc / "a.conf").write_text("a")
+    machine.set(SYSTEM_PATHS=f"{etc}/nginx {etc}/*.conf -{etc}/ufw")
+    machine.well("backup-configuration", "system")
+    machine.settle()
+    path = f"{machine.root}/configuration/system_config_%Y%m%d_%H%M%S.tar.gz.enc"
+    inside = str(etc).lstrip("/")
+    seen = await observe(
+        "backup", path=path, timezone=ZONE, encrypted=True, decrypt={"passphrase": PASSPHRASE},
+        required=[f"{inside}/nginx/nginx.conf", f"{inside}/a.conf"],
+    )  # fmt: skip
+    assert (seen.outcome, measured(seen, "absent_paths")) == (Outcome.UP, 0), seen.summary
+    machine.set(SECURITY_PATHS=f"{etc}/nginx {etc}/letsencrypt", APP_PATHS="")
+    assert f"{etc}/letsencrypt is not there" in machine.refused("backup-configuration", "security")
+    assert "nothing to save" in machine.refused("backup-configuration", "app")
+    assert len(machine.files("configuration")) == 2
+
+
+# --- another place ---
+
+
+@pytest.fixture
+def rclone(machine: Machine, bucket: Bucket) -> dict[str, str]:
+    """What makes rclone know the bucket as offsite."""
+    machine.set(REMOTE=f"offsite:{bucket.name}/backups")
+    return {
+        "RCLONE_CONFIG": "/dev/null",
+        "RCLONE_CONFIG_OFFSITE_TYPE": "s3",
+        "RCLONE_CONFIG_OFFSITE_PROVIDER": "Other",
+        "RCLONE_CONFIG_OFFSITE_ENDPOINT": bucket.endpoint,
+        "RCLONE_CONFIG_OFFSITE_ACCESS_KEY_ID": "a",
+        "RCLONE_CONFIG_OFFSITE_SECRET_ACCESS_KEY": "b",
+    }
+
+
+def keys(bucket: Bucket) -> list[str]:
+    return sorted(one["Key"] for one in bucket.client.list_objects_v2(Bucket=bucket.name).get("Contents", []))
+
+
+async def test_a_copy_elsewhere_that_an_empty_disk_does_not_empty(
+    machine: Machine, bucket: Bucket, rclone: dict[str, str], observe: Observe
+) -> None:
+    assert "there is no backup" in machine.refused("backup-offsite", **rclone)
+    old = day_file(machine, datetime.now(UTC) - timedelta(days=1))
+    day_file(machine, datetime.now(UTC))
+    (machine.root / "database" / ".production_20990101_000000.sql.gz.enc.part").write_bytes(b"half")
+    machine.well("backup-offsite", **rclone)
+    copied = [key for key in keys(bucket) if key.startswith("backups/")]
+    assert len(copied) == 4
+    assert not any("part" in key for key in copied)
+    seen = await observe(
+        "backup_remote", url=f"s3://{bucket.name}/backups/database/production_%Y%m%d_%H%M%S.sql.gz.enc",
+        endpoint=bucket.endpoint, access_key="a", secret_key="b", timezone=ZONE,
+        local={"path": f"{machine.root}/database/production_%Y%m%d_%H%M%S.sql.gz.enc", "timezone": ZONE},
+    )  # fmt: skip
+    assert (seen.outcome, measured(seen, "not_copied"), measured(seen, "size_differs")) == (Outcome.UP, 0, 0)
+
+    old.write_bytes(b"encrypted by an intruder")
+    assert "what is there already stays" in machine.refused("backup-offsite", **rclone)
+    shutil.rmtree(machine.root / "database")
+    assert "there is no backup" in machine.refused("backup-offsite", **rclone)
+    assert [key for key in keys(bucket) if key.startswith("backups/")] == copied
+
+
+# --- retention ---
+
+
+def day_file(machine: Machine, at: datetime, prefix: str = "production") -> Path:
+    """A backup of this day, as the scripts name it, with its checksum."""
+    folder = machine.root / "database"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{prefix}_{at:%Y%m%d_%H%M%S}.sql.gz.enc"
+    file.write_bytes(f"dump of {at}".encode())
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    file.with_name(file.name + ".sha256").write_text(f"{digest}  {file.name}\n")
+    return file
+
+
+def test_four_weeks_and_twelve_months_are_kept_and_the_rest_goes(machine: Machine) -> None:
+    today = datetime.now(UTC).replace(hour=7, minute=0, second=0)
+    made = [day_file(machine, today - timedelta(days=age)) for age in (*range(400, 40, -3), *range(40, -1, -1))]
+    day_file(machine, today - timedelta(days=400), prefix="staging")
+    machine.well("backup-retention")
+    daily = [name for name in machine.files("database") if name.startswith("production") and name.endswith(".enc")]
+    assert len(daily) in (30, 31)
+    assert daily[-1] == made[-1].name
+    assert all(f"{name}.sha256" in machine.files("database") for name in daily)
+    assert any(name.startswith("staging") for name in machine.files("database")), "another set is left alone"
+
+    def kept(archive: str) -> list[datetime]:
+        names = [name for name in machine.files(f"archive/{archive}") if name.endswith(".enc")]
+        return [datetime.strptime(name[11:26], "%Y%m%d_%H%M%S").replace(tzinfo=UTC) for name in names]
+
+    weeks = [at.isocalendar()[:2] for at in kept("weekly")]
+    months = [(at.year, at.month) for at in kept("monthly")]
+    assert len(weeks) == len(set(weeks)) == 4
+    assert weeks[-1] == today.isocalendar()[:2]
+    assert len(months) == len(set(months)) == 12
+    assert months[-1] == (today.year, today.month)
+    assert all(at.weekday() == 0 for at in kept("weekly")), "the first of each week"
+    assert all(at.day <= 3 for at in kept("monthly")), "the first of each month"
+    before = {folder: machine.files(folder) for folder in ("database", "archive/weekly", "archive/monthly")}
+    assert machine.well("backup-retention") == ""
+    assert {folder: machine.files(folder) for folder in before} == before
+
+
+def test_when_no_new_ones_come_the_last_ones_stay(machine: Machine) -> None:
+    for age in range(200, 190, -1):
+        day_file(machine, datetime.now(UTC) - timedelta(days=age))
+    machine.well("backup-retention")
+    assert len([name for name in machine.files("database") if name.endswith(".enc")]) == 7
+    assert len([name for name in machine.files("archive/monthly") if name.endswith(".enc")]) in (1, 2)
+
+
+def test_a_damaged_one_is_not_what_is_kept_of_its_month(machine: Machine) -> None:
+    first = datetime.now(UTC).replace(day=1, hour=7, minute=0, second=0) - timedelta(days=40)
+    first = first.replace(day=2)
+    bad, good = day_file(machine, first), day_file(machine, first + timedelta(days=1))
+    bad.write_bytes(b"rotten")
+    assert "backups are damaged" in machine.refused("backup-retention")
+    assert good.name in machine.files("archive/monthly")
+    assert bad.name not in machine.files("archive/monthly")
