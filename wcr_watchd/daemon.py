@@ -34,6 +34,7 @@ from wcr_watchd.core.state import State
 from wcr_watchd.core.task import TaskBook, TaskRecord, TaskView
 from wcr_watchd.core.view import Counters, DrillReport, DrillWish, Touched
 from wcr_watchd.kit import descriptors, garbage
+from wcr_watchd.kit.outbound import OutboundHttp
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.systemd import notify, watchdog_interval
@@ -461,7 +462,7 @@ class Daemon:
         tasks.replace(loaded.probes)
         heartbeats = Heartbeats(lambda: self._loaded.heartbeats, lambda: health.moving(self), clock, shared, counters)
         drills = Drills(dispatcher.send_test, clock.now)
-        access = self._build_access(store, clock, link_key)
+        access = self._build_access(store, clock, shared, link_key)
         await access.sessions.load()
         canaries = Canaries(lambda: self._loaded.canaries, monitor, dispatcher.send_test, clock.now, counters)
         hooks = Hooks(shared, self._redactor.text)
@@ -507,12 +508,13 @@ class Daemon:
             Links(tickets, lambda: self._loaded.web.public_url).linked,
         )
 
-    def _build_access(self, store: Store, clock: Clock, key: bytes) -> Access:
+    def _build_access(self, store: Store, clock: Clock, shared: SharedHelpers, key: bytes) -> Access:
         return Access(
             lambda: self._loaded.web.access,
             Audit(store, clock.now, self._redactor.text),
             key=key,
             monotonic=clock.monotonic,
+            http=shared.get(OutboundHttp),
             public_url=lambda: self._loaded.web.public_url,
             address=next(iter(self._addresses()), ""),
         )

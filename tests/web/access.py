@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from wcr_watchd.core.access import DOORS, AccessSettings, ApiToken, AuditEntry, Role, Session
 from wcr_watchd.core.protocols import AccessRecords
+from wcr_watchd.kit.outbound import OutboundHttp
 from wcr_watchd.web.access.audit import Audit
 from wcr_watchd.web.access.gate import Access
 
@@ -65,8 +66,12 @@ def access_for(
     now: Callable[[], float] = lambda: 0.0,
     monotonic: Callable[[], float] = lambda: 0.0,
     records: AccessRecords | None = None,
+    http: OutboundHttp | None = None,
+    public_url: str = "",
 ) -> Access:
     """Access control with those settings (None: :func:`everybody`)."""
     found = everybody() if settings is None else settings
     audit = Audit(records or MemoryRecords(), now, lambda text: text)
-    return Access(lambda: found, audit, key=KEY, monotonic=monotonic)
+    return Access(
+        lambda: found, audit, key=KEY, monotonic=monotonic, http=http or OutboundHttp(), public_url=lambda: public_url
+    )

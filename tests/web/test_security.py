@@ -24,6 +24,8 @@ PUBLIC_BECAUSE = {
     "/ack/{ticket}": "the signed ticket in the path is the credential",
     "/answer/{channel}": "the provider's signature is the credential",
     "/sign-in": "where one gets a credential",
+    "/sign-in/elsewhere": "sends off to the provider of single sign-on",
+    "/sign-in/elsewhere/back": "the provider's answer, for a sign-in that this browser began, is the credential",
     "/sign-in/once/{code}": "the code in the path is the credential",
     "/favicon.ico": "a picture that everybody has",
     "/static/{name}": "style, scripts and pictures of the sign-in page",

@@ -20,13 +20,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from wcr_watchd.core.access import ALERTS, METRICS, AccessSettings, ApiToken, Role, Session
+from wcr_watchd.kit.outbound import OutboundHttp
 from wcr_watchd.web.access.audit import Audit
 from wcr_watchd.web.access.digest import digest_of
 from wcr_watchd.web.access.links import OneTimeLinks
+from wcr_watchd.web.access.open_id import OpenId
 from wcr_watchd.web.access.peer import is_direct, is_local, is_own_page, peer_is_loopback, unix_user
 from wcr_watchd.web.access.roles import READING, VISITOR, Means, Visitor, needed
 from wcr_watchd.web.access.sessions import Sessions
-from wcr_watchd.web.access.sign_in import PASSWORD, TOKEN, SignIn, bound_to
+from wcr_watchd.web.access.sign_in import ELSEWHERE, PASSWORD, TOKEN, SignIn, bound_to
 from wcr_watchd.web.access.throttle import Throttle
 
 ALERTS_PATH = "/api/v2/"
@@ -39,7 +41,8 @@ class Access:
     """Decides who may use the pages and the API.
 
     ``settings`` are those in force, ``key`` is what calendars' keys are made of, ``public_url`` where people reach the
-    pages, ``address`` where this machine does. ``monotonic`` gives seconds that nobody sets.
+    pages, ``address`` where this machine does, ``http`` asks the provider of single sign-on. ``monotonic`` gives
+    seconds that nobody sets.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Access:
         *,
         key: bytes,
         monotonic: Callable[[], float],
+        http: OutboundHttp,
         public_url: Callable[[], str] = lambda: "",
         address: str = "",
     ) -> None:
@@ -61,9 +65,10 @@ class Access:
         self.sessions = Sessions(audit.records, audit.now, self._holds)
         self.links = OneTimeLinks(monotonic)
         self.sign_in = SignIn(
-            settings,
+            lambda: self.settings,
             self.sessions,
             self.links,
+            OpenId(lambda: self.settings.single_sign_on, lambda: self.public_url(), http, monotonic),
             audit,
             self.token,
             by_source=Throttle(monotonic, free=10, longest=900.0),
@@ -123,6 +128,8 @@ class Access:
             return user is not None and bound_to(user.password) == session.bound
         if session.how == TOKEN:
             return any(one.digest.hex() == session.bound and self._is_valid(one) for one in self.settings.tokens)
+        if session.how == ELSEWHERE:
+            return session.bound == self.sign_in.open_id.bound()
         return True
 
     def _role_of(self, session: Session) -> Role:

@@ -1,4 +1,4 @@
-"""Signing in: a name and a password, or a token, or a one-time link, for a session.
+"""Signing in: a name and a password, a token, a one-time link, or what a provider vouches for, for a session.
 
 Whether a user exists cannot be told from the answer nor from how long it takes. What fails is delayed by where it comes
 from and by whom it is for; the second never for long, and not where this user has signed in before, so that nobody can
@@ -19,6 +19,8 @@ from wcr_watchd.kit.passwords import matches
 from wcr_watchd.web.access.audit import Audit
 from wcr_watchd.web.access.digest import digest_of
 from wcr_watchd.web.access.links import OneTimeLinks
+from wcr_watchd.web.access.open_id import OpenId
+from wcr_watchd.web.access.refused import SignInRefusedError
 from wcr_watchd.web.access.sessions import Sessions
 from wcr_watchd.web.access.throttle import Throttle
 
@@ -26,15 +28,7 @@ ACTION = "sign in"
 MOST_WAITING = 20
 """Passwords that wait to be checked; of more, people are told to come again."""
 MOST_PLACES = 10_000
-PASSWORD, TOKEN, LINK = "password", "token", "one-time link"
-
-
-class SignInRefusedError(Exception):
-    """It was not right, or it is too soon; ``wait`` are the seconds until the next attempt."""
-
-    def __init__(self, reason: str, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait = wait
+PASSWORD, TOKEN, LINK, ELSEWHERE = "password", "token", "one-time link", "single sign-on"
 
 
 @dataclass(slots=True)
@@ -44,6 +38,7 @@ class SignIn:
     settings: Callable[[], AccessSettings]
     sessions: Sessions
     links: OneTimeLinks
+    open_id: OpenId
     audit: Audit
     token: Callable[[str], ApiToken | None]
     by_source: Throttle
@@ -88,6 +83,16 @@ class SignIn:
         if not name:
             raise SignInRefusedError("This link was used already, or its quarter of an hour is over.")
         return await self._begin(request, name, Role.ADMIN, LINK, "")
+
+    async def elsewhere(self, request: web.Request) -> tuple[str, str]:
+        """Likewise, for somebody who comes back from the provider of single sign-on; also the path to go on to."""
+        try:
+            person = await self.open_id.finish(request)
+        except SignInRefusedError as error:
+            await self.audit.note(request, "", ELSEWHERE, ACTION, result=f"refused: {error}")
+            raise
+        bound = self.open_id.bound()
+        return await self._begin(request, person.name, person.role, ELSEWHERE, bound), person.after
 
     async def _begin(self, request: web.Request, name: str, role: Role, how: str, bound: str) -> str:
         cookie = await self.sessions.begin(request, name, role, how, bound)

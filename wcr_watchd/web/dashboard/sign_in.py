@@ -11,14 +11,15 @@ from wcr_watchd.core.access import Role
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.web.access.gate import ACCESS, SIGN_IN
 from wcr_watchd.web.access.links import LINK_PATH, LINK_SECONDS
+from wcr_watchd.web.access.open_id import CALLBACK, START
 from wcr_watchd.web.access.peer import is_own_page
+from wcr_watchd.web.access.refused import SignInRefusedError
 from wcr_watchd.web.access.roles import VISITOR, Means, needs
 from wcr_watchd.web.access.sessions import drop_cookie, set_cookie
-from wcr_watchd.web.access.sign_in import SignInRefusedError
 from wcr_watchd.web.dashboard.layout import page
 
 LINKS = "/api/v1/sign-in-links"
-PUBLIC = frozenset({SIGN_IN, LINK_PATH})
+PUBLIC = frozenset({SIGN_IN, LINK_PATH, START, CALLBACK})
 
 
 def add_routes(app: web.Application) -> None:
@@ -27,6 +28,8 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post(SIGN_IN, sign_in)
     # Not for HEAD: looking at a link must not use it up.
     app.router.add_get(LINK_PATH, by_link, allow_head=False)
+    app.router.add_get(START, elsewhere, allow_head=False)
+    app.router.add_get(CALLBACK, back, allow_head=False)
     app.router.add_post(LINKS, make_link)
     app.router.add_get("/account", account)
     app.router.add_post("/sign-out", sign_out)
@@ -60,6 +63,23 @@ async def by_link(request: web.Request) -> web.Response:
     except SignInRefusedError as error:
         return _refused(request, error, 410)
     return _signed_in(request, cookie, "/")
+
+
+async def elsewhere(request: web.Request) -> web.Response:
+    """Off to the provider of single sign-on."""
+    try:
+        return await request.app[ACCESS].sign_in.open_id.begin(request, _own_path(request.query.get("next", "")))
+    except SignInRefusedError as error:
+        return _refused(request, error, 502)
+
+
+async def back(request: web.Request) -> web.Response:
+    """Back from there."""
+    try:
+        cookie, after = await request.app[ACCESS].sign_in.elsewhere(request)
+    except SignInRefusedError as error:
+        return _refused(request, error, 403)
+    return _signed_in(request, cookie, after)
 
 
 @needs(Role.ADMIN)
