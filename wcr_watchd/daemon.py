@@ -28,6 +28,7 @@ from wcr_watchd.core.message import trial
 from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Outcome
 from wcr_watchd.core.modifications import Mark, Modification, grouped
 from wcr_watchd.core.protocols import Accepting, Probe, Restored, Store
+from wcr_watchd.core.report import Audience, Filed, ReportKind, ReportPlan, ReportWish
 from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
@@ -53,13 +54,14 @@ from wcr_watchd.runtime.links import Links
 from wcr_watchd.runtime.modifications import ModificationLog
 from wcr_watchd.runtime.monitor import Monitor
 from wcr_watchd.runtime.pings import PingDesk
+from wcr_watchd.runtime.reports import Enclosures, Records, Reporter
 from wcr_watchd.runtime.runner import Runner
 from wcr_watchd.runtime.scheduler import Scheduler
 from wcr_watchd.runtime.standing import Standing
 from wcr_watchd.runtime.task_desk import TaskDesk
 from wcr_watchd.runtime.tasks import LoopLag, guard
 from wcr_watchd.runtime.windows import WindowWatch
-from wcr_watchd.store.open import folder_of, from_url
+from wcr_watchd.store.open import file_of, folder_of, from_url
 from wcr_watchd.store.upkeep import Retention
 from wcr_watchd.web.access.audit import Audit
 from wcr_watchd.web.access.certificate import Certificate
@@ -109,6 +111,7 @@ class Parts:
     modifications: ModificationLog
     certificate: Certificate | None
     """Of our own listener, where it speaks TLS."""
+    reporter: Reporter
 
 
 def read_configuration(path: Path | None) -> Loaded:
@@ -377,6 +380,23 @@ class Daemon:
         """Take messages off the dead-letter list; returns a sentence."""
         return await self._parts.dead_letters.discard(ids, by)
 
+    async def write_report(self, wish: ReportWish) -> Filed:
+        """Write a report now."""
+        return await self._parts.reporter.write(self._report_plan(wish), send=wish.send)
+
+    def _report_plan(self, wish: ReportWish) -> ReportPlan:
+        """The plan of that name, or one of a kind with nothing else said."""
+        known = self._loaded.reports.get(wish.name)
+        if known is not None:
+            return replace(known, audience=wish.audience or known.audience)
+        if wish.name not in tuple(ReportKind):
+            names = ", ".join(dict.fromkeys((*self._loaded.reports, *ReportKind)))
+            raise CommandError(f"there is no report {wish.name!r}; there are: {names}")
+        if wish.send:
+            raise CommandError(f"nobody is told of the report {wish.name}: write [report.{wish.name}] with `tell`")
+        audience = wish.audience or Audience.TEAM
+        return ReportPlan(wish.name, ReportKind(wish.name), audience, "", self.setup.timezone)
+
     async def reload(self) -> tuple[str, ...]:
         """Apply the configuration file by difference, or say what is wrong with it and go on with the old one."""
         async with self._reloading:
@@ -491,6 +511,15 @@ class Daemon:
             desk,
             ModificationLog(monitor, clock, restored.facts),
             await asyncio.to_thread(Certificate, *loaded.web.certificate) if loaded.web.certificate else None,
+            self._build_reporter(monitor, store, dispatcher, clock, since),
+        )
+
+    def _build_reporter(
+        self, monitor: Monitor, store: Store, dispatcher: Dispatcher, clock: Clock, since: float
+    ) -> Reporter:
+        records = Records(store, file_of(self._loaded.store.url))
+        return Reporter(
+            lambda: self._loaded.reports, lambda: self._specs, monitor, records, dispatcher, clock.now, since
         )
 
     def _build_dispatcher(
@@ -506,6 +535,7 @@ class Daemon:
             self._redactor.text,
             self._loaded.wordings,
             Links(tickets, lambda: self._loaded.web.public_url).linked,
+            Enclosures(store).enclosed,
         )
 
     def _build_access(self, store: Store, clock: Clock, shared: SharedHelpers, key: bytes) -> Access:
@@ -542,6 +572,7 @@ class Daemon:
             "drills": parts.drills.serve(),
             "canaries": parts.canaries.serve(),
             "changes": parts.changes.serve(),
+            "reports": parts.reporter.serve(),
             "upkeep": self._serve_upkeep(parts),
             "watchdog": self._serve_watchdog(),
             **({"certificate of the listener": parts.certificate.watch()} if parts.certificate else {}),

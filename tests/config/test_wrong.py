@@ -114,9 +114,26 @@ CASES = [
     ),
     case(
         "section of a later version",
-        "[report.weekly]\n",
+        "[change.x]\n",
         [
-            "w.toml:1: report: reports are not in this version (remove the section)",
+            "w.toml:1: change: changes are not in this version (remove the section)",
+        ],
+    ),
+    case(
+        "reports",
+        "[report.often]\n"
+        '[report.weekly]\nschedule = "Mon 25:00"\n'
+        '[report.monthly]\nschedule = "0 9 1 *"\naudience = "all"\n'
+        '[report.x]\nkind = "weekly"\ntell = ["pigeon"]\nchecks = ["none"]\n',
+        [
+            'w.toml:1: report.often: does not say what it covers (write kind = "weekly" or kind = "monthly")',
+            'w.toml:3: report.weekly.schedule: is no weekday and time; got "Mon 25:00" '
+            '(write "Mon 09:00", or a cron expression such as "0 9 1 * *")',
+            'w.toml:5: report.monthly.schedule: is no weekday and time; got "0 9 1 *" '
+            '(write "Mon 09:00", or a cron expression such as "0 9 1 * *")',
+            'w.toml:6: report.monthly.audience: must be "team" or "stakeholders"; got "all"',
+            'w.toml:9: report.x.tell[0]: "pigeon": there is no channel "pigeon" (configure one: [channel.NAME])',
+            'w.toml:10: report.x.checks[0]: there is no check "none"',
         ],
     ),
     case(

@@ -95,7 +95,7 @@ def test_an_sms_always_fits_and_keeps_severity_and_number(
     assert fits_sms(text), (len(text), text)
     assert text.endswith(f" #{number}")
     assert "\n" not in text
-    if event not in (EventKind.RESOLVED, EventKind.ACKNOWLEDGED, EventKind.NOTED):
+    if event not in (EventKind.RESOLVED, EventKind.ACKNOWLEDGED, EventKind.NOTED, EventKind.REPORT):
         assert severity.name in text.partition("]")[0]
 
 

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import socket
 import ssl
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from wcr_watchd.core.errors import ChannelError
 from wcr_watchd.core.message import account, colour, facts, headline, long_text, one_line, tag, what
-from wcr_watchd.core.model import Message, Notification
+from wcr_watchd.core.model import Enclosure, Message, Notification
 from wcr_watchd.core.protocols import Limits, Receipt
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.options import Options, Secret
@@ -142,6 +143,8 @@ password = "${credential:smtp_password}"
     def render(self, message: Message) -> Mapping[str, str]:
         """Subject, plain text and HTML."""
         subject = headline(message, SUBJECT_LENGTH)
+        if message.enclosure is not None:
+            return {"subject": subject, "text": message.enclosure.text, "html": message.enclosure.html}
         html = _HTML.render(
             subject=subject,
             tag=tag(message),
@@ -223,7 +226,18 @@ password = "${credential:smtp_password}"
             mail["X-Watchd-Incident"] = str(message.incident)
         mail.set_content(parts["text"])
         mail.add_alternative(parts["html"], subtype="html")
+        if message.enclosure is not None:
+            _enclose(mail, message.enclosure)
         return mail
+
+
+def _enclose(mail: EmailMessage, enclosure: Enclosure) -> None:
+    """Put the pictures beside the HTML that shows them (RFC 2392), and the document as a page of its own after it."""
+    _, body = mail.iter_parts()
+    for name, png in enclosure.pictures:
+        body.add_related(b64decode(png), "image", "png", cid=f"<{name}>", filename=f"{name}.png", disposition="inline")
+    page = enclosure.page.encode()
+    mail.add_attachment(page, "text", "html", filename=enclosure.page_name)
 
 
 def _digest(*texts: str) -> str:

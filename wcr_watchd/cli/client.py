@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,25 @@ async def call_async(
     socket: Path, method: str, path: str, body: dict[str, Any] | None = None, patience: float = ANSWER_WITHIN
 ) -> dict[str, Any]:
     """As :func:`call`, from within a loop."""
+    async with _asked(socket, method, path, body, patience) as response:
+        answer: dict[str, Any] = await response.json()
+        return answer
+
+
+def fetch(socket: Path, path: str) -> bytes:
+    """What stands at a path of the API, as it is. Raises :class:`NoDaemonError` and :class:`RefusedError`."""
+
+    async def read() -> bytes:
+        async with _asked(socket, "GET", path, None, ANSWER_WITHIN) as response:
+            return await response.read()
+
+    return asyncio.run(read())
+
+
+@asynccontextmanager
+async def _asked(
+    socket: Path, method: str, path: str, body: dict[str, Any] | None, patience: float
+) -> AsyncIterator[aiohttp.ClientResponse]:
     connector = aiohttp.UnixConnector(path=str(socket))
     timeout = aiohttp.ClientTimeout(total=patience)
     try:
@@ -67,11 +88,11 @@ async def call_async(
             aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
             session.request(method, f"http://localhost/api/v1{path}", json=body) as response,
         ):
-            answer: dict[str, Any] = await response.json()
             if response.status >= 400:
+                answer: dict[str, Any] = await response.json()
                 problems = tuple(answer.get("problems", ()))
                 raise RefusedError(str(answer.get("error", "refused")), problems)
-            return answer
+            yield response
     except PermissionError as error:
         raise NoDaemonError(
             f"may not use {socket}: permission denied; run as root or join the group that owns it"

@@ -40,6 +40,7 @@ from wcr_watchd.cli.options import (
 from wcr_watchd.cli.quiet import maintenance, silence
 from wcr_watchd.cli.reasons import policy, why
 from wcr_watchd.cli.replay import replay
+from wcr_watchd.cli.reports import report
 from wcr_watchd.cli.task import task
 from wcr_watchd.config import discover as discovery
 from wcr_watchd.config import load as loading
@@ -78,6 +79,7 @@ cli.add_command(silence)
 cli.add_command(maintenance)
 cli.add_command(change)
 cli.add_command(replay)
+cli.add_command(report)
 cli.add_command(drill)
 cli.add_command(why)
 cli.add_command(policy)

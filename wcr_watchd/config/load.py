@@ -34,6 +34,7 @@ from wcr_watchd.config.models import (
     Web,
 )
 from wcr_watchd.config.people import People, read_people
+from wcr_watchd.config.reports import read_reports
 from wcr_watchd.config.secrets import Secrets, passwords_in
 from wcr_watchd.config.sources import Source, Sources
 from wcr_watchd.config.typed import named_tables
@@ -41,6 +42,7 @@ from wcr_watchd.core.access import AccessSettings
 from wcr_watchd.core.errors import ConfigError, Problem
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.protocols import Channel, Probe
+from wcr_watchd.core.report import ReportPlan
 from wcr_watchd.core.setup import AlertSettings, Canary, Check, Heartbeat, Policy, Setup
 from wcr_watchd.core.silence import Window
 from wcr_watchd.kit.blackbox_modules import Module, ModulesError, read_modules
@@ -69,9 +71,9 @@ SECTIONS = (
     "probe",
     "change",
     "change_category",
+    "report",
 )
 LATER_SECTIONS = {
-    "report": "reports",
     "places": "several locations",
     "place": "several locations",
     "status_page": "public status pages",
@@ -123,6 +125,7 @@ class Loaded:
     wordings: Mapping[str, Wording]
     canaries: Mapping[str, Canary]
     heartbeats: Mapping[str, Heartbeat]
+    reports: Mapping[str, ReportPlan]
     store: StoreSettings
     web: WebSettings
     probe: ProbeSettings | None
@@ -169,6 +172,7 @@ def _loaded(sources: Sources) -> Loaded:
     windows = read_windows(faults, data, watchd.timezone, known, now)
     plans, categories = read_changes(faults, data, people, known, checks.checks.keys() - checks.resting.keys())
     heartbeats = _heartbeats(faults, data)
+    reports = read_reports(faults, data, watchd.timezone, people, _known(data, defaults))
     if faults.found or sources.problems:
         raise ConfigError(_problems(sources, faults, secrets.values))
     options = (*people.channels.values(), *checks.probes.values(), *heartbeats.values(), *credentials, web)
@@ -188,6 +192,7 @@ def _loaded(sources: Sources) -> Loaded:
         wordings=MappingProxyType(people.wordings),
         canaries=MappingProxyType(people.canaries),
         heartbeats=MappingProxyType({name: _heartbeat(table) for name, table in heartbeats.items()}),
+        reports=MappingProxyType(reports),
         store=StoreSettings(store.url, store.retention),
         web=WebSettings(web.listen, web.public_url or "", _certificate(web), access),
         probe=probing,

@@ -108,6 +108,7 @@ def tag(message: Message) -> str:
         EventKind.FLAPPING: f"{word}, FLAPPING",
         EventKind.HANDOVER: "ON CALL",
         EventKind.PLANNED: "PLANNED",
+        EventKind.REPORT: "REPORT",
     }.get(message.event, word)
 
 
@@ -209,14 +210,15 @@ def facts(message: Message) -> tuple[Fact, ...]:
         Fact("Tags", ", ".join(message.tags)),
         Fact("Watched by", " at ".join(filter(None, (message.watchd, message.location)))),
         Fact("Runbook", message.runbook),
-        Fact("Incident", message.url),
+        Fact("Report" if message.report else "Incident", message.url),
     )
     return note + tuple(Fact(fact.label, one_line(fact.value)) for fact in found if fact.value)
 
 
 def links(message: Message) -> tuple[Fact, ...]:
     """Where to go from here, as far as it can be followed: to acknowledge, the incident's page, the runbook."""
-    known = (Fact("Acknowledge", message.ack_url), Fact("Incident", message.url), Fact("Runbook", message.runbook))
+    about = "Report" if message.report else "Incident"
+    known = (Fact("Acknowledge", message.ack_url), Fact(about, message.url), Fact("Runbook", message.runbook))
     return tuple(link for link in known if link.value.startswith(("https://", "http://")))
 
 

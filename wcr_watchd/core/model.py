@@ -137,6 +137,8 @@ class EventKind(StrEnum):
     """Somebody else is on call from now on."""
     PLANNED = "planned"
     """A maintenance window is announced."""
+    REPORT = "report"
+    """A report of a week or a month."""
     DIGEST = "digest"
     DRILL = "drill"
 
@@ -255,6 +257,20 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Enclosure:
+    """A whole document that goes with a message where the medium can carry it: text, HTML and its pictures.
+
+    ``pictures`` are names (as ``cid:name`` in the HTML) and PNG in base64, ``page`` the document as a page of its own.
+    """
+
+    text: str
+    html: str
+    pictures: tuple[tuple[str, str], ...]
+    page: str
+    page_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """Everything that can be said in a notification, independent of any medium (see the webhook message)."""
 
@@ -292,6 +308,10 @@ class Message:
     """The headline in the words of the channel's own template; empty: the built-in one."""
     own_text: str = ""
     """The text in the words of the channel's own template; empty: the built-in one."""
+    report: int = 0
+    """The number of the report that it brings; 0: none."""
+    enclosure: Enclosure | None = None
+    """The report itself; put in when it is handed over, stored nowhere."""
 
 
 @dataclass(frozen=True, slots=True)

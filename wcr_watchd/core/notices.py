@@ -27,6 +27,7 @@ from wcr_watchd.core.work import Decision, Work
 ABSENCE_SUBJECT = "absence"
 NOBODY_SUBJECT = "nobody on call"
 CANARY_SUBJECT = "channel"
+REPORT_SUBJECT = "report"
 CONFIRMS_NOTHING = 60.0
 """Seconds without anybody watching after which what was being confirmed must be confirmed anew."""
 FRESH_LOOK = 30.0
@@ -135,6 +136,25 @@ def trouble_over(setup: Setup, state: State, subject: str, why: str, now: float)
     incident = work.open_incident(OWN.name, subject)
     if incident is not None:
         life.end(work, incident, why)
+    return work.decision()
+
+
+def report_fails(setup: Setup, state: State, report: str, why: str, now: float) -> Decision:
+    """Tell that a report cannot be written: one that does not come is missed by nobody."""
+    work = Work(setup, state, now, None)
+    subject = f"{REPORT_SUBJECT} {report}"
+    if work.open_incident(OWN.name, subject) is None:
+        because = f"the report {report} cannot be written: {why}"
+        life.begin(work, OWN, subject, Finding(Severity.WARNING, because, ""), "by its schedule")
+    return work.decision()
+
+
+def report_is_written(setup: Setup, state: State, report: str, now: float) -> Decision:
+    """End the incident of a report that could not be written, if there is one."""
+    work = Work(setup, state, now, None)
+    incident = work.open_incident(OWN.name, f"{REPORT_SUBJECT} {report}")
+    if incident is not None:
+        life.end(work, incident, f"the report {report} is written")
     return work.decision()
 
 

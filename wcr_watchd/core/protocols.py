@@ -23,6 +23,7 @@ from wcr_watchd.core.model import (
     Severity,
 )
 from wcr_watchd.core.modifications import KnownFacts, Modification
+from wcr_watchd.core.report import Filed
 from wcr_watchd.core.run import Run, Shared
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState
@@ -247,6 +248,7 @@ class Batch:
     changes: tuple[Change, ...] = ()
     modifications: tuple[Modification, ...] = ()
     facts: tuple[KnownFacts, ...] = ()
+    reports: tuple[Filed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +390,14 @@ class Store(AccessRecords, Protocol):
 
     async def modifications(self, *, since: float, until: float, limit: int = 1000) -> Sequence[Modification]:
         """What became different from ``since`` until before ``until``, newest first."""
+        ...
+
+    async def reports(self, *, name: str | None = None, limit: int = 100) -> Sequence[Filed]:
+        """Reports that were written, newest first, without their contents."""
+        ...
+
+    async def report(self, number: int) -> Filed | None:
+        """One report with its contents, by its number."""
         ...
 
     async def prune(self, now: float) -> None:

@@ -13,6 +13,7 @@ from wcr_watchd.core.heartbeat import Ping
 from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Severity
 from wcr_watchd.core.modifications import Mark, Modification
 from wcr_watchd.core.protocols import Store
+from wcr_watchd.core.report import Filed, ReportWish
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
@@ -419,6 +420,10 @@ class Control(View, Protocol):
 
     def stop_drill(self, number: int) -> DrillReport:
         """End a drill before its time."""
+        ...
+
+    async def write_report(self, wish: ReportWish) -> Filed:
+        """Write a report now. Raises ``CommandError`` when there is none of that name, or it cannot be written."""
         ...
 
     async def reload(self) -> tuple[str, ...]:

@@ -65,11 +65,12 @@ class Cron:
 
     async def after(self, at: float, shared: Shared) -> float | None:
         """See :class:`Calendar`."""
-        return _cron_after(self.expression, self.timezone, at)
+        return next_by_cron(self.expression, self.timezone, at)
 
 
 @lru_cache(REMEMBERED)
-def _cron_after(expression: str, timezone: str, at: float) -> float | None:
+def next_by_cron(expression: str, timezone: str, at: float) -> float | None:
+    """When a cron expression is next after ``at`` (epoch seconds) on the clocks of the zone; None: never again."""
     local = datetime.fromtimestamp(at, ZoneInfo(timezone))
     found = next(CronSim(expression, local), None)
     return None if found is None else found.timestamp()

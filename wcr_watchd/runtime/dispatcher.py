@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from random import SystemRandom
 
@@ -70,9 +70,11 @@ class Dispatcher:
     """The durable outbox's other half: takes notifications that are stored and sees that they are delivered.
 
     ``channels`` by configured name, ``wordings`` the own words of some; ``caps`` the most messages in so many seconds
-    for those that cost money; ``redact`` removes secrets from a text, ``linked`` adds the recipient's own links. One
-    :class:`~wcr_watchd.runtime.lane.Lane` per channel keeps the order, so that a provider that hangs delays no other.
-    Call :meth:`resume` once before :meth:`run`.
+    for those that cost money; ``redact`` removes secrets from a text, ``linked`` adds the recipient's own links and
+    ``enclosed`` the document that a notification brings.
+
+    One :class:`~wcr_watchd.runtime.lane.Lane` per channel keeps the order, so that a provider that hangs delays no
+    other. Call :meth:`resume` once before :meth:`run`.
     """
 
     def __init__(
@@ -86,8 +88,10 @@ class Dispatcher:
         redact: Callable[[str], str] = str,
         wordings: Mapping[str, Wording] | None = None,
         linked: Callable[[Notification], Notification] = lambda notification: notification,
+        enclosed: Callable[[Notification], Awaitable[Notification]] | None = None,
     ) -> None:
         self._linked = linked
+        self._enclosed = enclosed
         self._store = store
         self._clock = clock
         self._shared = shared
@@ -275,6 +279,8 @@ class Dispatcher:
             owed.unwritten = False
         try:
             notification = self._linked(owed.notification)
+            if self._enclosed is not None:
+                notification = await self._enclosed(notification)
             receipt = await hand_over(lane.channel, notification, self._shared, self._wordings.get(lane.name))
         except ChannelError as error:
             self._failed(lane, owed, error)

@@ -350,6 +350,14 @@ class Monitor:
         """A channel delivers again, or is not looked after any more."""
         self._take(notices.channel_delivers(self.setup, self.state, channel, why, self._clock.now()))
 
+    def report_fails(self, report: str, why: str) -> None:
+        """A report cannot be written."""
+        self._take(notices.report_fails(self.setup, self.state, report, why, self._clock.now()))
+
+    def report_is_written(self, report: str) -> None:
+        """A report could be written."""
+        self._take(notices.report_is_written(self.setup, self.state, report, self._clock.now()))
+
     def hand_over(self, schedule: str, people: tuple[str, ...], until: float | None) -> None:
         """Somebody else, or nobody, is on call from now on; ``until`` is when that turn ends (epoch seconds)."""
         self._take(notices.hand_over(self.setup, self.state, schedule, people, until, self._clock.now()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -28,6 +29,7 @@ from wcr_watchd.core.model import (
     Severity,
 )
 from wcr_watchd.core.modifications import KnownFacts, Modification
+from wcr_watchd.core.report import Audience, Document, Filed, ReportKind
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.task import TaskRecord, TaskState
@@ -47,6 +49,7 @@ SESSION = TypeAdapter(Session)
 AUDIT = TypeAdapter(AuditEntry)
 CHANGE = TypeAdapter(Change)
 FACTS = TypeAdapter(KnownFacts)
+DOCUMENT = TypeAdapter(Document)
 
 OUTCOMES = (Outcome.UP, Outcome.DOWN, Outcome.UNKNOWN)
 """By the number they are stored as."""
@@ -85,6 +88,24 @@ def from_json(adapter: TypeAdapter[T], text: str) -> T:
             f"a stored value is not in the form this version writes ({error}): "
             "use the version that wrote it, or move the database away to start with an empty one"
         ) from error
+
+
+def report_row(report: Filed) -> tuple[Any, ...]:
+    """A report as it is kept: what a list shows in columns, all of it packed."""
+    one = report.document
+    body = zlib.compress(to_json(DOCUMENT, one).encode())
+    about = (one.name, one.kind, one.audience, int(report.scheduled), one.title, one.summary)
+    return (report.number, *about, *map(milliseconds, (one.made_at, one.since, one.until)), body)
+
+
+def report_of(row: tuple[Any, ...], body: bytes) -> Filed:
+    """The reverse of :func:`report_row`; without ``body``, a document without contents."""
+    number, name, kind, audience, scheduled, title, summary, made_at, since, until = row
+    if body:
+        return Filed(number, from_json(DOCUMENT, zlib.decompress(body).decode()), bool(scheduled))
+    times = (seconds(made_at), seconds(since), seconds(until))
+    head = Document(name, ReportKind(kind), Audience(audience), title, summary, *times)
+    return Filed(number, head, bool(scheduled))
 
 
 @lru_cache(maxsize=4096)

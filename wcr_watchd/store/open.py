@@ -13,7 +13,12 @@ from wcr_watchd.store.upkeep import Retention
 
 def folder_of(url: str) -> Path:
     """The folder of the file that the URL of a store names: what belongs to the records is kept beside them."""
-    return Path(unquote(urlsplit(url).path)).parent
+    return file_of(url).parent
+
+
+def file_of(url: str) -> Path:
+    """The file that the URL of a store names."""
+    return Path(unquote(urlsplit(url).path))
 
 
 def from_url(url: str, *, retention: Retention | None = None, timeout: float = 10.0) -> Store:

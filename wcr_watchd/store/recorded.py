@@ -7,7 +7,7 @@ Not for the event loop: calls block.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
 from math import inf
@@ -24,8 +24,9 @@ from wcr_watchd.store import codec
 from wcr_watchd.store.codec import INCIDENT, SILENCE, from_json, milliseconds, seconds
 from wcr_watchd.store.database import Row
 from wcr_watchd.store.pack import PackedRow, newest_per_run, unpack
-from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, Extent, extents, merged
+from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, SPAN, Extent, extents, merged
 from wcr_watchd.store.statements import STATEMENTS
+from wcr_watchd.store.totals import Span, Totals, add_raw
 
 ROUNDED = 1e-8
 """Part by which a value in a rollup may differ from the one that was measured."""
@@ -172,6 +173,54 @@ class Recorded:
         for (body,) in self._fetch("recent_all"):
             for row in unpack(body):
                 self._recent.setdefault((row.at // HOUR * HOUR, row.source), []).append(row)
+
+    # --- sums over long spans ---
+
+    def totals(
+        self, since: float, until: float, wanted: Mapping[str, frozenset[str]], *, sketches: bool = True
+    ) -> Mapping[str, Totals]:
+        """The runs of these checks between two times (epoch seconds), and the values of the measurements named.
+
+        There are quantiles only with ``sketches``, which take most of the time. Hours that begin in the span
+        count; what is not rolled up yet is read run by run.
+        """
+        span = Span(milliseconds(since), milliseconds(until))
+        sources = {number: check for number, (check, _) in self._sources.items() if check in wanted}
+        numbers = {
+            check: tuple(number for number, (name, _) in self._series.items() if name in names)
+            for check, names in wanted.items()
+        }
+        found = {check: Totals() for check in wanted}
+        summed: set[tuple[int, int]] = set()
+        for width, start, source, body in self._rows(span):
+            if (check := sources.get(source)) is not None:
+                summed.update((at, source) for at in range(start, start + SPAN[width], HOUR))
+                found[check].add_row(body, start, width, numbers[check], span, sketches=sketches)
+        for row in self._unsummed(span, summed):
+            if (check := sources.get(row.source)) is not None and span.has(row.at):
+                add_raw(found[check], row, numbers[check])
+        return found
+
+    def labels(self, series: int) -> tuple[str, Labels]:
+        """Name and labels of a series by its number."""
+        return self._series[series]
+
+    def _rows(self, span: Span) -> Iterable[tuple[int, int, int, bytes]]:
+        """Width, start, source and body of the packed rows of a span, a day at a time: not all of them in memory."""
+        for day in range(span.since // DAY * DAY, span.until, DAY):
+            for source, body in self._fetch("rollups_of_day", day):
+                yield HOUR, day, source, body
+            for start, source, body in self._fetch("hours_without_day", day, day + DAY):
+                yield FIVE_MINUTES, start, source, body
+
+    def _unsummed(self, span: Span, summed: Set[tuple[int, int]]) -> Iterable[PackedRow]:
+        """The runs of hours that no row of rollups has."""
+        for start, source, body in self._fetch("slots_between", span.since, span.until):
+            if (start // HOUR * HOUR, source) not in summed:
+                yield from newest_per_run(unpack(body))
+        for (hour, source), rows in self._recent.items():
+            if (hour, source) not in summed:
+                yield from newest_per_run(rows)
 
     # --- what people did, and what really followed ---
 

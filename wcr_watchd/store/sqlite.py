@@ -28,6 +28,7 @@ from wcr_watchd.core.model import (
 )
 from wcr_watchd.core.modifications import Modification
 from wcr_watchd.core.protocols import Batch, Point, Restored
+from wcr_watchd.core.report import Filed
 from wcr_watchd.core.task import KEPT_RECORDS, TaskRecord
 from wcr_watchd.store import codec
 from wcr_watchd.store.codec import (
@@ -152,7 +153,7 @@ class SqliteStore:
         """
         await self._in_thread(self._database.look)
         decides = batch.incidents or batch.events or batch.notifications or batch.deliveries or batch.silences
-        durable = bool(decides or batch.pings or batch.task_records or batch.changes)
+        durable = bool(decides or batch.pings or batch.task_records or batch.changes or batch.reports)
         try:
             async with self._database.transaction(durable=durable) as transaction:
                 await self._write_observations(transaction, batch.observations)
@@ -209,6 +210,15 @@ class SqliteStore:
         """Incidents that were open at any time since ``since``, newest first."""
         rows = await self._database.fetch("incidents", check, int(open_only), milliseconds(since), limit)
         return tuple(from_json(INCIDENT, row[0]) for row in rows)
+
+    async def reports(self, *, name: str | None = None, limit: int = 100) -> Sequence[Filed]:
+        """Reports that were written, newest first, without their contents."""
+        return tuple(codec.report_of(row, b"") for row in await self._database.fetch("reports", name, limit))
+
+    async def report(self, number: int) -> Filed | None:
+        """One report with its contents, by its number."""
+        rows = await self._database.fetch("report", number)
+        return await self._in_thread(lambda: codec.report_of(rows[0][:-1], rows[0][-1])) if rows else None
 
     async def incident(self, number: int) -> Incident | None:
         """One incident by its number."""
@@ -382,6 +392,7 @@ async def _write_present(transaction: Transaction, batch: Batch) -> None:
     await transaction.run_many("keep_event", [codec.event_row(event) for event in batch.events])
     await transaction.run_many("owe", [codec.delivery_row(_owed(one)) for one in batch.notifications])
     await transaction.run_many("keep_delivery", [codec.delivery_row(delivery) for delivery in batch.deliveries])
+    await transaction.run_many("keep_report", [codec.report_row(report) for report in batch.reports])
 
 
 def _owed(notification: Notification) -> Delivery:

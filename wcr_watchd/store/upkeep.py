@@ -181,6 +181,8 @@ class Upkeep:
             async with self._database.transaction(durable=False) as transaction:
                 for statement in ("delete_incident_events", "delete_incident_outbox", "delete_incident"):
                     await transaction.run_many(statement, old)
+        async with self._database.transaction(durable=False) as transaction:
+            await transaction.run("delete_old_reports", before)
 
     def _raw_floor(self, now: int) -> int:
         """Whole hours only: an hour of which a part is gone could not be rolled up again."""

@@ -10,12 +10,13 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from wcr_watchd.core.view import Control
-from wcr_watchd.web import answers, live
+from wcr_watchd.web import answers, documents, live
 from wcr_watchd.web.access.audit import AUDIT, audited
 from wcr_watchd.web.access.gate import ACCESS, Access, guard
 from wcr_watchd.web.access.headers import add_headers
 from wcr_watchd.web.access.proxy import behind_proxy
 from wcr_watchd.web.api import changes as api_changes
+from wcr_watchd.web.api import reports as api_reports
 from wcr_watchd.web.api import routes as api
 from wcr_watchd.web.api import tasks
 from wcr_watchd.web.compatible import alertmanager, ping
@@ -29,13 +30,14 @@ from wcr_watchd.web.dashboard import (
     layout,
     on_call,
     overview,
+    reports,
     sign_in,
     silences,
 )
 from wcr_watchd.web.health import CONTROL, healthz, readyz
 
 MAX_BODY = 64 * 1024
-PAGES = (overview, check, incident, silences, on_call, dead_letters, sign_in, audit)
+PAGES = (overview, check, incident, silences, on_call, reports, dead_letters, sign_in, audit)
 PUBLIC = (
     answers.ROUTES
     | ping.ROUTES
@@ -90,6 +92,7 @@ def build(
     app[ACCESS] = access
     app[AUDIT] = access.audit
     app[answers.DOORS] = doors
+    app[documents.SHARED] = doors.shared
     app[endpoint.PROBER] = prober
     app[ping.DESK] = desk
     app[ping.COUNTER] = ping.Counter(control.monotonic)
@@ -101,6 +104,7 @@ def build(
     api.add_routes(app)
     tasks.add_routes(app)
     api_changes.add_routes(app)
+    api_reports.add_routes(app)
     alertmanager.add_routes(app)
     ping.add_routes(app)
     answers.add_routes(app)

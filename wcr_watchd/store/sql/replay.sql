@@ -10,6 +10,12 @@ SELECT body FROM recent ORDER BY id;
 -- name: rollups_of_day
 SELECT source_id, body FROM rollup WHERE width = 3600000 AND start = $1;
 
+-- name: slots_between
+-- Raw observations whose hour no row of five-minute buckets has; what is older than a day before the last one has.
+SELECT slot, source_id, body FROM observation o
+WHERE slot >= max($1, (SELECT coalesce(max(start), 0) FROM rollup WHERE width = 300000) - 86400000) AND slot < $2
+  AND NOT EXISTS (SELECT 1 FROM rollup WHERE width = 300000 AND start = o.slot / 3600000 * 3600000 AND source_id = o.source_id);
+
 -- name: hours_without_day
 -- Hour rows from $1 to before $2, of sources that have no row of that day yet.
 SELECT start, source_id, body FROM rollup

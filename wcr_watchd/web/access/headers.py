@@ -7,19 +7,22 @@ from aiohttp import web
 from wcr_watchd.web.access.peer import is_https
 
 ALWAYS = {
-    # Scripts and styles from our own files only, so nothing injected can run.
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
     "X-Content-Type-Options": "nosniff",
     # Not no-referrer: with that a browser says "Origin: null" when our own button is pressed.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
-UNLESS_SAID = {"Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "no-store"}
-"""For whatever does not say otherwise, as badges and files that never change do."""
+UNLESS_SAID = {
+    # Scripts and styles from our own files only, so nothing injected can run.
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""For whatever does not say otherwise, as reports (whose own policy is stricter), badges and files that never change."""
 HTTPS_FOR = "max-age=31536000"
 """A year in which browsers ask by HTTPS only (RFC 6797); for this host alone, others may stand beside it."""
 

@@ -29,6 +29,7 @@ NAVIGATION: Final = (
     ("/tasks", "Tasks"),
     ("/changes", "Changes"),
     ("/channels", "Channels"),
+    ("/reports", "Reports"),
     ("/status", "Status page"),
     ("/config", "Configuration"),
     ("/audit", "Audit log"),

@@ -1,0 +1,89 @@
+"""``wcr-watchd report``: write a report now, or read one that was written."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wcr_watchd.cli import render
+from wcr_watchd.cli.client import call, fetch
+from wcr_watchd.cli.options import exits, json_option, socket_option
+
+WRITTEN_WITHIN = 150.0
+"""Seconds; a month of 500 checks takes some."""
+FORMS = ("txt", "html", "json", "csv", "pdf")
+
+form_option = click.option(
+    "--as", "form", type=click.Choice(FORMS), default="txt", show_default=True, help="In which form."
+)
+output_option = click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="File to write it to; default: here."
+)
+
+
+class _Reports(click.Group):
+    """The name of a report in place of a command writes it."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = args[0] in self.commands or args[0].startswith("-")
+        return super().resolve_command(ctx, args if known else ["write", *args])
+
+
+@click.group(cls=_Reports)
+def report() -> None:
+    """Write a report of the last week or month, or read one: `wcr-watchd report weekly` writes one and shows it."""
+
+
+@report.command("write")
+@click.argument("name")
+@click.option("--audience", type=click.Choice(["team", "stakeholders"]), help="For whom; default: as configured.")
+@click.option("--send", is_flag=True, help="Send it to whom its [report.NAME] tells.")
+@form_option
+@output_option
+@socket_option
+@exits
+def write(name: str, audience: str | None, send: bool, form: str, output: Path | None, socket: Path) -> None:
+    """Write the report NAME (weekly, monthly, or one of the configuration) of the time up to now, and show it."""
+    body: dict[str, Any] = {"report": name, "send": send} | ({"audience": audience} if audience else {})
+    _show(socket, call(socket, "POST", "/reports", body, WRITTEN_WITHIN)["number"], form, output)
+
+
+@report.command("show")
+@click.argument("number", type=int)
+@form_option
+@output_option
+@socket_option
+@exits
+def show(number: int, form: str, output: Path | None, socket: Path) -> None:
+    """Show the report NUMBER."""
+    _show(socket, number, form, output)
+
+
+@report.command("list")
+@socket_option
+@json_option
+@exits
+def list_(socket: Path, json_: bool) -> None:
+    """The reports that are kept."""
+    rows = call(socket, "GET", "/reports")["reports"]
+    if json_:
+        render.as_json(rows)
+        return
+    for row in rows:
+        click.echo(f"{row['number']:>5}  {row['made_at'][:16]}  {row['name']:<12}  {row['title']}: {row['summary']}")
+    if not rows:
+        click.echo("no reports so far; write one: wcr-watchd report write weekly")
+
+
+def _show(socket: Path, number: int, form: str, output: Path | None) -> None:
+    content = fetch(socket, f"/reports/{number}/{form}")
+    if output is not None:
+        output.write_bytes(content)
+        click.echo(f"report {number} is in {output}")
+    else:
+        sys.stdout.buffer.write(content)

@@ -1,0 +1,252 @@
+"""Reports as plain values: what is asked for, what was found, and the document that came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import takewhile
+from zoneinfo import ZoneInfo
+
+from wcr_watchd.core.announcements import covered
+from wcr_watchd.core.local_time import instant, local_time
+from wcr_watchd.core.message import clock_time
+from wcr_watchd.core.model import MeasurementSpec
+from wcr_watchd.core.mute import facts_of_check
+from wcr_watchd.core.on_call import by_people, turns
+from wcr_watchd.core.setup import Check, Setup, Target
+from wcr_watchd.core.silence import Matcher, Silence, covers
+
+DAY = 86_400.0
+UPCOMING = 14 * DAY
+"""Seconds that a report looks ahead."""
+MOST_UPCOMING = 40
+
+
+class Audience(StrEnum):
+    """For whom a report is: ``stakeholders`` read nothing of what is inside (checks, targets, people)."""
+
+    TEAM = "team"
+    STAKEHOLDERS = "stakeholders"
+
+
+class ReportKind(StrEnum):
+    """What a report covers."""
+
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPlan:
+    """A configured report: when (a cron expression in ``timezone``), of what and to whom.
+
+    ``matchers`` narrow it to the checks that they cover; none: all.
+    """
+
+    name: str
+    kind: ReportKind
+    audience: Audience
+    schedule: str
+    timezone: str
+    tell: tuple[Target, ...] = ()
+    matchers: tuple[Matcher, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReportWish:
+    """A report that somebody asks for: a configured one or a kind by ``name``, for another audience if one is given.
+
+    With ``send`` it goes to those who would get it on schedule.
+    """
+
+    name: str
+    audience: Audience | None = None
+    send: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A check as a report needs it; ``rules`` are severity and text, ``measures`` name and unit."""
+
+    name: str
+    probe: str
+    group: str
+    tags: tuple[str, ...]
+    owner: str
+    runbook: str
+    every: float
+    rules: tuple[tuple[str, str], ...]
+    measures: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Planned maintenance within the period: of which checks, from when to when (epoch seconds)."""
+
+    name: str
+    comment: str
+    checks: tuple[str, ...]
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """Something that is to come: when (epoch seconds), what kind of thing (``maintenance``, ``on call``), in words."""
+
+    at: float
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """All that a report is written from, besides the records in the file ``store``.
+
+    It covers ``since`` to ``until`` and compares with ``before`` to ``since`` (epoch seconds).
+    """
+
+    name: str
+    kind: ReportKind
+    audience: Audience
+    watchd: str
+    location: str
+    timezone: str
+    url: str
+    store: str
+    now: float
+    before: float
+    since: float
+    until: float
+    subjects: tuple[Subject, ...]
+    planned: tuple[Planned, ...] = ()
+    upcoming: tuple[Upcoming, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A chart as PNG (base64), shown in a mail where its HTML says ``cid:name``."""
+
+    name: str
+    png: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A finished report: a page of its own (``html``), the mail, plain text, and the facts as JSON and CSV.
+
+    ``summary`` says the most important in one line.
+    """
+
+    name: str
+    kind: ReportKind
+    audience: Audience
+    title: str
+    summary: str
+    made_at: float
+    since: float
+    until: float
+    html: str = ""
+    mail: str = ""
+    text: str = ""
+    json: str = ""
+    csv: str = ""
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A report as it is kept, under its number. ``scheduled`` says that it was due; somebody asked for it otherwise."""
+
+    number: int
+    document: Document
+    scheduled: bool
+
+
+def period(kind: ReportKind, timezone: str, now: float, *, whole: bool) -> tuple[float, float, float]:
+    """What a report at ``now`` covers: the beginning of the period before, its own beginning and end (epoch seconds).
+
+    ``whole`` is the last whole week (from Monday) or month of the time zone, as reports on a schedule have it; else
+    the seven days, or the month, up to now.
+    """
+    zone = ZoneInfo(timezone)
+    end = local_time(now, zone)
+    if whole:
+        midnight = datetime(end.year, end.month, end.day)  # noqa: DTZ001 - local times, turned into instants below
+        day_of_period = midnight.weekday() if kind is ReportKind.WEEKLY else midnight.day - 1
+        end = midnight - timedelta(days=day_of_period)
+    begin = _back(kind, end)
+    until = instant(end, zone) if whole else now
+    return instant(_back(kind, begin), zone), instant(begin, zone), until
+
+
+def _back(kind: ReportKind, end: datetime) -> datetime:
+    if kind is ReportKind.WEEKLY:
+        return end - timedelta(days=7)
+    year, month = (end.year, end.month - 1) if end.month > 1 else (end.year - 1, 12)
+    last = (datetime(end.year, end.month, 1) - timedelta(days=1)).day  # noqa: DTZ001 - a local date
+    return end.replace(year=year, month=month, day=min(end.day, last))
+
+
+def chosen(setup: Setup, plan: ReportPlan) -> list[Check]:
+    """The checks that a report is about."""
+    found = setup.checks.values()
+    return [one for one in found if not plan.matchers or covers(plan.matchers, facts_of_check(setup, one))]
+
+
+def subject(check: Check, specs: Sequence[MeasurementSpec]) -> Subject:
+    """What a report needs of a check."""
+    return Subject(
+        check.name,
+        check.probe,
+        check.group,
+        check.tags,
+        check.owner,
+        check.runbook,
+        check.every,
+        tuple((rule.severity.word, rule.text) for rule in check.rules),
+        tuple((spec.name, spec.unit.value) for spec in specs if not spec.counter),
+    )
+
+
+def planned(setup: Setup, silences: Sequence[Silence], since: float, until: float) -> tuple[Planned, ...]:
+    """The planned maintenance between two times: windows, and what was started by hand."""
+    found = []
+    for window in setup.windows:
+        names = tuple(covered(setup, window.matchers))
+        held = window.spans.around(since)
+        for start, end in (*((held,) if held else ()), *_until(window.spans.after(since), until)):
+            found.append(Planned(window.name, window.comment, names, max(start, since), min(end, until)))
+    for one in silences:
+        if one.maintenance and one.starts_at < until and one.ends_at > since:
+            checks = tuple(
+                name for name, check in setup.checks.items() if covers(one.matchers, facts_of_check(setup, check))
+            )
+            found.append(Planned("by hand", one.comment, checks, max(one.starts_at, since), min(one.ends_at, until)))
+    return tuple(sorted(found, key=lambda one: (one.start, one.name)))
+
+
+def _until(spans: Iterator[tuple[float, float]], until: float) -> Iterator[tuple[float, float]]:
+    return takewhile(lambda span: span[0] < until, spans)
+
+
+def upcoming(setup: Setup, now: float) -> tuple[Upcoming, ...]:
+    """What comes in the next two weeks by the calendar: maintenance, and who is on call from when on."""
+    found = [
+        Upcoming(start, "maintenance", _window_words(window.name, window.comment, start, end, setup.timezone))
+        for window in setup.windows
+        for start, end in _until(window.spans.after(now), now + UPCOMING)
+    ]
+    for schedule in setup.on_call.values():
+        for turn in by_people(turns(schedule, now, now + UPCOMING)):
+            if turn.start > now:
+                who = ", ".join(turn.contacts) or "nobody"
+                found.append(Upcoming(turn.start, "on call", f"{schedule.name}: {who}"))
+    return tuple(sorted(found, key=lambda one: one.at)[:MOST_UPCOMING])
+
+
+def _window_words(name: str, comment: str, start: float, end: float, timezone: str) -> str:
+    times = f"until {clock_time(end, timezone, start)}"
+    return f"{name} {times}" + (f": {comment}" if comment else "")

@@ -1,0 +1,113 @@
+"""What a report recommends, by rule: each with the figure that it follows from."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from wcr_watchd.core.errors import UnitError
+from wcr_watchd.core.units import Unit, format_duration, format_value, parse_duration
+from wcr_watchd.reports.facts import SPEED, CheckFacts, Facts
+
+DISK_FULL = 0.8
+MEMORY_FULL = 0.85
+SOON = 90 * 86_400.0
+ALERTS_A_DAY = 5.0
+NOISY = 5
+"""Incidents of one check in a period that are worth a look."""
+BLIND = 0.05
+"""Share of the time in which nobody could say how a check was."""
+NEAR = 0.8
+"""A threshold of which the slowest percent of the runs takes that much will fire soon."""
+NAMED = 5
+_THRESHOLD = re.compile(rf"\b({'|'.join(SPEED)})\s*>=?\s*([0-9.]+(?:ms|s|m))\b")
+
+
+def advice(facts: Facts) -> list[str]:
+    """The recommendations, the most urgent first."""
+    return [
+        *_resources(facts),
+        *_noise(facts),
+        *_thresholds(facts.checks),
+        *_blind(facts.checks),
+        *_channels(facts),
+        *_missing(facts.checks),
+    ]
+
+
+def _resources(facts: Facts) -> Iterator[str]:
+    for one in facts.resources:
+        limit = DISK_FULL if one.name in ("disk_used", "inodes_used") else MEMORY_FULL
+        expected = one.full.expected if one.full else None
+        left = SOON if expected is None else expected - facts.wanted.until
+        if one.name == "cpu_used" or (one.p95 <= limit and left >= SOON):
+            continue
+        when = f"; at this growth it is full in about {format_duration(left)}" if left < SOON else ""
+        used = format_value(one.p95, Unit.RATIO)
+        yield f"Make room: {one.title} of {one.check} was at {used} or more for 5 % of the time{when}"
+
+
+def _noise(facts: Facts) -> Iterator[str]:
+    days = max(1.0, (facts.wanted.until - facts.wanted.since) / 86_400)
+    rate = len(facts.incidents) / days
+    if rate > ALERTS_A_DAY:
+        yield f"Calm the alerts: {rate:.1f} incidents a day are more than {ALERTS_A_DAY:.0f}; people stop reading them"
+    counts = Counter(one.check for one in facts.incidents)
+    for name, count in counts.most_common(NAMED):
+        if count >= NOISY:
+            yield f"Look at {name}: {count} incidents; mend the cause, or give its rules a `for` or a wider threshold"
+    flapping = sorted({one.check for one in facts.incidents if one.flapping})
+    if flapping:
+        yield f"Come and go: {_names(flapping)}; put `until` with a lower threshold into the rule"
+
+
+def _thresholds(checks: Iterable[CheckFacts]) -> Iterator[str]:
+    near = []
+    for one in checks:
+        found = [known for _, text in one.subject.rules for _, known in _THRESHOLD.findall(text)]
+        for threshold in found if one.speed else ():
+            limit = _seconds(threshold)
+            if limit and one.speed and NEAR * limit < one.speed.p99 < limit:
+                near.append(f"{one.subject.name} ({format_duration(one.speed.p99)} of {threshold})")
+    if near:
+        yield f"Near their thresholds with 1 % of their runs: {_names(near)}"
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return parse_duration(text)
+    except UnitError:
+        return None
+
+
+def _blind(checks: Iterable[CheckFacts]) -> Iterator[str]:
+    blind = []
+    for one in checks:
+        known = one.availability
+        whole = known.up + known.down + known.unmonitored
+        if whole and known.unmonitored / whole > BLIND and known.up + known.down:
+            blind.append(f"{one.subject.name} ({format_value(known.unmonitored / whole, Unit.RATIO)})")
+    if blind:
+        yield f"Not watched for a part of the time: {_names(blind)}; see why they are unknown"
+
+
+def _channels(facts: Facts) -> Iterator[str]:
+    for one in facts.channels:
+        if one.failed:
+            yield f"Mend the channel {one.name}: {one.failed} messages could not be delivered"
+
+
+def _missing(checks: Iterable[CheckFacts]) -> Iterator[str]:
+    known = list(checks)
+    for word, names in (
+        ("runbook", [one.subject.name for one in known if one.incidents and not one.subject.runbook]),
+        ("owner", [one.subject.name for one in known if one.incidents and not one.subject.owner]),
+    ):
+        if names:
+            yield f"Write down the {word} of what failed: {_names(names)}"
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -1,0 +1,385 @@
+"""From facts to documents: a page, a mail, plain text, JSON and CSV; for the team, or for stakeholders."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from importlib.resources import files
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from wcr_watchd.core.message import clock_time
+from wcr_watchd.core.model import Incident, Severity
+from wcr_watchd.core.report import Audience, Document, Picture, ReportKind
+from wcr_watchd.core.units import Unit, format_duration, format_value
+from wcr_watchd.reports import charts
+from wcr_watchd.reports.advice import advice
+from wcr_watchd.reports.facts import Availability, CheckFacts, Facts, Resource
+
+STYLE = (files("wcr_watchd.reports") / "templates" / "report.css").read_text(encoding="utf-8")
+"""The page's style; who serves the page allows it by its hash."""
+MOST_ROWS = 25
+"""Checks that a mail lists; the page and the files have all."""
+MOST_CHARTS = 4
+NEARLY_ALL, MOSTLY = 0.999, 0.98
+"""Shares of a day from which on it is drawn as good, or as middling."""
+OTHERS = "Other"
+CHECK_COLUMNS = (
+    *("check", "group", "availability", "without_maintenance", "seconds_down", "seconds_unmonitored"),
+    *("p50", "p95", "p99", "incidents", "outages", "longest_outage"),
+)
+COMPONENT_COLUMNS = (
+    *("component", "availability", "without_maintenance", "seconds_down", "seconds_unmonitored", "outages"),
+)
+
+_templates = Environment(
+    loader=PackageLoader("wcr_watchd.reports"),
+    autoescape=select_autoescape(("html",)),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Checks of one group, the least available first, and how available they were together."""
+
+    name: str
+    checks: tuple[CheckFacts, ...]
+    availability: Availability
+    days: tuple[float | None, ...]
+    disturbances: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture with the words for those who do not see it."""
+
+    name: str
+    title: str
+    words: str
+    png: str
+
+
+def document(facts: Facts) -> Document:
+    """Write the report of these facts."""
+    wanted = facts.wanted
+    internal = wanted.audience is Audience.TEAM
+    groups = _groups(facts)
+    pictures = _charts(facts, groups) if internal else _charts_of_groups(facts, groups)
+    headline, said = title(facts), summary(facts, groups)
+    values = {
+        "facts": facts,
+        "wanted": wanted,
+        "internal": internal,
+        "title": headline,
+        "summary": said,
+        "groups": groups,
+        "charts": pictures,
+        "advice": advice(facts) if internal else [],
+        "noisy": _noisy(facts),
+        "slowest": _slowest(facts),
+        "style": STYLE,
+        "most": MOST_ROWS,
+        "share": share,
+        "duration": format_duration,
+        "moment": lambda at: clock_time(at, wanted.timezone, wanted.now),
+        "day": lambda at: f"{datetime.fromtimestamp(at, ZoneInfo(wanted.timezone)):%a %d %b}",
+        "change": change,
+        "bars": bars,
+        "words_of": incident_words,
+        "percent": _percent,
+        "full": lambda one: when_full(facts, one),
+    }
+    page, mail, text = (
+        _templates.get_template(name).render(values) for name in ("report.html", "mail.html", "report.txt")
+    )
+    return Document(
+        name=wanted.name,
+        kind=wanted.kind,
+        audience=wanted.audience,
+        title=headline,
+        summary=said,
+        made_at=wanted.now,
+        since=wanted.since,
+        until=wanted.until,
+        html=page,
+        mail=mail,
+        text=text,
+        json=_json(facts, groups, internal=internal),
+        csv=_csv(facts.checks if internal else (), groups),
+        pictures=tuple(Picture(one.name, one.png) for one in pictures),
+    )
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def title(facts: Facts) -> str:
+    """``Week 23 to 29 November 2026``, or ``October 2026`` where it is a whole month."""
+    wanted = facts.wanted
+    zone = ZoneInfo(wanted.timezone)
+    begin = datetime.fromtimestamp(wanted.since, zone)
+    last = datetime.fromtimestamp(wanted.until, zone) - timedelta(seconds=1)
+    if wanted.kind is ReportKind.MONTHLY and begin.day == 1 and (last + timedelta(seconds=1)).day == 1:
+        return f"{begin:%B %Y}"
+    start = f"{begin.day}" if begin.month == last.month else f"{begin.day} {begin:%B}"
+    start += f" {begin.year}" if begin.year != last.year else ""
+    return f"{'Week' if wanted.kind is ReportKind.WEEKLY else 'Month'} {start} to {last.day} {last:%B %Y}"
+
+
+def summary(facts: Facts, groups: Sequence[Group]) -> str:
+    """The report in one sentence."""
+    known = [one.availability for one in facts.checks if one.availability.raw is not None]
+    if not known:
+        return "Nothing was measured in this time"
+    together = _together(known)
+    if facts.wanted.audience is Audience.STAKEHOLDERS:
+        hit = [group.name for group in groups if group.disturbances]
+        said = f"disturbances in {', '.join(hit)}" if hit else "no disturbances"
+        return f"Available {share(together.without_maintenance)} of the time; {said}"
+    critical = sum(one.peak is Severity.CRITICAL for one in facts.incidents)
+    count = len(facts.incidents)
+    said = f"{count} incident{'s' if count != 1 else ''}" + (f", {critical} of them critical" if critical else "")
+    return f"Up {share(together.raw)} of the time; {said if count else 'no incidents'}"
+
+
+def share(value: float | None) -> str:
+    """A share with as many digits as tell it from all: ``100 %``, ``99.98 %``; never rounded up to all."""
+    if value is None:
+        return "–"
+    if value >= 1.0:
+        return "100 %"
+    return f"{min(value * 100, 99.99):.2f} %"
+
+
+def change(now: float | None, before: float | None) -> str:
+    """By how much a duration changed against the period before: ``+12 %``; empty when that cannot be said."""
+    if now is None or not before:
+        return ""
+    part = now / before - 1
+    return f"{part * 100:+.0f} %" if abs(part) >= 0.005 else "="
+
+
+def incident_words(one: Incident) -> str:
+    """What became of an incident, in words."""
+    words = [f"by {one.acknowledged_by}" if one.acknowledged_by else ""]
+    words += [f"owner {one.owner}" if one.owner else "", one.muted_by, "flapping" if one.flapping else ""]
+    return ", ".join(filter(None, words))
+
+
+# --- what belongs together --------------------------------------------------------------------------------------------
+
+
+def _together(known: Iterable[Availability]) -> Availability:
+    found = list(known)
+    return Availability(
+        sum(one.up for one in found),
+        sum(one.down for one in found),
+        sum(one.planned_down for one in found),
+        sum(one.unmonitored for one in found),
+    )
+
+
+def _groups(facts: Facts) -> list[Group]:
+    by_name: dict[str, list[CheckFacts]] = {}
+    for one in facts.checks:
+        by_name.setdefault(one.subject.group or OTHERS, []).append(one)
+    return [
+        Group(
+            name,
+            tuple(
+                sorted(checks, key=lambda one: (one.availability.raw is None, one.availability.raw, one.subject.name))
+            ),
+            _together(one.availability for one in checks),
+            tuple(map(_mean, zip(*([day for _, day in one.days] for one in checks), strict=True))),
+            sum(one.outages for one in checks),
+        )
+        for name, checks in sorted(by_name.items(), key=lambda item: (item[0] == OTHERS, item[0]))
+    ]
+
+
+def _mean(shares: Sequence[float | None]) -> float | None:
+    known = [one for one in shares if one is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _noisy(facts: Facts) -> list[CheckFacts]:
+    found = sorted((one for one in facts.checks if one.incidents > 1), key=lambda one: -one.incidents)
+    return found[:5]
+
+
+def _slowest(facts: Facts) -> list[CheckFacts]:
+    return sorted((one for one in facts.checks if one.speed), key=lambda one: -(one.speed.p95 if one.speed else 0.0))
+
+
+def bars(days: Sequence[float | None]) -> list[tuple[str, str]]:
+    """The bars of a strip as class and SVG path; bad days are also higher, for those who see no colours."""
+    paths: dict[str, str] = {}
+    for number, part in enumerate(days):
+        word = "none" if part is None else "good" if part >= NEARLY_ALL else "middling" if part >= MOSTLY else "bad"
+        height = {"none": 4, "good": 10, "middling": 14, "bad": 18}[word]
+        paths[word] = paths.get(word, "") + f"M{number * 10} 18v-{height}h9v{height}z"
+    return list(paths.items())
+
+
+# --- charts -----------------------------------------------------------------------------------------------------------
+
+
+def _charts(facts: Facts, groups: Sequence[Group]) -> list[Chart]:
+    found = _charts_of_groups(facts, groups)[:1]
+    for number, one in enumerate(_filling(facts.resources)[:MOST_CHARTS]):
+        found.append(_course(facts, one, f"course-{number}"))
+    return found
+
+
+def _charts_of_groups(facts: Facts, groups: Sequence[Group]) -> list[Chart]:
+    if not groups:
+        return []
+    days = list(map(_mean, zip(*(group.days for group in groups), strict=True)))
+    worst = min((one for one in days if one is not None), default=None)
+    words = f"Share of the time up, day by day; the worst day {share(worst)}"
+    return [
+        Chart("days", "Day by day", words, charts.days(days, _ends(facts, facts.wanted.since, facts.wanted.until - 1)))
+    ]
+
+
+def _filling(resources: Sequence[Resource]) -> list[Resource]:
+    """What fills up first, then what is fullest; processors do not fill up."""
+    limited = [one for one in resources if one.name != "cpu_used" and len(one.days) > 1]
+    never = float("inf")
+    return sorted(limited, key=lambda one: ((one.full.expected if one.full else None) or never, -one.p95))
+
+
+def _course(facts: Facts, one: Resource, name: str) -> Chart:
+    last = one.days[-1][0]
+    horizon = last + (last - one.days[0][0])
+    ahead = None
+    words = f"{_percent(one.days[0][1])} at first, {_percent(one.days[-1][1])} at last"
+    if one.full and one.full.expected:
+        words += f"; full {when_full(facts, one)}"
+        share_then = one.days[-1][1] + (1 - one.days[-1][1]) * min(1.0, (horizon - last) / (one.full.expected - last))
+        ahead = (min(horizon, one.full.expected), share_then)
+    ends = _ends(facts, one.days[0][0], ahead[0] if ahead else last)
+    return Chart(name, f"{one.title} of {one.check}", words, charts.course(one.days, ends, ahead))
+
+
+def when_full(facts: Facts, one: Resource) -> str:
+    """When something is full, with the interval: ``in about 40 d (31 d to 55 d)``."""
+    if one.full is None or one.full.expected is None:
+        return ""
+    until = facts.wanted.until
+    expected, earliest, latest = (
+        None if at is None else format_duration(max(0.0, at - until))
+        for at in (one.full.expected, one.full.earliest, one.full.latest)
+    )
+    return f"in about {expected} ({earliest} to {latest or 'never'})"
+
+
+def _percent(value: float) -> str:
+    return format_value(value, Unit.RATIO)
+
+
+def _ends(facts: Facts, begin: float, end: float) -> tuple[str, str]:
+    zone = ZoneInfo(facts.wanted.timezone)
+    first, last = (datetime.fromtimestamp(at, zone) for at in (begin, end))
+    return f"{first.day} {first:%b}", f"{last.day} {last:%b}"
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def _json(facts: Facts, groups: Sequence[Group], *, internal: bool) -> str:
+    wanted = facts.wanted
+    head = {
+        "report": wanted.name,
+        "kind": wanted.kind,
+        "audience": wanted.audience,
+        "watchd": wanted.watchd,
+        "since": wanted.since,
+        "until": wanted.until,
+    }
+    parts = [{"name": one.name, **_availability(one.availability), "outages": one.disturbances} for one in groups]
+    if not internal:
+        return json.dumps({**head, "components": parts}, indent=1)
+    body = {
+        "groups": parts,
+        "checks": [
+            {
+                "name": one.subject.name,
+                "group": one.subject.group,
+                **_availability(one.availability),
+                "speed": asdict(one.speed) if one.speed else None,
+                "incidents": one.incidents,
+                "outages": one.outages,
+                "longest": one.longest,
+            }
+            for one in facts.checks
+        ],
+        "incidents": [
+            {
+                "id": one.id,
+                "check": one.check,
+                "subject": one.subject,
+                "severity": one.peak.word,
+                "opened_at": one.opened_at,
+                "resolved_at": one.resolved_at,
+                "acknowledged_by": one.acknowledged_by,
+                "owner": one.owner,
+                "summary": one.summary,
+            }
+            for one in facts.incidents
+        ],
+        "resources": [asdict(one) | {"days": len(one.days)} for one in facts.resources],
+        "costs": [asdict(one) for one in facts.costs],
+        "channels": [asdict(one) for one in facts.channels],
+        "mean_time_to_acknowledge": facts.acknowledge,
+        "mean_time_to_resolve": facts.resolve,
+        "mean_time_between_failures": facts.between,
+        "advice": advice(facts),
+        "upcoming": [asdict(one) for one in wanted.upcoming],
+    }
+    return json.dumps({**head, **body}, indent=1)
+
+
+def _availability(one: Availability) -> dict[str, float | None]:
+    return {
+        "availability": one.raw,
+        "availability_without_maintenance": one.without_maintenance,
+        "seconds_up": one.up,
+        "seconds_down": one.down,
+        "seconds_down_planned": one.planned_down,
+        "seconds_unmonitored": one.unmonitored,
+    }
+
+
+def _csv(checks: Sequence[CheckFacts], groups: Sequence[Group]) -> str:
+    into = io.StringIO()
+    table = csv.writer(into)
+    if not checks:
+        table.writerow(COMPONENT_COLUMNS)
+        for group in groups:
+            known = group.availability
+            row = [known.raw, known.without_maintenance, known.down, known.unmonitored, group.disturbances]
+            table.writerow([_cell(group.name), *row])
+        return into.getvalue()
+    table.writerow(CHECK_COLUMNS)
+    for one in checks:
+        known = one.availability
+        speed = [one.speed.p50, one.speed.p95, one.speed.p99] if one.speed else ["", "", ""]
+        row = [known.raw, known.without_maintenance, known.down, known.unmonitored]
+        names = [_cell(one.subject.name), _cell(one.subject.group)]
+        table.writerow([*names, *row, *speed, one.incidents, one.outages, one.longest])
+    return into.getvalue()
+
+
+def _cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula (OWASP: CSV injection)."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text

@@ -1,0 +1,16 @@
+-- name: keep_report
+INSERT INTO report (id, name, kind, audience, scheduled, title, summary, made_at, since, until, body)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (id) DO UPDATE SET body = excluded.body;
+
+-- name: reports
+-- $1 narrows to a name unless NULL.
+SELECT id, name, kind, audience, scheduled, title, summary, made_at, since, until FROM report
+WHERE $1 IS NULL OR name = $1 ORDER BY id DESC LIMIT $2;
+
+-- name: report
+SELECT id, name, kind, audience, scheduled, title, summary, made_at, since, until, body FROM report WHERE id = $1;
+
+-- name: delete_old_reports
+-- The newest one stays, so that its number is never given out again.
+DELETE FROM report WHERE made_at < $1 AND id < (SELECT max(id) FROM report);
