@@ -114,10 +114,8 @@ CASES = [
     ),
     case(
         "section of a later version",
-        "[change.x]\n",
-        [
-            "w.toml:1: change: changes are not in this version (remove the section)",
-        ],
+        "[places.x]\n",
+        ["w.toml:1: places: several locations are not in this version (remove the section)"],
     ),
     case(
         "reports",
