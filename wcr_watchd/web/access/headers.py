@@ -22,7 +22,7 @@ UNLESS_SAID = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""For whatever does not say otherwise, as reports (whose own policy is stricter), badges and files that never change."""
+"""For whatever does not say otherwise, as reports (their policy is stricter), badges and files that never change."""
 HTTPS_FOR = "max-age=31536000"
 """A year in which browsers ask by HTTPS only (RFC 6797); for this host alone, others may stand beside it."""
 
