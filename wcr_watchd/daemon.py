@@ -632,10 +632,15 @@ class Daemon:
 
     def _handle_signals(self, stack: contextlib.AsyncExitStack) -> None:
         loop = asyncio.get_running_loop()
-        reloads: set[asyncio.Task[tuple[str, ...]]] = set()
+        reloads: set[asyncio.Task[None]] = set()
+
+        async def reload_and_record() -> None:
+            problems = await self.reload()
+            result = f"refused: {problems[0]}" if problems else "done"
+            await self._parts.access.audit.note(None, "", "signal", "reload", result=result)
 
         def reload() -> None:
-            task = loop.create_task(self.reload(), name="reload")
+            task = loop.create_task(reload_and_record(), name="reload")
             reloads.add(task)
             task.add_done_callback(reloads.discard)
 

@@ -170,6 +170,9 @@ async def test_after_signing_in_it_goes_on_where_one_wanted_to_be(guarded: Serve
         assert URL(answer.headers["Location"]).query["next"] == "/incidents/42?contact=lead"
     page = (await guarded.get("/sign-in?next=/incidents/42%3Fcontact%3Dlead"))[1]
     assert 'name="next" value="/incidents/42?contact=lead"' in page
+    form = {"token": "wrong", "next": "/incidents/42"}
+    text = (await guarded.post("/sign-in", form, Origin=guarded.base))[1]
+    assert 'name="next" value="/incidents/42"' in text, "also after a mistake"
 
 
 @pytest.mark.parametrize("after", ["https://evil.example", "//evil.example", "/\\evil.example", "evil", "", "/a\nb"])

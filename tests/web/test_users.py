@@ -15,6 +15,7 @@ from tests.web.test_sign_in import Clock
 from tests.web.test_web import Served, serve
 from wcr_watchd.core.access import ALERTS, METRICS, AccessSettings, Role, Session, User
 from wcr_watchd.core.errors import StoreError
+from wcr_watchd.core.view import Touched
 from wcr_watchd.kit import passwords
 from wcr_watchd.kit.passwords import fault_of, hash_of, matches
 from wcr_watchd.web.access.sessions import LONGEST_SECONDS, NOTE_EVERY
@@ -137,9 +138,29 @@ async def test_a_session_by_a_token_ends_with_the_token(place: Place) -> None:
 async def test_signing_out_everywhere_ends_all_of_ones_own_sessions(place: Place) -> None:
     cookies = [(await place.enter(name))[2] for name in ("ann", "ann", "vic")]
     text = (await place.get("/account", Cookie=cookies[0]))[1]
-    assert text.count("<td>password</td>") == 2
+    assert text.count(">password</td>") == 2
     await place.post("/sign-out", {"everywhere": "1"}, Cookie=cookies[0], Origin=place.base)
     assert [(await place.get("/", Cookie=cookie))[0] for cookie in cookies] == [303, 303, 200]
+
+
+async def test_a_stream_ends_with_its_session(place: Place) -> None:
+    cookie = (await place.enter("ann"))[2]
+    async with (
+        asyncio.timeout(20),
+        place.session.get(place.base + "/api/v1/events", headers={"Cookie": cookie}) as stream,
+    ):
+        await stream.content.readline()
+        await place.post("/sign-out", Cookie=cookie, Origin=place.base)
+        while not stream.content.at_eof():
+            place.control.happen(Touched(check="api"))
+            assert b'"name"' not in await stream.content.readline(), "nothing is told any more"
+
+
+async def test_a_person_acts_under_no_other_name_but_a_program_may(place: Place) -> None:
+    own = {"Cookie": (await place.enter("ann"))[2], "Origin": place.base}
+    await place.post("/api/v1/incidents/42/acknowledge", {"by": "ben"}, **own)
+    await place.post("/api/v1/incidents/42/acknowledge", {"by": "ben"}, Authorization=f"Bearer {TOKEN}")
+    assert place.control.acknowledged == [(42, "ann"), (42, "ben")]
 
 
 # --- roles and tokens -------------------------------------------------------------------------------------------------

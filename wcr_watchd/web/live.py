@@ -9,6 +9,8 @@ from aiohttp import web
 from aiohttp_sse import sse_response
 
 from wcr_watchd.core.view import Touched
+from wcr_watchd.web.access.gate import ACCESS
+from wcr_watchd.web.access.roles import VISITOR
 from wcr_watchd.web.health import CONTROL
 
 PING_INTERVAL = 20.0
@@ -49,6 +51,8 @@ async def follow(
             for name, data in first:
                 await stream.send(data, event=name)
             async for batch in request.app[CONTROL].touched():
+                if VISITOR in request and request.app[ACCESS].visitor(request) is None:
+                    break  # signed out meanwhile, or not allowed any more
                 for name, data in events(batch):
                     await stream.send(data, event=name)
                     await asyncio.sleep(0)

@@ -38,7 +38,7 @@ class Audit:
 
     async def note(
         self,
-        request: web.Request,
+        request: web.Request | None,
         who: str,
         means: str,
         action: str,
@@ -47,12 +47,13 @@ class Audit:
         result: str = "done",
         detail: str = "",
     ) -> None:
-        """Add an entry about what a request asked for."""
+        """Add an entry about what a request (or, without one, somebody on this machine) asked for."""
+        remote = request.remote if request is not None and means != Means.SOCKET.value else ""
         entry = AuditEntry(
             at=self.now(),
             who=who[:LONGEST_TEXT],
             means=means,
-            source="" if means == Means.SOCKET.value else request.remote or "",
+            source=remote or "",
             action=action,
             target=self.redact(target)[:LONGEST_TEXT],
             result=self.redact(result)[:LONGEST_TEXT],

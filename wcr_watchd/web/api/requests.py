@@ -7,12 +7,14 @@ from typing import Any
 from aiohttp import web
 
 from wcr_watchd.web import shapes
-from wcr_watchd.web.access.roles import VISITOR
+from wcr_watchd.web.access.roles import VISITOR, Means
 
 
 def by(request: web.Request, body: dict[str, Any]) -> str:
-    """Who asks, as it will stand in the records."""
-    return str(body.get("by") or request[VISITOR].name)[:80]
+    """Who asks, as it will stand in the records. A program may ask for somebody; a person is who signed in."""
+    visitor = request[VISITOR]
+    said = "" if visitor.means is Means.SESSION else body.get("by")
+    return str(said or visitor.name)[:80]
 
 
 async def json_body(request: web.Request) -> dict[str, Any]:

@@ -52,7 +52,7 @@ async def sign_in(request: web.Request) -> web.Response:
         else:
             cookie = await access.sign_in.by_password(request, form.get("name", ""), form.get("password", ""))
     except SignInRefusedError as error:
-        return _refused(request, error, 403)
+        return _refused(request, error, 403, form.get("next", ""))
     return _signed_in(request, cookie, form.get("next", ""))
 
 
@@ -112,7 +112,7 @@ async def sign_out(request: web.Request) -> web.Response:
     return answer
 
 
-def _form(request: web.Request, said: str = "", *, by_link: bool = False) -> web.Response:
+def _form(request: web.Request, said: str = "", after: str = "", *, by_link: bool = False) -> web.Response:
     settings = request.app[ACCESS].settings
     return page(
         request,
@@ -120,14 +120,14 @@ def _form(request: web.Request, said: str = "", *, by_link: bool = False) -> web
         said=said,
         by_link=by_link,
         settings=settings,
-        after=_own_path(request.query.get("next", "")),
+        after=_own_path(after or request.query.get("next", "")),
     )
 
 
-def _refused(request: web.Request, error: SignInRefusedError, status: int) -> web.Response:
+def _refused(request: web.Request, error: SignInRefusedError, status: int, after: str = "") -> web.Response:
     wait = math.ceil(error.wait)
     said = f"{error} Try again in {format_duration(wait)}." if wait else str(error)
-    response = _form(request, said, by_link=status == 410)
+    response = _form(request, said, after, by_link=status == 410)
     response.set_status(429 if wait else status)
     if wait:
         response.headers["Retry-After"] = str(wait)
