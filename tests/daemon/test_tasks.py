@@ -95,3 +95,19 @@ def test_a_run_ends_with_the_daemon_and_nothing_is_left_behind(make_daemon: Make
     assert done.read_text() == "yes\n"
     daemon.start()
     assert history(daemon, "long")[0]["outcome"] == "interrupted"
+
+
+def test_a_killed_daemon_leaves_a_run_that_the_next_one_waits_for(make_daemon: Make, tmp_path: Path) -> None:
+    script = f"echo >> {tmp_path}/begun; while [ ! -e {tmp_path}/end ]; do sleep 0.1; done; echo >> {tmp_path}/ended"
+    tasks = f"""[task.long]\nperiod = "1d"\nrun = ["/bin/sh", "-c", "{script}"]\n[task.other]\nperiod = "1d"\n"""
+    daemon = make_daemon(tasks)
+    daemon.api("POST", "/tasks/long/run")
+    eventually((tmp_path / "begun").exists, "it is begun")
+    daemon.api("POST", "/tasks/other/done")  # is confirmed when it is stored, and with it what came before
+    daemon.kill()
+    daemon.start()
+    assert daemon.api("GET", "/tasks/long")["phase"] == "running"
+    (tmp_path / "end").touch()
+    eventually(lambda: history(daemon, "long"), "its end is noted")
+    assert history(daemon, "long")[0]["outcome"] == "interrupted"
+    assert (tmp_path / "ended").read_text() == "\n"

@@ -6,6 +6,7 @@ import asyncio
 import os
 import pwd
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.task import TaskBook, TaskKind, TaskOutcome, TaskPhase, TaskRecord, TaskState
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
+from wcr_watchd.kit.subprocess import is_alive, mark_of
 from wcr_watchd.runtime.task_desk import TaskDesk
 
 START = datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp()
@@ -251,8 +253,8 @@ async def test_a_run_is_ended_with_the_daemon_and_made_up_for_by_the_next(bench:
 
 
 async def test_a_run_of_a_life_that_was_killed_is_told_as_interrupted(bench: Bench) -> None:
-    bench.book.states["task.job"] = TaskState("task.job", START - DAY, started_at=START - HOUR)
     bench.watch(job=shell("true"))
+    bench.book.states["task.job"] = replace(bench.state("job"), settled_at=START - DAY, started_at=START - HOUR)
     bench.desk = bench.new_desk()
     bench.watch(job=shell("true"))
     serving = asyncio.create_task(bench.desk.serve())
@@ -276,14 +278,49 @@ async def test_a_person_signs_off_with_note_and_evidence(bench: Bench) -> None:
         await bench.desk.sign_off("beat", "ann")
 
 
-async def test_a_task_counts_from_when_it_became_known_and_outlives_its_absence(bench: Bench) -> None:
-    bench.watch(review={"schedule": "0 9 1 * *"})
+async def test_a_task_counts_from_when_it_became_known_and_anew_when_it_comes_back(bench: Bench) -> None:
+    review = {"schedule": "0 9 1 * *"}
+    bench.watch(review=review)
+    await bench.desk.sign_off("review", "ann")
     known = bench.state("review")
-    assert known.settled_at == START
+    bench.at += 5 * DAY
+    bench.watch(review=review)
+    assert bench.state("review") is known, "an unchanged schedule goes on, also after a restart"
     bench.at += 40 * DAY
     bench.watch()
-    bench.watch(review={"schedule": "0 9 1 * *"})
-    assert bench.state("review") is known
+    bench.watch(review=review)
+    again = bench.state("review")
+    assert (again.settled_at, again.count, again.last) == (bench.at, 1, known.last)
+    bench.at += DAY
+    bench.watch(review={"schedule": "0 9 * * 1"})
+    assert bench.state("review").settled_at == bench.at
+
+
+async def test_a_run_that_outlives_a_killed_daemon_does_not_run_beside_itself(bench: Bench) -> None:
+    bench.watch(job=shell("sleep 60"))
+    bench.at = START + HOUR
+    orphan = await asyncio.create_subprocess_exec("sleep", "60")
+    left = TaskState(
+        "task.job", START, bench.state("job").schedule, started_at=START + HOUR, process=mark_of(orphan.pid)
+    )
+    bench.book.states["task.job"] = left
+    bench.desk = bench.new_desk()
+    bench.watch(job=shell("true"))
+    serving = asyncio.create_task(bench.desk.serve())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    with pytest.raises(CommandError, match="never runs beside itself"):
+        await bench.desk.run_now("job", "ann")
+    assert bench.records == []
+    orphan.kill()
+    await orphan.wait()
+    async with asyncio.timeout(20):
+        while len(bench.records) < 2:
+            await asyncio.sleep(0.01)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    assert [one.outcome for one in bench.records] == [TaskOutcome.INTERRUPTED, TaskOutcome.DONE]
+    assert not is_alive(left.process)
 
 
 async def test_all_kinds_in_one_list(bench: Bench) -> None:

@@ -137,17 +137,20 @@ class TaskRecord:
 class TaskState:
     """What is remembered of a task.
 
-    It is due after ``settled_at``: when its last turn was settled, at first when it became known. ``failed`` says that
-    its last run did not end well. ``started_at`` is when the run began that is going on (None: none is), ``started_by``
-    who wanted it. ``count`` is the number of its last record, ``last`` that record.
+    It is due after ``settled_at``: when its last turn was settled, at first when it became known. ``schedule`` is when
+    it is due in words; empty while it is not configured. ``failed`` says that its last run did not end well.
+    ``started_at`` is when the run began that is going on (None: none is), ``started_by`` who wanted it, ``process``
+    what tells its process from others. ``count`` is the number of its last record, ``last`` that record.
     """
 
     task: str
     settled_at: float
+    schedule: str = ""
     count: int = 0
     failed: bool = False
     started_at: float | None = None
     started_by: str = ""
+    process: str = ""
     last_success_at: float | None = None
     duration: float | None = None
     last: TaskRecord | None = None
@@ -247,6 +250,13 @@ def next_edge(terms: TaskTerms, due: float | None, now: float) -> float | None:
 # --- what happens to it -----------------------------------------------------------------------------------------------
 
 
+def configured(state: TaskState | None, check: str, schedule: str, now: float) -> TaskState:
+    """The state of a task that is configured like this: one that is new, or newly scheduled, counts from now on."""
+    if state is None:
+        return TaskState(check, now, schedule)
+    return state if state.schedule == schedule else replace(state, settled_at=now, schedule=schedule)
+
+
 def begun(state: TaskState, by: str, now: float) -> TaskState:
     """A run of it begins."""
     return replace(state, started_at=now, started_by=by)
@@ -262,6 +272,7 @@ def ended(state: TaskState, record: TaskRecord, duration: float) -> TaskState:
         failed=failed,
         started_at=None,
         started_by="",
+        process="",
         last_success_at=state.last_success_at if failed else record.at,
         duration=duration,
     )
@@ -274,7 +285,7 @@ def missed(state: TaskState, record: TaskRecord) -> TaskState:
 
 def interrupted(state: TaskState, record: TaskRecord) -> TaskState:
     """A run of it ended with the daemon: the turn is still due."""
-    return replace(_recorded(state, record), started_at=None, started_by="")
+    return replace(_recorded(state, record), started_at=None, started_by="", process="")
 
 
 def signed_off(state: TaskState, terms: TaskTerms, record: TaskRecord) -> TaskState:

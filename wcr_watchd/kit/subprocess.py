@@ -10,8 +10,9 @@ import pwd
 import shutil
 import signal
 import stat
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 OUTPUT_LIMIT = 64 * 1024
 """Bytes of standard output, and as many of standard error, that are kept; the rest is read and dropped."""
@@ -72,6 +73,22 @@ def locate(program: str, path: str = DEFAULT_PATH, folder: str = "/") -> str:
     return file
 
 
+def mark_of(process: int) -> str:
+    """What tells a process from every other one, also when its number is used again; empty when it has ended."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+    state, started = fields[0], fields[19]  # proc(5): the 3rd and the 22nd of all
+    return "" if state in "ZX" else f"{boot}:{process}:{started}"
+
+
+def is_alive(mark: str) -> bool:
+    """Whether the process of this mark (see :func:`mark_of`) goes on."""
+    return bool(mark) and mark_of(int(mark.split(":")[1])) == mark
+
+
 async def run_child(
     words: Sequence[str],
     environment: Mapping[str, str],
@@ -83,6 +100,7 @@ async def run_child(
     identity: Identity | None = None,
     time_limit: float | None = None,
     ends_within: float = 0.0,
+    begun: Callable[[int], None] | None = None,
 ) -> Finished:
     """Run ``words`` (a program and its arguments, no shell) with this environment and no input.
 
@@ -91,7 +109,8 @@ async def run_child(
     itself left running there. After ``time_limit`` seconds it is killed, and what it wrote is returned all the same.
     With ``ends_within`` it is asked to end (SIGTERM) so many seconds before it is killed.
     Of each output the first ``limit`` bytes are kept, or with ``keep_end`` the last ones. With an ``identity`` it has
-    the rights of that user, which takes root's. Raises ``OSError`` when it cannot be started.
+    the rights of that user, which takes root's. ``begun`` is called with its process number. Raises ``OSError`` when it
+    cannot be started.
     """
     async with _Output.open(limit, keep_end) as out, _Output.open(limit, keep_end) as err:
         child = await asyncio.create_subprocess_exec(
@@ -108,6 +127,8 @@ async def run_child(
             extra_groups=None if identity is None else identity.groups,
         )
         try:
+            if begun is not None:
+                begun(child.pid)
             out.handed_over()
             err.handed_over()
             async with asyncio.TaskGroup() as readers:

@@ -270,10 +270,14 @@ class Monitor:
             self._waiting.pings.append(ping)
 
     def task_is(self, state: TaskState, record: TaskRecord | None = None) -> None:
-        """A task is in this state from now on, by such an end of it (None: by none); :meth:`flush` stores it."""
+        """A task is in this state from now on, by such an end of it (None: by none).
+
+        It is stored at once: a run that is not known after a kill would run beside itself.
+        """
         self._tasks[state.task] = self._waiting.tasks[state.task] = state
         if record is not None:
             self._waiting.task_records.append(record)
+        self._urgent.set()
         self._announce(Touched(state.task))
 
     def keep_change(self, change: Change) -> None:

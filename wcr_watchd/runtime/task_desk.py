@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Never, Protocol
 
@@ -31,12 +32,15 @@ from wcr_watchd.core.task import (
     name_of,
 )
 from wcr_watchd.core.units import format_duration
+from wcr_watchd.kit.subprocess import is_alive, mark_of
 from wcr_watchd.runtime.task_run import carry_out, seconds_until
 
 log = structlog.get_logger(__name__)
 
 LOOK_AGAIN = 60.0
 """Seconds after which it is looked at in any case: the wall clock may have been set."""
+LOOK_FOR_ORPHANS = 0.5
+"""Seconds between looks at whether a run that an earlier life left behind has ended."""
 LISTED_TIMES = 24
 """Times of one task that are listed at most."""
 
@@ -105,17 +109,23 @@ class TaskDesk:
         book.kept = True
 
     def replace(self, probes: Mapping[str, Probe]) -> None:
-        """Look after these from now on; what runs goes on, and a task seen for the first time counts from now."""
+        """Look after these from now on; what runs goes on, a task that is new or newly scheduled counts from now."""
         self._probes = {name: probe for name, probe in probes.items() if isinstance(probe, Recurring)}
         self._reported = {
             name: probe
             for name, probe in probes.items()
             if name.startswith(task.PREFIX) and isinstance(probe, Awaiting)
         }
-        for name in self._probes.keys() - self._book.states.keys():
-            self._records.task_is(TaskState(name, self._clock.now()))
+        for name, probe in self._probes.items():
+            self._keep(task.configured(self._book.states.get(name), name, probe.target, self._clock.now()))
+        for name in [name for name in self._book.states if name not in self._probes]:
+            self._keep(replace(self._book.states[name], schedule=""))
         self._edges = dict.fromkeys(self._probes, 0.0)
         self._changed.set()
+
+    def _keep(self, state: TaskState) -> None:
+        if state != self._book.states.get(state.task):
+            self._records.task_is(state)
 
     # --- what is asked ---
 
@@ -198,10 +208,10 @@ class TaskDesk:
 
     async def serve(self) -> Never:
         """Begin what is due, and have judged what passed. Runs until cancelled; what runs then is ended."""
-        for state in list(self._book.states.values()):
-            if state.started_at is not None:
-                self._interrupt(state)
         async with asyncio.TaskGroup() as runs:
+            for state in list(self._book.states.values()):
+                if state.started_at is not None:
+                    self._running[state.task] = runs.create_task(self._outlast(state), name=f"task {state.task}")
             while True:
                 self._changed.clear()
                 wait = await self._look(runs)
@@ -248,10 +258,19 @@ class TaskDesk:
         log.info("a task begins", task=name_of(check), by=by or "schedule")
         self._running[check] = runs.create_task(self._run(state, command, due), name=f"task {check}")
 
+    async def _outlast(self, state: TaskState) -> None:
+        """Wait for a run of a life of this daemon that was killed: it may go on, and never runs beside itself."""
+        try:
+            while is_alive(state.process):  # noqa: ASYNC110 - nothing tells of the end of what is not our child
+                await asyncio.sleep(LOOK_FOR_ORPHANS)
+        finally:
+            del self._running[state.task]
+        self._interrupt(self._book.states[state.task])
+
     async def _run(self, begun: TaskState, command: TaskCommand, due: float | None) -> None:
         since = self._clock.monotonic()
         try:
-            end = await carry_out(command, self._shared, self._redact)
+            end = await carry_out(command, self._shared, self._redact, self._noting(begun.task))
         except asyncio.CancelledError:
             self._interrupt(self._book.states[begun.task])
             raise
@@ -272,6 +291,9 @@ class TaskDesk:
         )
         log.info("a task ended", task=name_of(begun.task), outcome=record.outcome.value, said=record.text)
         self._take(task.ended(self._book.states[begun.task], record, self._clock.monotonic() - since), record)
+
+    def _noting(self, check: str) -> Callable[[int], None]:
+        return lambda process: self._records.task_is(replace(self._book.states[check], process=mark_of(process)))
 
     def _interrupt(self, state: TaskState) -> None:
         text = "the daemon ended while it ran"

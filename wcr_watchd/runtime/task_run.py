@@ -36,18 +36,25 @@ class RunEnd:
     attempts: int
 
 
-async def carry_out(command: TaskCommand, shared: Shared, redact: Callable[[str], str]) -> RunEnd:
-    """Run the program until it succeeds, at most ``1 + retries`` times. Raises nothing but cancellation."""
+async def carry_out(
+    command: TaskCommand, shared: Shared, redact: Callable[[str], str], begun: Callable[[int], None]
+) -> RunEnd:
+    """Run the program until it succeeds, at most ``1 + retries`` times. Raises nothing but cancellation.
+
+    ``begun`` is called with the process number of each attempt.
+    """
     number = 0
     while True:
         number += 1
-        attempt = await _attempt(command, shared, redact)
+        attempt = await _attempt(command, shared, redact, begun)
         if attempt.well or number > command.retries:
             return RunEnd(attempt, number)
         await asyncio.sleep(command.retry_after)
 
 
-async def _attempt(command: TaskCommand, shared: Shared, redact: Callable[[str], str]) -> Attempt:
+async def _attempt(
+    command: TaskCommand, shared: Shared, redact: Callable[[str], str], begun: Callable[[int], None]
+) -> Attempt:
     program, threads = command.words[0], shared.get(Threads)
     try:
         identity = await _identity(command, threads)
@@ -61,6 +68,7 @@ async def _attempt(command: TaskCommand, shared: Shared, redact: Callable[[str],
             identity=identity,
             time_limit=command.time_limit,
             ends_within=ENDS_WITHIN,
+            begun=begun,
         )
     except (FileNotFoundError, NotADirectoryError) as error:
         what = f"the folder {command.folder} (cwd)" if error.filename == command.folder else f"{error.filename}"
