@@ -128,6 +128,32 @@ async def test_urgent_news_replaces_what_quiet_hours_hold_back() -> None:
         assert world.store.states()["1-opened-smslead"] == "superseded"
 
 
+async def test_urgent_news_of_the_last_life_replaces_what_quiet_hours_hold_back() -> None:
+    store = MemoryStore()
+    async with running(store, sms=Wire(takes=0.0)) as world:
+        await world.owe(together(1, severity=Severity.WARNING, not_before=OPENED + 3_600.0))
+        await asyncio.sleep(60)
+        await store.commit(Batch(notifications=(together(1, event=EventKind.RAISED),)))  # and is killed
+    sms = Wire()
+    async with running(store, sms=sms):
+        await asyncio.sleep(7_200)
+        assert [sent.event for _, sent in sms.accepted] == [EventKind.RAISED]
+        assert store.states()["1-opened-smslead"] == "superseded"
+
+
+async def test_programs_are_told_what_is_urgent_while_quiet_hours_hold_the_rest_back() -> None:
+    mail = Wire(limits=Limits(single=True))
+    async with running(mail=mail) as world:
+        await world.owe(together(1, to=MAIL, severity=Severity.WARNING, not_before=OPENED + 3_600.0))
+        await world.owe(together(2, to=MAIL, severity=Severity.WARNING, not_before=OPENED + 3_600.0))
+        await asyncio.sleep(60)
+        await world.owe(together(1, to=MAIL, event=EventKind.RAISED))
+        await asyncio.sleep(10)
+        assert [sent.event for _, sent in mail.accepted] == [EventKind.RAISED]
+        await asyncio.sleep(7_200)
+        assert told(mail) == [(1,), (2,)]
+
+
 async def test_what_is_over_before_quiet_hours_end_stays_untold() -> None:
     sms = Wire()
     async with running(sms=sms) as world:
@@ -167,6 +193,23 @@ async def test_after_a_restart_the_oldest_go_under_their_own_keys_and_the_others
         await asyncio.sleep(10)
     assert sorted(told(sms)) == messages
     assert "pending" not in store.states().values()
+
+
+async def test_after_a_restart_what_may_have_been_taken_keeps_its_key_whatever_older_news_back_off() -> None:
+    store = MemoryStore()
+    following = (EventKind.RAISED, EventKind.LOWERED, EventKind.RAISED, EventKind.FLAPPING, EventKind.RESOLVED)
+    async with running(store, sms=Wire(behaviour=[DOWN], default=HANG)) as world:
+        await world.owe(together(1, wait=0.0))
+        await world.owe(*(together(1, event=event) for event in following))
+        await asyncio.sleep(1)
+        await world.owe(together(2))
+        await asyncio.sleep(1)
+        assert [key for _, key in world.wires["sms"].attempts] == ["1-opened-smslead", "2-opened-smslead"]
+    sms = Wire()
+    async with running(store, sms=sms):
+        await asyncio.sleep(60)
+    assert "2-opened-smslead" in sms.ids
+    assert told(sms)[:2] == [(2,), (1,)]
 
 
 async def test_a_channel_that_goes_and_comes_back_gathers_again() -> None:

@@ -27,7 +27,7 @@ from wcr_watchd.core.run import Shared
 from wcr_watchd.core.view import ChannelCounters, Counters
 from wcr_watchd.kit.templates import Wording
 from wcr_watchd.runtime.gathering import Gathering
-from wcr_watchd.runtime.lane import CONCURRENCY, SUMMARY, Cap, Clock, Lane, Owed
+from wcr_watchd.runtime.lane import CONCURRENCY, SUMMARY, Cap, Clock, Key, Lane, Owed, keys_of
 from wcr_watchd.runtime.ledger import Ledger
 from wcr_watchd.runtime.stand_ins import FALLBACK, StandIns
 
@@ -141,13 +141,21 @@ class Dispatcher:
 
         What may have been on its way goes out under its own key, so that a provider that has it knows: the oldest to
         each recipient, as no more were on their way at a time. The others are gathered, lest a storm come of them.
+        What waits for a later time was not on its way, nor was anything behind it in its order.
         """
         incidents = {incident.id: incident for incident in restored.incidents}
         self._open_since = {incident.id: incident.opened_at for incident in restored.incidents}
+        now = self._clock.now()
+        waiting: set[Key] = set()
         alone: Counter[Recipient] = Counter()
         for delivery in restored.pending:
             if delivery.notification.event in _OVERTAKEN and not _unattended(incidents, delivery.notification):
                 self._ledger.note([replace(delivery, state=DeliveryState.SUPERSEDED)])
+                continue
+            keys = keys_of(delivery.notification)
+            if _due(delivery, now) > now or not waiting.isdisjoint(keys):
+                waiting.update(keys)
+                self._take(delivery)
             else:
                 recipient = delivery.notification.recipient
                 self._take(delivery, alone=alone[recipient] < CONCURRENCY)
@@ -247,11 +255,7 @@ class Dispatcher:
         notification = delivery.notification
         if notification.id in self._owed or notification.id in self._told:
             return
-        now = self._clock.now()
-        # What was to go at once is not held back when the clock of the last life was ahead of ours.
-        held = notification.not_before > notification.created_at
-        due = max(delivery.next_attempt_at, notification.not_before if held else min(notification.not_before, now))
-        owed = Owed(delivery, due=due, unwritten=unwritten, again_since=again_since)
+        owed = Owed(delivery, due=_due(delivery, self._clock.now()), unwritten=unwritten, again_since=again_since)
         self._owed[notification.id] = owed
         self._counters.notifications_pending = len(self._owed)
         lane = self._lanes.get(notification.recipient.channel)
@@ -259,10 +263,10 @@ class Dispatcher:
             self._fail_unknown(owed)
         elif notification.digest:
             self._gather(lane, owed)
-        elif unwritten or lane.channel.limits.single or (alone and due <= now):
+        elif unwritten:
             self._enqueue(lane, owed)
         else:
-            for overtaken in self._gathering.take(lane, owed):
+            for overtaken in self._gathering.take(lane, owed, alone=alone):
                 self._close(overtaken, replace(overtaken.delivery, state=DeliveryState.SUPERSEDED))
 
     def _enqueue(self, lane: Lane, owed: Owed) -> None:
@@ -529,6 +533,13 @@ class Dispatcher:
                 self._remember_redirection(notification)
                 if notification.incident in self._open_since:
                     self._stand_ins.note(notification)
+
+
+def _due(delivery: Delivery, now: float) -> float:
+    """When it may be tried; what was to go at once is not held back by a clock of the last life that was ahead."""
+    notification = delivery.notification
+    held = notification.not_before > notification.created_at
+    return max(delivery.next_attempt_at, notification.not_before if held else min(notification.not_before, now))
 
 
 def _story(news: Notification, who: Recipient) -> tuple[int, EventKind, float, Recipient]:

@@ -49,10 +49,11 @@ class Gathering:
         self._storms: dict[Recipient, _Storm] = {}
         self._later: dict[tuple[Recipient, int], list[Owed]] = {}
 
-    def take(self, lane: Lane, owed: Owed) -> Sequence[Owed]:
+    def take(self, lane: Lane, owed: Owed, *, alone: bool) -> Sequence[Owed]:
         """Take one in; returns those that have become superfluous: held for later, and overtaken by this one.
 
-        A problem that is over before anybody was told of it stays untold, its end included.
+        A problem that is over before anybody was told of it stays untold, its end included. One that is to be
+        ``alone`` waits for no others, but overtakes as any.
         """
         now = self._clock.now()
         key = (owed.notification.recipient, owed.notification.incident)
@@ -65,7 +66,10 @@ class Gathering:
             lane.at(owed.due, lambda: self._take_now(lane, owed))
             return ()
         self._later.pop(key, None)
-        self._gather(lane, owed, now)
+        if alone:
+            self._send(lane, owed)
+        else:
+            self._gather(lane, owed, now)
         return held
 
     def _take_now(self, lane: Lane, owed: Owed) -> None:
@@ -84,7 +88,7 @@ class Gathering:
         waiting = self._gathered.get(recipient)
         wait = self._wait(owed, now)
         # One that was tried may have been taken: in a message with others, nobody would know it again.
-        if owed.delivery.attempts or (waiting is None and not wait):
+        if owed.delivery.attempts or lane.channel.limits.single or (waiting is None and not wait):
             self._send(lane, owed)
             return
         if waiting is None:

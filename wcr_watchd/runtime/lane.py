@@ -67,9 +67,7 @@ class Owed:
     keys: tuple[Key, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        message = self.notification.message
-        about = {item.incident for item in message.items} or {self.notification.incident}
-        self.keys = tuple((self.notification.recipient, incident) for incident in sorted(about))
+        self.keys = keys_of(self.notification)
         self.reserved = self.reserved or self.notification.id.endswith(SUMMARY)
 
     @property
@@ -81,6 +79,12 @@ class Owed:
     def begun(self) -> float:
         """When it could first have been sent (epoch seconds)."""
         return max(self.notification.created_at, self.notification.not_before, self.again_since)
+
+
+def keys_of(notification: Notification) -> tuple[Key, ...]:
+    """The orders in which a notification has its place: its recipient's, of each incident it tells of."""
+    about = {item.incident for item in notification.message.items} or {notification.incident}
+    return tuple((notification.recipient, incident) for incident in sorted(about))
 
 
 class Lane:
