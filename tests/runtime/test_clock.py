@@ -79,3 +79,21 @@ def test_it_never_goes_back(history: list[tuple[float, float]]) -> None:
         now = clock.now()
         assert now >= last
         last = now
+
+
+def test_a_life_goes_on_by_the_time_of_the_last_one_although_the_clock_was_set_back_a_little() -> None:
+    times = Times()
+    clock = times.clock()
+    clock.go_on_from(1_000_060.0)
+    assert clock.now() == 1_000_060.0
+    for _ in range(1_300):
+        times.pass_(1)
+        clock.now()
+    assert abs(clock.now() - times.wall) < 0.01
+
+
+def test_a_life_begins_by_the_wall_clock_when_the_last_one_is_over_or_its_time_was_plainly_wrong() -> None:
+    for seen in (0.0, 999_000.0, 1_003_600.0):
+        clock = Times().clock()
+        clock.go_on_from(seen)
+        assert clock.now() == 1_000_000.0

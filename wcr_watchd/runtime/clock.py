@@ -9,6 +9,9 @@ SLEW = 1 / 20
 """Seconds by which the time moves towards the wall clock per second that passes."""
 STEP_BEYOND = 86_400.0
 """A difference beyond this is no step of a running clock but a clock that was never set: it is taken over at once."""
+BRIDGED = 300.0
+"""Seconds by which the wall clock may have been set back between two lives so that the second goes on by the time of
+the first; a larger step is taken over, since a restart is what people try when the time shown is plainly wrong."""
 
 
 def since_boot() -> float:
@@ -46,6 +49,15 @@ class Clock:
         else:
             self._steady += max(-passed * SLEW, min(passed * SLEW, difference))
         return self._steady
+
+    def go_on_from(self, at: float) -> None:
+        """Be no earlier than a time (epoch seconds) that the last life has seen.
+
+        By a clock that was set back meanwhile, this life would come by the same moments again: a silence that had ended
+        would be in force once more, and its end be told a second time.
+        """
+        if 0.0 < at - self.now() <= BRIDGED:
+            self._steady = at
 
     def monotonic(self) -> float:
         """Seconds of a clock that never goes back."""
