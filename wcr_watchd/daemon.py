@@ -415,13 +415,14 @@ class Daemon:
 
     async def _build(self, stack: contextlib.AsyncExitStack) -> Parts:
         loaded, clock, counters = self._loaded, Clock(), Counters()
-        self.started_at = counters.reload_at = clock.now()
         counters.loop_progress_at = counters.store_progress_at = clock.monotonic()
         counters.scheduler_progress_at = counters.dispatcher_progress_at = clock.monotonic()
         self._specs = _specs(loaded.probes)
         store = from_url(loaded.store.url, retention=_retention(loaded))
         stack.push_async_callback(store.close)
         restored = await _open(store, clock, counters)
+        clock.go_on_from(restored.last_seen_at or 0.0)
+        self.started_at = counters.reload_at = clock.now()
         shared = SharedHelpers()
         stack.push_async_callback(shared.close)
         link_key = await asyncio.to_thread(_ticket_key, folder_of(loaded.store.url))
@@ -583,6 +584,8 @@ class Daemon:
         by, accepting = self._accepting.pop(name, ("", None))
         observation = await self._parts.runner.run(name, by)
         if observation is None:
+            if check := self.setup.checks.get(name):  # void: what it would have told is not left to the next slot
+                self._parts.scheduler.run_soon(name, check.retry.every)
             if accepting and not accepting.done():
                 accepting.set_exception(CommandError(f"{name} was not accepted: its run came to nothing; try again"))
             return
