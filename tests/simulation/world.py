@@ -47,6 +47,8 @@ ARMED_FOR = 1_800.0
 """Seconds after which a crash that waits for a certain step happens anyhow."""
 SETTLES_WITHIN = 6 * 3_600.0
 SETTLE_LOOK = 600.0
+LAST_DELIVERIES = 120.0
+"""Seconds that are left to tell of what came to its end last."""
 UNCONCERNED = ("upkeep", "watchdog", "heartbeats")
 PATIENCE = 2.0
 """Seconds that the store has to take what people are then told all the same."""
@@ -68,12 +70,16 @@ class Gone:
 
 @dataclass(slots=True)
 class Asked:
-    """What a person asked for: of which check or incident, from when to when, and whether it was promised."""
+    """What a person asked for: of which check or incident, from when to when, and whether it was promised.
+
+    ``start`` and ``end`` are by the daemon's clock; ``at`` is when it really was.
+    """
 
     kind: str
     check: str
     start: float
     end: float
+    at: float
     incident: int = 0
     promised: bool = False
 
@@ -132,6 +138,7 @@ class Life:
             # What flapped needs twenty results to be stable again.
             while self.daemon.state.incidents and world.true() < world.plan.ends + SETTLES_WITHIN:
                 await asyncio.sleep(SETTLE_LOOK)
+            await asyncio.sleep(LAST_DELIVERIES)
             return self.die()
         await world.until(crash.at)
         if crash.step != "moment":
@@ -159,6 +166,7 @@ class World:
     seen: dict[str, list[Seen]] = field(default_factory=dict)
     accepted: list[Accepted] = field(default_factory=list)
     order: dict[News, int] = field(default_factory=dict)
+    decided: dict[News, float] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     gone: list[Gone] = field(default_factory=list)
     held_up: list[tuple[float, float]] = field(default_factory=list)
@@ -322,7 +330,7 @@ class World:
             await daemon._apply(self.configured(life, self.variant))
 
     def _note_asked(self, kind: str, check: str, start: float, end: float, incident: int = 0) -> Asked:
-        asked = Asked(kind, check, start - BEGIN, end - BEGIN, incident)
+        asked = Asked(kind, check, start - BEGIN, end - BEGIN, self.true(), incident)
         self.asked.append(asked)
         return asked
 
@@ -335,7 +343,9 @@ class World:
 
     def _note_order(self, notification: Notification) -> None:
         for item in notification.message.items or (notification.message,):
-            self.order.setdefault(news(notification.recipient, item), len(self.order))
+            known_by = news(notification.recipient, item)
+            self.order.setdefault(known_by, len(self.order))
+            self.decided.setdefault(known_by, self.true())
 
     def note_stored(self, life: Life, batch: Batch) -> None:
         """It is stored."""
