@@ -38,6 +38,7 @@ from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.runtime import dispatcher, lane, monitor, scheduler, standing, tasks, windows
 from wcr_watchd.runtime.clock import Clock
 from wcr_watchd.store.sqlite import SqliteStore
+from wcr_watchd.web.access.sessions import Sessions
 
 RARELY = 300.0
 """Seconds between signs of life; at their real pace they would be nearly all that a simulated day consists of."""
@@ -49,7 +50,7 @@ SETTLES_WITHIN = 6 * 3_600.0
 SETTLE_LOOK = 600.0
 LAST_DELIVERIES = 120.0
 """Seconds that are left to tell of what came to its end last."""
-UNCONCERNED = ("upkeep", "watchdog", "heartbeats")
+UNCONCERNED = ("upkeep", "watchdog", "heartbeats", "changes", "reports")
 PATIENCE = 2.0
 """Seconds that the store has to take what people are then told all the same."""
 
@@ -250,6 +251,7 @@ class World:
                 (composition, "Clock", self._clock),
                 (composition, "from_url", lambda *_, **__: Disk(self.life, self._records())),
                 (composition.garbage, "settle", lambda: None),
+                (Sessions, "load", _nobody_signs_in),
                 (dispatcher, "_random", self.chance),
                 (dispatcher, "REPORT_EVERY", RARELY),
                 (lane, "HEARTBEAT", RARELY),
@@ -369,6 +371,10 @@ class World:
         unrecorded = frozenset(one.notification.id for one in self.accepted) - self._marked
         self.gone.append(Gone(self.true(), self.true(), unrecorded, frozenset(self._told_unstored)))
         self._told_unstored = set()
+
+
+async def _nobody_signs_in(_: Sessions) -> None:
+    """There are no sessions to read back."""
 
 
 async def _kill(spared: set[asyncio.Task[Any] | None]) -> None:
