@@ -116,6 +116,14 @@ async def test_a_claim_gives_the_role(site: Site, groups: object, role: str) -> 
     assert (role or "has no role here") in text
 
 
+@pytest.mark.parametrize("verified", [True, False])
+async def test_a_verified_address_may_give_the_role(site: Site, verified: bool) -> None:
+    site.configure(claim="email", roles=((Role.ADMIN, frozenset({"ann@example.org"})),))
+    site.provider.person |= {"email_verified": verified}
+    await site.sign_in()
+    assert await site.is_in() == verified
+
+
 @pytest.mark.parametrize(
     ("allowed", "person", "comes_in"),
     [

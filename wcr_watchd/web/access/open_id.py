@@ -294,7 +294,8 @@ def _person(settings: SingleSignOn, claims: Mapping[str, Any], after: str) -> Pe
     name = mail or f"{subject} by {settings.label}"
     if settings.allowed and not any(_is_allowed(one, subject, mail) for one in settings.allowed):
         raise SignInRefusedError(f"{name} may not come in: no entry of `allow` in [oidc] is about this person.")
-    said = claims.get(settings.claim, ())
+    # An address that is not verified may be anybody's: it gives no role, either.
+    said = mail if settings.claim == "email" else claims.get(settings.claim, ())
     values = {str(one) for one in (said if isinstance(said, list) else [said])} if said else set()
     for role, wanted in settings.roles:
         if wanted & values or "*" in wanted:
