@@ -1,0 +1,73 @@
+"""Availability from counted runs: what is up, down, planned and not watched."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wcr_watchd.core.uptime import Outcomes, joined, overlap, uptime
+
+HOUR = 3_600.0
+
+
+def hour(number: int, up: int = 60, down: int = 0, unknown: int = 0) -> Outcomes:
+    return Outcomes(number * HOUR, HOUR, up, down, unknown)
+
+
+def test_the_share_of_runs_that_were_up_counts_as_time() -> None:
+    found = uptime([hour(0), hour(1, up=45, down=15)], 60.0, 0.0, 2 * HOUR, [])
+    assert (found.up, found.down, found.unwatched) == (1.75 * HOUR, 0.25 * HOUR, 0.0)
+    assert found.share == found.share_with_planned == pytest.approx(0.875)
+
+
+def test_what_could_not_tell_and_holes_are_neither_up_nor_down() -> None:
+    found = uptime([hour(0, up=30, unknown=30), hour(2, up=15)], 60.0, 0.0, 4 * HOUR, [])
+    assert (found.up, found.down, found.unwatched) == (0.75 * HOUR, 0.0, 3.25 * HOUR)
+    assert found.share == 1.0
+
+
+def test_nothing_watched_is_no_availability() -> None:
+    assert uptime([], 60.0, 0.0, HOUR, []).share is None
+    assert uptime([hour(0, up=0, unknown=60)], 60.0, 0.0, HOUR, []).share_with_planned is None
+
+
+def test_planned_maintenance_is_told_apart() -> None:
+    found = uptime([hour(0), hour(1, up=0, down=60)], 60.0, 0.0, 2 * HOUR, [(HOUR, 1.5 * HOUR), (1.25 * HOUR, 2 * HOUR)])
+    assert found.share == 1.0
+    assert found.share_with_planned == 0.5
+    assert (found.planned_up, found.planned_down) == (0.0, HOUR)
+
+
+def test_a_slow_check_speaks_until_its_next_run() -> None:
+    daily = [Outcomes(number * 86_400.0, 300.0, 1, 0, 0) for number in range(3)]
+    found = uptime(daily, 86_400.0, 0.0, 3 * 86_400.0, [])
+    assert (found.up, found.unwatched) == (3 * 86_400.0, 0.0)
+    late = uptime(daily[:1], 86_400.0, 0.0, 3 * 86_400.0, [])
+    assert (late.up, late.unwatched) == (1.5 * 86_400.0, 1.5 * 86_400.0)
+
+
+def test_only_what_lies_between_the_ends_counts() -> None:
+    found = uptime([hour(0, up=0, down=60), hour(1)], 60.0, 0.5 * HOUR, 1.25 * HOUR, [])
+    assert (found.down, found.up) == (0.5 * HOUR, 0.25 * HOUR)
+
+
+COUNTS = st.integers(0, 70)
+HOURS = st.dictionaries(st.integers(0, 30), st.tuples(COUNTS, COUNTS, COUNTS), max_size=20)
+SPANS = st.lists(st.tuples(st.floats(0, 30 * HOUR), st.floats(0, 30 * HOUR)), max_size=5)
+
+
+@given(HOURS, SPANS, st.sampled_from([15.0, 60.0, 600.0, 7_200.0]))
+def test_all_time_is_accounted_for_once(
+    hours: dict[int, tuple[int, int, int]], plans: list[tuple[float, float]], every: float
+) -> None:
+    counted = [hour(number, *runs) for number, runs in sorted(hours.items())]
+    found = uptime(counted, every, 2 * HOUR, 25 * HOUR, plans)
+    parts = (found.up, found.down, found.planned_up, found.planned_down, found.unwatched)
+    assert all(part >= -1e-6 for part in parts)
+    assert sum(parts) == pytest.approx(23 * HOUR)
+    spans = joined(plans)
+    assert all(before[1] < after[0] for before, after in pairwise(spans))
+    assert found.planned_up + found.planned_down <= overlap(spans, 2 * HOUR, 25 * HOUR) + 1e-6

@@ -1,0 +1,99 @@
+"""Availability of one check, from what its runs found; planned maintenance and unwatched time are kept apart.
+
+Of each span of time the share of its runs that were up counts as time in which the check was up, and likewise for down;
+runs that could not tell, and spans without runs, are time that nobody watched. A run speaks until the next one, but not
+for much longer than the check's interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+Span = tuple[float, float]
+"""Start and end (exclusive), epoch seconds."""
+
+WHOLE = 0.9
+"""Share of the runs that were due from which on a span counts as watched throughout."""
+PATIENCE = 1.5
+"""Intervals that a run speaks for; a check seldom runs to the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """How many runs of a check found what, of those that began within ``width`` seconds from ``start`` (epoch)."""
+
+    start: float
+    width: float
+    up: int
+    down: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Uptime:
+    """Seconds in which a check was up and down outside of planned maintenance and during it, and the rest."""
+
+    up: float = 0.0
+    down: float = 0.0
+    planned_up: float = 0.0
+    planned_down: float = 0.0
+    unwatched: float = 0.0
+
+    @property
+    def share(self) -> float | None:
+        """Up, of the time that was watched outside of planned maintenance (0-1); None when there was none."""
+        return _share(self.up, self.down)
+
+    @property
+    def share_with_planned(self) -> float | None:
+        """Up, of all the time that was watched (0-1); None when there was none."""
+        return _share(self.up + self.planned_up, self.down + self.planned_down)
+
+
+def uptime(outcomes: Sequence[Outcomes], every: float, since: float, until: float, planned: Iterable[Span]) -> Uptime:
+    """The availability from ``since`` to ``until`` of a check that runs ``every`` so many seconds.
+
+    ``outcomes`` are in order of time and may reach beyond the two.
+    """
+    windows = joined(planned)
+    found = dict.fromkeys(("up", "down", "planned_up", "planned_down"), 0.0)
+    for number, one in enumerate(outcomes):
+        following = outcomes[number + 1].start if number + 1 < len(outcomes) else until
+        start, end = max(since, one.start), min(until, following, one.start + covered(one, every))
+        runs = one.up + one.down + one.unknown
+        if end <= start or not runs:
+            continue
+        inside = overlap(windows, start, end)
+        for kind, seconds in (("", end - start - inside), ("planned_", inside)):
+            found[f"{kind}up"] += seconds * one.up / runs
+            found[f"{kind}down"] += seconds * one.down / runs
+    return Uptime(**found, unwatched=max(0.0, until - since - sum(found.values())))
+
+
+def covered(one: Outcomes, every: float) -> float:
+    """For how long the runs of a span speak, in seconds."""
+    if every >= one.width:
+        return max(one.width, PATIENCE * every)
+    speaks = (one.up + one.down + one.unknown) * every
+    return one.width if speaks >= WHOLE * one.width else speaks
+
+
+def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """The spans in order, with those that overlap or touch made one."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        elif end > start:
+            found.append((start, end))
+    return tuple(found)
+
+
+def overlap(spans: Iterable[Span], start: float, end: float) -> float:
+    """How many seconds of a time lie in the spans, which do not overlap."""
+    return sum(max(0.0, min(end, last) - max(start, first)) for first, last in spans)
+
+
+def _share(up: float, down: float) -> float | None:
+    return up / (up + down) if up + down > 0 else None
