@@ -405,6 +405,22 @@ async def test_tasks_and_how_they_ended_outlive_the_daemon_and_their_check(store
     assert await store.task_records("task.other") == ()
 
 
+async def test_several_courses_are_read_at_once_and_runs_are_counted(store: Store) -> None:
+    up, down, unknown = Outcome.UP, Outcome.DOWN, Outcome.UNKNOWN
+    for number, outcome in enumerate((up, down, unknown, up)):
+        await store.commit(Batch(observations=(an_observation(at=NOW + 60 * number, outcome=outcome),)))
+    wanted = [("body_size", ()), ("nothing", ()), ("response_time", ())]
+    size, nothing, time = await store.courses("api", wanted, since=NOW, until=NOW + 240)
+    assert ([point.mean for point in size], list(nothing), [point.mean for point in time]) == (
+        [512.0] * 4,
+        [],
+        [0.0213] * 4,
+    )
+    counted = await store.outcomes("api", since=NOW, until=NOW + 240)
+    assert [sum(kind) for kind in zip(*((one.up, one.down, one.unknown) for one in counted), strict=True)] == [2, 1, 1]
+    assert list(await store.outcomes("db", since=NOW, until=NOW + 240)) == []
+
+
 async def test_sessions_are_kept_until_they_end(store: Store, make: Reopen) -> None:
     ann = Session("d1", "ann", Role.OPERATOR, "password", "bound", NOW, NOW, "192.0.2.1", "a browser")
     ben = replace(ann, digest="d2", name="ben", role=Role.ADMIN)

@@ -35,7 +35,9 @@ def test_nothing_watched_is_no_availability() -> None:
 
 
 def test_planned_maintenance_is_told_apart() -> None:
-    found = uptime([hour(0), hour(1, up=0, down=60)], 60.0, 0.0, 2 * HOUR, [(HOUR, 1.5 * HOUR), (1.25 * HOUR, 2 * HOUR)])
+    found = uptime(
+        [hour(0), hour(1, up=0, down=60)], 60.0, 0.0, 2 * HOUR, [(HOUR, 1.5 * HOUR), (1.25 * HOUR, 2 * HOUR)]
+    )
     assert found.share == 1.0
     assert found.share_with_planned == 0.5
     assert (found.planned_up, found.planned_down) == (0.0, HOUR)

@@ -14,7 +14,7 @@ from wcr_watchd.store.rollup import (
     FIVE_MINUTES,
     HOUR,
     bin_of,
-    buckets_of,
+    columns_of,
     decode,
     encode,
     quantile,
@@ -54,16 +54,17 @@ def brute_force(rows: list[PackedRow], series: int, width: int) -> dict[int, lis
 def assert_same(body: bytes, rows: list[PackedRow], width: int) -> None:
     for series in (1, 2, 3):
         expected = brute_force(rows, series, width)
-        buckets = buckets_of(body, series)
+        columns = columns_of(body, [series, 99]).get(series, [[]] * 5)
+        buckets = {number: bucket for number, *bucket in zip(*columns, strict=True)}
         assert buckets.keys() == expected.keys()
         for number, values in expected.items():
-            bucket = buckets[number]
-            assert bucket.count == len(values)
-            assert bucket.minimum == pytest.approx(min(values), rel=1e-8)
-            assert bucket.maximum == pytest.approx(max(values), rel=1e-8)
+            count, total, low, high = buckets[number]
+            assert count == len(values)
+            assert low == pytest.approx(min(values), rel=1e-8)
+            assert high == pytest.approx(max(values), rel=1e-8)
             # A sum of large values of both signs may cancel out; its error is that of the largest part.
             largest = max(abs(value) for value in values)
-            assert bucket.total == pytest.approx(sum(values), rel=1e-8, abs=largest * len(values) * 1e-8)
+            assert total == pytest.approx(sum(values), rel=1e-8, abs=largest * len(values) * 1e-8)
 
 
 @given(rows_within(HOUR))

@@ -28,6 +28,7 @@ from wcr_watchd.core.run import Run, Shared
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.task import KEPT_RECORDS, TaskCommand, TaskRecord, TaskState, TaskTerms
+from wcr_watchd.core.uptime import Outcomes
 
 
 class Probe(Protocol):
@@ -344,6 +345,16 @@ class Store(AccessRecords, Protocol):
         self, check: str, measurement: str, labels: Labels, *, since: float, until: float, points: int = 300
     ) -> Sequence[Point]:
         """A measurement's course, from raw rows or rollups, whichever fits the span."""
+        ...
+
+    async def courses(
+        self, check: str, wanted: Sequence[tuple[str, Labels]], *, since: float, until: float, points: int = 300
+    ) -> Sequence[Sequence[Point]]:
+        """The course of several measurements of a check, in their order."""
+        ...
+
+    async def outcomes(self, check: str, *, since: float, until: float) -> Sequence[Outcomes]:
+        """How many runs of a check found what, oldest first; the first and last may reach beyond the two times."""
         ...
 
     async def incidents(

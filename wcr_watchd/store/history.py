@@ -7,58 +7,102 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from wcr_watchd.core.protocols import Point
+from wcr_watchd.core.uptime import Outcomes
 from wcr_watchd.store.codec import seconds
 from wcr_watchd.store.database import Database, Row
 from wcr_watchd.store.pack import PackedRow, newest_per_run, unpack, unpack_numbers
-from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, SPAN, Bucket, buckets_of
+from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, SPAN, columns_of, outcomes
 
 Rollups = tuple[int, list[Row]]
 """The width of the buckets, and packed rows of them with their start."""
 
 
+Part = tuple[int, float, float, float, float]
+"""When a bucket began (epoch ms), and of its values: how many, their sum, the least and the largest."""
+
+
 @dataclass(slots=True)
 class Course:
-    """What was found of one series in a span of time (epoch ms), by time."""
+    """What was found of some series in a span of time (epoch ms)."""
 
-    series: int
+    series: Sequence[int]
     since: int
     until: int
-    found: dict[int, Bucket] = field(default_factory=dict)
+    found: dict[int, list[Part]] = field(default_factory=dict)
 
     def add_rollups(self, width: int, rows: Iterable[Row]) -> None:
         """Take in packed rows of buckets of this width."""
         for start, body in rows:
-            for number, bucket in buckets_of(body, self.series).items():
-                at = start + number * width
-                if self.since - width < at < self.until:
-                    self._add(at, bucket)
+            inside = self.since <= start and start + SPAN[width] <= self.until
+            for series, (numbers, *rest) in columns_of(body, self.series).items():
+                parts = zip([start + int(number) * width for number in numbers], *rest, strict=True)
+                chosen = parts if inside else (one for one in parts if self.since - width < one[0] < self.until)
+                self._parts(series).extend(chosen)
 
     def add_rows(self, rows: Iterable[PackedRow]) -> None:
         """Take in raw rows of one source; an infinite value is no point of a line."""
         for row in rows:
-            if self.since <= row.at < self.until and self.series in row.series:
-                value = row.values[row.series.index(self.series)]
-                if math.isfinite(value):
-                    self._add(row.at, Bucket(1, value, value, value))
+            if self.since <= row.at < self.until:
+                for series in self.series:
+                    if series in row.series and math.isfinite(value := row.values[row.series.index(series)]):
+                        self._parts(series).append((row.at, 1, value, value, value))
 
-    def points(self, limit: int) -> Sequence[Point]:
-        """The course in at most ``limit`` points, oldest first; neighbours are merged when there are more."""
-        buckets = sorted(self.found.items())
-        if len(buckets) > limit:
-            buckets = self._merged(buckets, limit)
-        return tuple(
-            Point(seconds(at), bucket.count, bucket.minimum, bucket.maximum, bucket.mean) for at, bucket in buckets
-        )
+    def points(self, series: int, limit: int) -> Sequence[Point]:
+        """The course of a series in at most ``limit`` points, oldest first; neighbours are merged where it has more.
 
-    def _merged(self, buckets: Iterable[tuple[int, Bucket]], limit: int) -> list[tuple[int, Bucket]]:
-        merged: dict[int, tuple[int, Bucket]] = {}
-        for at, bucket in buckets:
-            part = max(0, (at - self.since) * limit // (self.until - self.since))
-            merged.setdefault(part, (at, Bucket()))[1].merge(bucket)
-        return list(merged.values())
+        A point made of several values stands at the time of the first one.
+        """
+        parts = sorted(self._parts(series))
+        merges = len({part[0] for part in parts}) > limit
+        since, span = self.since, self.until - self.since
+        points: list[Point] = []
+        before, at, count, total, low, high = None, 0, 0.0, 0.0, 0.0, 0.0
+        for start, more, some, least, largest in parts:
+            place = max(0, (start - since) * limit // span) if merges else start
+            if place == before:
+                count, total = count + more, total + some
+                low, high = min(low, least), max(high, largest)
+                continue
+            if before is not None:
+                points.append(Point(seconds(at), int(count), low, high, total / count))
+            before, at, count, total, low, high = place, start, more, some, least, largest
+        if before is not None:
+            points.append(Point(seconds(at), int(count), low, high, total / count))
+        return points
 
-    def _add(self, at: int, bucket: Bucket) -> None:
-        self.found.setdefault(at, Bucket()).merge(bucket)
+    def _parts(self, series: int) -> list[Part]:
+        return self.found.setdefault(series, [])
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many runs of a check were up, down and unknown in a span of time (epoch ms), by start and width."""
+
+    since: int
+    until: int
+    found: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+
+    def add_rollups(self, width: int, rows: Iterable[Row]) -> None:
+        """Take in packed rows of buckets of this width."""
+        for start, body in rows:
+            for number, runs in outcomes(body).items():
+                self._add(start + number * width, width, runs)
+
+    def add_rows(self, rows: Iterable[PackedRow]) -> None:
+        """Take in raw rows of one source, five minutes at a time."""
+        for row in rows:
+            runs = [0, 0, 0]
+            runs[row.outcome] = 1
+            self._add(row.at // FIVE_MINUTES * FIVE_MINUTES, FIVE_MINUTES, runs)
+
+    def outcomes(self) -> Sequence[Outcomes]:
+        """What was found, oldest first."""
+        return [Outcomes(seconds(at), width / 1000, *runs) for (at, width), runs in sorted(self.found.items())]
+
+    def _add(self, at: int, width: int, runs: Sequence[int]) -> None:
+        if self.since - width < at < self.until:
+            known = self.found.setdefault((at, width), [0, 0, 0])
+            known[:] = [a + b for a, b in zip(known, runs, strict=True)]
 
 
 async def choose_width(database: Database, since: int, width: float) -> int:
@@ -76,7 +120,9 @@ async def choose_width(database: Database, since: int, width: float) -> int:
     return HOUR
 
 
-async def read_rollups(database: Database, course: Course, source: int, finest: int) -> tuple[list[Rollups], int]:
+async def read_rollups(
+    database: Database, course: Course | Tally, source: int, finest: int
+) -> tuple[list[Rollups], int]:
     """Rows of rollups that make up the course, coarse ones first, and from when on raw rows have to (epoch ms)."""
     found: list[Rollups] = []
     position = course.since

@@ -10,6 +10,8 @@ import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
 
 from wcr_watchd.store.pack import PackedRow
 
@@ -24,6 +26,8 @@ SPAN = {FIVE_MINUTES: HOUR, HOUR: DAY}
 Sketch = dict[int, int]
 """How many values fell into each bin of a logarithmic scale; see :func:`bin_of`."""
 
+_LENGTH = 4
+"""Bytes at the beginning of a packed row that tell how long its head is."""
 _GAMMA = math.log(1.1)
 _ZERO_BIN = 0
 _OFFSET = 1_000
@@ -137,32 +141,58 @@ def roll_up_day(start: int, hours: Iterable[tuple[int, Rollup]]) -> Rollup:
 
 
 def encode(rollup: Rollup) -> bytes:
-    """Pack a row: JSON, column by column, compressed. Values are kept to nine significant digits."""
-    document = {
-        "outcomes": rollup.outcomes,
-        "series": {identity: _columns(buckets) for identity, buckets in rollup.series.items()},
-        "sketches": rollup.sketches,
-    }
-    return zlib.compress(json.dumps(document, separators=(",", ":")).encode())
+    """Pack a row: what it holds, then each series, then the sketches, every one JSON compressed by itself.
+
+    A year has hundreds of rows and a host hundreds of series: so the course of one is read without all the others.
+    Values are kept to nine significant digits.
+    """
+    series = {identity: _compressed(_columns(buckets)) for identity, buckets in rollup.series.items()}
+    head = _compressed([rollup.outcomes, list(series), [len(part) for part in series.values()]])
+    return b"".join((len(head).to_bytes(_LENGTH), head, *series.values(), _compressed(rollup.sketches)))
 
 
 def decode(body: bytes) -> Rollup:
     """The reverse of :func:`encode`."""
-    document = json.loads(zlib.decompress(body))
+    runs, identities, ends = _head(body)
     return Rollup(
-        outcomes={int(number): runs for number, runs in document["outcomes"].items()},
-        series={int(identity): _buckets(columns) for identity, columns in document["series"].items()},
+        outcomes=_by_number(runs),
+        series={identity: _buckets(_json(body, *ends[at : at + 2])) for at, identity in enumerate(identities)},
         sketches={
-            int(identity): {int(number): _sketch(sketch) for number, sketch in sketches.items()}
-            for identity, sketches in document["sketches"].items()
+            int(identity): {int(number): _sketch(sketch) for number, sketch in found.items()}
+            for identity, found in _json(body, ends[-1], len(body)).items()
         },
     )
 
 
-def buckets_of(body: bytes, identity: int) -> dict[int, Bucket]:
-    """Unpack one series only; empty when the row does not have it."""
-    columns = json.loads(zlib.decompress(body))["series"].get(str(identity))
-    return _buckets(columns) if columns else {}
+def columns_of(body: bytes, wanted: Iterable[int]) -> dict[int, list[list[float]]]:
+    """Unpack some series only, those that the row has: numbers of the buckets, counts, sums, minima, maxima."""
+    _, identities, ends = _head(body)
+    places = ((one, identities.index(one)) for one in wanted if one in identities)
+    return {one: _json(body, *ends[at : at + 2]) for one, at in places}
+
+
+def outcomes(body: bytes) -> dict[int, list[int]]:
+    """How many runs were up, down and unknown in each bucket of a packed row, by its number within the row."""
+    return _by_number(_head(body)[0])
+
+
+def _head(body: bytes) -> tuple[dict[str, list[int]], list[int], list[int]]:
+    """What a row holds: outcomes, the numbers of its series, and where each of these begins and the last one ends."""
+    end = _LENGTH + int.from_bytes(body[:_LENGTH])
+    runs, identities, lengths = _json(body, _LENGTH, end)
+    return runs, identities, list(accumulate(lengths, initial=end))
+
+
+def _by_number(runs: Mapping[str, list[int]]) -> dict[int, list[int]]:
+    return {int(number): found for number, found in runs.items()}
+
+
+def _compressed(document: object) -> bytes:
+    return zlib.compress(json.dumps(document, separators=(",", ":")).encode())
+
+
+def _json(body: bytes, start: int, end: int) -> Any:
+    return json.loads(zlib.decompress(body[start:end]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,20 +213,19 @@ _NO_VALUE = (0, 0.0, 0.0)
 
 def extents(body: bytes) -> dict[int, Extent]:
     """What is known of each bucket of a packed row, by its number within the row."""
-    # The sketches come last and are most of it: not read, they take no time.
-    columns, _, _ = zlib.decompress(body).partition(b',"sketches":')
-    document = json.loads(columns + b"}")
+    runs_by_bucket, identities, ends = _head(body)
+    columns = (_json(body, *ends[at : at + 2]) for at in range(len(identities)))
     series = {
-        int(identity): {number: known for number, *known in zip(numbers, counts, lows, highs, strict=True)}
-        for identity, (numbers, counts, _, lows, highs) in document["series"].items()
+        identity: {number: known for number, *known in zip(numbers, counts, lows, highs, strict=True)}
+        for identity, (numbers, counts, _, lows, highs) in zip(identities, columns, strict=True)
     }
     return {
-        int(number): Extent(
+        number: Extent(
             sum(runs),
             not runs[1] and not runs[2],
-            {identity: buckets.get(int(number), _NO_VALUE) for identity, buckets in series.items()},
+            {identity: buckets.get(number, _NO_VALUE) for identity, buckets in series.items()},
         )
-        for number, runs in document["outcomes"].items()
+        for number, runs in _by_number(runs_by_bucket).items()
     }
 
 

@@ -30,6 +30,7 @@ from wcr_watchd.core.modifications import Modification
 from wcr_watchd.core.protocols import Batch, Point, Restored
 from wcr_watchd.core.report import Filed
 from wcr_watchd.core.task import KEPT_RECORDS, TaskRecord
+from wcr_watchd.core.uptime import Outcomes
 from wcr_watchd.store import codec
 from wcr_watchd.store.codec import (
     AUDIT,
@@ -48,11 +49,11 @@ from wcr_watchd.store.codec import (
     to_json,
 )
 from wcr_watchd.store.database import Database, Transaction
-from wcr_watchd.store.history import Course, Rollups, choose_width, read_raw, read_rollups, rows_of
+from wcr_watchd.store.history import Course, Rollups, Tally, choose_width, read_raw, read_rollups, rows_of
 from wcr_watchd.store.intern import Numbers
 from wcr_watchd.store.migrate import read_migrations
 from wcr_watchd.store.pack import PackedRow, pack, pack_numbers, unpack
-from wcr_watchd.store.rollup import DAY
+from wcr_watchd.store.rollup import DAY, HOUR
 from wcr_watchd.store.upkeep import Retention, Upkeep
 
 log = structlog.get_logger(__name__)
@@ -192,17 +193,41 @@ class SqliteStore:
 
         A point made of several values stands at the time of its first one.
         """
-        known = await self._database.fetch("series_id", measurement, codec.labels_text(labels))
+        (found,) = await self.courses(check, [(measurement, labels)], since=since, until=until, points=points)
+        return found
+
+    async def courses(
+        self, check: str, wanted: Sequence[tuple[str, Labels]], *, since: float, until: float, points: int = 300
+    ) -> Sequence[Sequence[Point]]:
+        """What :meth:`history` tells of several series, in one reading; in their order."""
+        keys = [(name, codec.labels_text(labels)) for name, labels in wanted]
+        known = [await self._database.fetch("series_id", *key) for key in keys]
+        numbers = [rows[0][0] if rows else None for rows in known]
         start, end = milliseconds(since), milliseconds(until)
-        if not known or end <= start or points < 1:
-            return ()
-        course = Course(known[0][0], start, end)
+        there = [number for number in numbers if number is not None]
+        if not there or end <= start or points < 1:
+            return tuple(() for _ in wanted)
+        course = Course(there, start, end)
         finest = await choose_width(self._database, start, (end - start) / points)
+        await self._gather(course, check, finest)
+
+        def drawn() -> Sequence[Sequence[Point]]:
+            return [() if number is None else tuple(course.points(number, points)) for number in numbers]
+
+        return await self._in_thread(drawn)
+
+    async def outcomes(self, check: str, *, since: float, until: float) -> Sequence[Outcomes]:
+        """How many runs found what, by hours of the past and five minutes of what is not rolled up yet."""
+        tally = Tally(milliseconds(since), milliseconds(until))
+        await self._gather(tally, check, HOUR)
+        return tally.outcomes()
+
+    async def _gather(self, into: Course | Tally, check: str, finest: int) -> None:
+        """Read a check's rollups of this width and coarser ones, and the raw rows that are not in them."""
         for source, _ in await self._database.fetch("sources_of_check", check):
-            rollups, rest = await read_rollups(self._database, course, source, finest)
-            raw = await read_raw(self._database, source, rest, end, _NO_LIMIT)
-            await self._in_thread(_charting(course, rollups, raw, source, rest))
-        return course.points(points)
+            rollups, rest = await read_rollups(self._database, into, source, finest)
+            raw = await read_raw(self._database, source, rest, into.until, _NO_LIMIT)
+            await self._in_thread(_charting(into, rollups, raw, source, rest))
 
     async def incidents(
         self, *, check: str | None = None, open_only: bool = False, since: float = 0.0, limit: int = 100
@@ -404,7 +429,7 @@ def _unpacking(bodies: Sequence[bytes], source: int) -> Callable[[], list[Packed
 
 
 def _charting(
-    course: Course, rollups: Sequence[Rollups], raw: Sequence[bytes], source: int, raw_since: int
+    course: Course | Tally, rollups: Sequence[Rollups], raw: Sequence[bytes], source: int, raw_since: int
 ) -> Callable[[], None]:
     def chart() -> None:
         for width, rows in rollups:
