@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from wcr_watchd import __version__
-from wcr_watchd.config import discover, load
+from wcr_watchd.config import discover, load, show
 from wcr_watchd.config.difference import differences
 from wcr_watchd.config.load import Loaded, WebSettings
 from wcr_watchd.config.warnings import warnings
@@ -224,6 +224,10 @@ class Daemon:
     def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:
         """The last runs of a check."""
         return self._parts.monitor.recent(check)
+
+    def settings(self, check: str) -> str:
+        """The effective settings of a check as TOML, with where each comes from."""
+        return self._redactor.text(show.as_toml(show.effective(self._loaded, check)))
 
     async def tasks(self) -> Sequence[TaskView]:
         """Every task as it stands now."""

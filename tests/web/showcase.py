@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import replace
+from math import sin
 from typing import Any
 
 from wcr_watchd.core.errors import ChannelError, CommandError
@@ -18,6 +19,7 @@ from wcr_watchd.core.model import (
     EventKind,
     Incident,
     IncidentState,
+    Labels,
     Measurement,
     MeasurementSpec,
     Message,
@@ -27,12 +29,16 @@ from wcr_watchd.core.model import (
     Recipient,
     Severity,
 )
+from wcr_watchd.core.modifications import Mark
 from wcr_watchd.core.on_call import Layer, OnCallSchedule, Override, weekly
+from wcr_watchd.core.protocols import Point
+from wcr_watchd.core.rules import InstanceState, RuleState, Verdict, parse_rule
 from wcr_watchd.core.setup import AlertSettings, Check, Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.task import TaskKind, TaskOutcome, TaskPhase, TaskRecord, TaskView
 from wcr_watchd.core.units import Unit
+from wcr_watchd.core.uptime import Outcomes
 from wcr_watchd.core.view import Counters, DrillReport, Touched
 
 NOW = 1_795_456_800.0
@@ -175,6 +181,32 @@ class Showcase:
         self.drills: dict[int, DrillReport] = {}
         self.change = asyncio.Event()
         self.pending: tuple[Touched, ...] = ()
+
+    def troubled(self) -> None:
+        """From now on ``api`` has rules, phases, a parent and a child, and a rule that fires."""
+        rules = [
+            parse_rule("response_time > 1s for 5m until response_time < 800ms", Severity.WARNING, SPECS),
+            parse_rule("response_time > 3s", Severity.CRITICAL, SPECS),
+            parse_rule("down", Severity.CRITICAL, SPECS),
+        ]
+        api = replace(
+            self.setup.checks["api"],
+            rules=tuple(rules),
+            depends_on=("database",),
+            tags=("web", "shop"),
+            runbook="https://wiki.example.org/api",
+        )
+        site = replace(self.setup.checks["site"], depends_on=("api",))
+        self.setup = replace(self.setup, checks={**self.setup.checks, "api": api, "site": site})
+        firing = InstanceState(Verdict.FIRING, since=NOW - 700, runs=9, because="response_time 1.61 s > 1 s for 5 min")
+        standing = ((rules[0].text, RuleState((((), firing),))),)
+        self.state.checks["api"] = replace(
+            self.state.checks["api"], outcome=Outcome.UP, severity=Severity.WARNING, rules=standing
+        )
+        steps = (("dns", 0.004), ("connect", 0.021), ("tls", 0.043), ("first_byte", 1.4), ("transfer", 0.142))
+        phases = tuple(Measurement("response_phase", value, (("phase", name),)) for name, value in steps)
+        latest = self.latest["api"]
+        self.latest["api"] = replace(latest, outcome=Outcome.UP, measurements=(*latest.measurements, *phases))
 
     def _incident(self, number: int, check: str, severity: Severity, summary: str, subject: str = "") -> Incident:
         return Incident(
@@ -351,3 +383,29 @@ class Showcase:
 
     async def history(self, *_: object, **__: object) -> Sequence[object]:
         return ()
+
+    async def courses(
+        self, check: str, wanted: Sequence[tuple[str, Labels]], *, since: float, until: float, points: int = 300
+    ) -> Sequence[Sequence[Point]]:
+        """A slow wave with a hole in its middle and a spike near its end; a host's disks fill up."""
+        step, found = (until - since) / 120, []
+        for number, (name, _) in enumerate(wanted):
+            course = []
+            for at in range(120):
+                value = 0.2 + 0.05 * sin(at / 6) + (1.4 if 108 <= at < 114 else 0.0)
+                if name == "disk_used":
+                    value = 0.6 + 0.002 * at + 0.05 * number
+                if not 50 <= at < 58:
+                    course.append(Point(since + at * step, 12, value * 0.8, value * 1.25, value))
+            found.append(course)
+        return found
+
+    async def outcomes(self, check: str, *, since: float, until: float) -> Sequence[Outcomes]:
+        hours = range(int((until - since) // 3_600))
+        return [Outcomes(since + 3_600 * at, 3_600.0, 60, 60 * (at % 500 == 3), 0) for at in hours if at % 97]
+
+    async def marks(self, since: float, until: float) -> Sequence[Mark]:
+        return (Mark(NOW - 1_500, "package openssl: 3.0.11 → 3.0.15"), Mark(NOW - 9_000, "release 4.2", NOW - 8_000, 7))
+
+    def settings(self, check: str) -> str:
+        return f'[check.{check}]\ntype = "http"  # watchd.toml:3\npassword = "•••"\n'

@@ -244,6 +244,13 @@ class View(Protocol):
         """The last runs of a check, oldest first, at most 60: time and duration in seconds (None: not up)."""
         ...
 
+    def settings(self, check: str) -> str:
+        """The effective settings of a check as TOML, with where each comes from; secrets are hidden.
+
+        Reads nothing but the configuration in force; it takes some milliseconds and may be called in a thread.
+        """
+        ...
+
     async def tasks(self) -> Sequence[TaskView]:
         """Every task as it stands now, in the order of the configuration."""
         ...
@@ -254,6 +261,10 @@ class View(Protocol):
 
     async def task_records(self, check: str) -> Sequence[TaskRecord]:
         """How a task ended the last times, newest first, by the name of its check. Raises ``StoreError``."""
+        ...
+
+    async def pings(self, check: str) -> Sequence[Ping]:
+        """The last signals of a check's jobs, newest first, without secrets. Raises ``StoreError``."""
         ...
 
     async def acknowledge(self, incident: int, by: str, *, until: float | None = None, sticky: bool = False) -> str:
@@ -367,10 +378,6 @@ class Control(View, Protocol):
 
     async def stop_window(self, name: str, by: str) -> str:
         """End a planned maintenance window for this time; raises ``CommandError`` when it is not open."""
-        ...
-
-    async def pings(self, check: str) -> Sequence[Ping]:
-        """The last signals of a check's jobs, newest first, without secrets. Raises ``StoreError``."""
         ...
 
     async def run_task(self, name: str, by: str) -> str:

@@ -24,6 +24,7 @@ from wcr_watchd.web.compatible.blackbox import endpoint
 from wcr_watchd.web.dashboard import (
     assets,
     audit,
+    chart,
     check,
     dead_letters,
     incident,
@@ -37,7 +38,7 @@ from wcr_watchd.web.dashboard import (
 from wcr_watchd.web.health import CONTROL, healthz, readyz
 
 MAX_BODY = 64 * 1024
-PAGES = (overview, check, incident, silences, on_call, reports, dead_letters, sign_in, audit)
+PAGES = (overview, check, chart, incident, silences, on_call, reports, dead_letters, sign_in, audit)
 PUBLIC = (
     answers.ROUTES
     | ping.ROUTES
