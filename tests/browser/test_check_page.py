@@ -71,6 +71,7 @@ async def test_a_chart_is_zoomed_by_its_buttons_and_by_dragging(shop: Served, br
         f"[...{FIRST}.querySelectorAll('button')].find(one => one.textContent === 'Zoom in').click()"
     )
     await asked(browser, 2)
+    await browser.evaluate("document.querySelector('.chart').scrollIntoView({ block: 'center' })")
     box = "document.querySelector('.chart .u-over').getBoundingClientRect()"
     left, top, wide = [await browser.evaluate(f"{box}.{side}") for side in ("left", "top", "width")]
     for kind, share in (("mouseMoved", 0.3), ("mousePressed", 0.3), ("mouseMoved", 0.6), ("mouseReleased", 0.6)):

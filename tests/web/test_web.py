@@ -229,7 +229,8 @@ async def test_pages_run_only_our_own_script(served: Served) -> None:
 async def test_check_page_shows_measurements_and_evidence_as_text(served: Served) -> None:
     status, page = await served.get("/checks/api")
     assert status == 200
-    assert "disk_used{mount=&#34;/data&#34;}" in page
+    assert "<code>disk_used</code>" in page
+    assert "/data <strong>91 %</strong>" in page
     assert "<script>alert" not in page
 
 
