@@ -82,7 +82,7 @@ def main(days: int, checks: int, calm: bool, keep: Path | None) -> None:
     folder.mkdir(exist_ok=True)
     database, config = folder / f"{days}-{checks}.db", folder / f"{days}-{checks}.toml"
     if not database.exists():
-        _generate(database, days, checks, calm)
+        generate(database, days, checks, calm)
     config.write_text(_config(database, checks))
     began = time.monotonic()
     command = [sys.executable, "-m", "wcr_watchd", "replay", "--since", f"{days + 2}d", "-c", str(config)]
@@ -91,7 +91,7 @@ def main(days: int, checks: int, calm: bool, keep: Path | None) -> None:
     click.echo(f"replay of {days} days of {checks} checks a minute: {time.monotonic() - began:.1f} s")
 
 
-def _generate(database: Path, days: int, checks: int, calm: bool) -> None:
+def generate(database: Path, days: int, checks: int, calm: bool) -> None:
     first = int(time.time() * 1000) // DAY * DAY - days * DAY
     with sqlite3.connect(database) as connection:
         for migration in read_migrations():

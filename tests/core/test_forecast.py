@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.bench import forecasts
 from wcr_watchd.core.forecast import FEWEST, Trend, reach, trend
 
 DAY = 86_400.0
@@ -52,6 +53,20 @@ def test_a_clean_up_is_no_part_of_the_growth() -> None:
     full = reach(found, 1.0)
     assert full.expected is not None
     assert (full.expected - found.at) / DAY == pytest.approx((1 - samples[-1][1]) / 0.02, abs=1.0)
+
+
+@pytest.mark.parametrize(("cleaned", "spiky"), [(False, True), (True, False), (True, True)])
+def test_it_beats_naive_methods_where_series_are_as_real_ones(cleaned: bool, spiky: bool) -> None:
+    scores = forecasts.forecast_scores(cleaned=cleaned, spiky=spiky)
+    ours = scores.pop("wcr-watchd")
+    assert ours < 0.05
+    assert ours < min(scores.values())
+
+
+def test_baselines_beat_naive_methods() -> None:
+    scores = forecasts.baseline_errors(random.Random(1))
+    ours = scores.pop("wcr-watchd")
+    assert ours < min(scores.values())
 
 
 def test_a_gap_does_not_move_it() -> None:

@@ -655,6 +655,16 @@ def test_a_baseline_is_the_median_of_a_week() -> None:
         )
 
 
+def test_a_baseline_goes_by_the_time_of_the_day() -> None:
+    """Nights are quiet: what is usual at noon is a spike at three in the morning, and a spike does not become usual."""
+    player = Player("users > 3 * baseline(users)")
+    busy = [hour for hour in range(24) if 8 <= hour < 20]
+    for hour in range(6 * 24):
+        assert player.play(up(hour * HOUR, users=90.0 if hour % 24 in busy else 5.0)) == "clear"
+    for hour in range(6 * 24, 6 * 24 + 4):
+        assert player.play(up(hour * HOUR, users=90.0)) == "firing", "at night"
+
+
 def test_what_is_remembered_is_bounded() -> None:
     rules = [rule("p95(response_time, 30d) > 1s"), rule("max(response_time, 1d) > 1s")]
     history = History()

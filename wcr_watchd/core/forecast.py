@@ -22,7 +22,6 @@ Sample = tuple[float, float]
 FEWEST = 5
 """Samples that make a trend."""
 MOST = 240
-"""Samples that are looked at: more are put together, neighbour by neighbour, as their pairs grow with the square."""
 STEP = 6.0
 """A change between neighbours that is so many times the usual one away from it is a step, not growth."""
 CERTAINTY = 1.96
@@ -53,9 +52,12 @@ class Reach:
     latest: float | None
 
 
-def trend(samples: Sequence[Sample]) -> Trend | None:
-    """The trend of samples in order of time; None when they are too few to tell."""
-    thinned = _thinned(samples)
+def trend(samples: Sequence[Sample], most: int = MOST) -> Trend | None:
+    """The trend of samples in order of time; None when they are too few to tell.
+
+    At most ``most`` are looked at: more are put together, as the work grows with their square.
+    """
+    thinned = _thinned(samples, most)
     stretches = [stretch for stretch in _stretches(thinned) if len(stretch) >= FEWEST]
     slopes = sorted(slope for stretch in stretches for slope in _slopes(stretch))
     if not slopes:
@@ -82,9 +84,9 @@ def reach(found: Trend, limit: float) -> Reach:
     return Reach(when(found.slope), when(fast), when(slow))
 
 
-def _thinned(samples: Sequence[Sample]) -> list[Sample]:
-    """At most :data:`MOST` samples: the medians of neighbours."""
-    size = max(1, ceil(len(samples) / MOST))
+def _thinned(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """At most ``most`` samples: the medians of neighbours."""
+    size = max(1, ceil(len(samples) / most))
     if size == 1:
         return list(samples)
     groups = (samples[at : at + size] for at in range(0, len(samples), size))

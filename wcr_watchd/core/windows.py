@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isfinite
-from statistics import linear_regression, median, quantiles
+from statistics import median, quantiles
 
+from wcr_watchd.core.forecast import trend
 from wcr_watchd.core.model import Labels, Observation
 
 Samples = tuple[tuple[float, float], ...]
@@ -22,7 +23,12 @@ FUNCTIONS = ("avg", "min", "max", "p95", "rate", "increase", "delta", "forecast"
 FORECAST_PAST = 6 * 3_600.0
 """Seconds of the past that a forecast follows."""
 BASELINE_PAST = 7 * 86_400.0
-"""Seconds of the past that a baseline is the median of."""
+"""Seconds of the past that a baseline is made of."""
+DAY = 86_400.0
+AROUND = 3_600.0
+"""Seconds around the same time of the days before that a baseline looks at."""
+FORECAST_SAMPLES = 40
+"""Samples that a forecast looks at: more are put together, as it is made with every run of a check."""
 MAX_SAMPLES = 500
 """Values kept per series and window; where there are more, they are thinned evenly as they come in."""
 
@@ -99,6 +105,8 @@ def over(function: str, samples: Samples, at: float, past: float, ahead: float) 
     first = bisect_left(samples, (at - past,))
     before = _leads_in(samples, first, past)
     covered = before or at - samples[first][0] >= past / 2
+    if function == "baseline":
+        return _baseline(samples[first:], at) if covered else None
     if function in _AGGREGATES:
         return _AGGREGATES[function]([value for _, value in samples[first:]]) if covered else None
     # Counted from the last value before the window, unless the values inside (nearly) reach back to its start.
@@ -142,7 +150,6 @@ _AGGREGATES: Mapping[str, Callable[[list[float]], float]] = {
     "min": min,
     "max": max,
     "p95": _p95,
-    "baseline": median,
 }
 
 
@@ -152,8 +159,27 @@ def _increase(samples: Samples) -> float:
 
 
 def _forecast(samples: Samples, at: float, ahead: float) -> float | None:
-    """Where the least-squares line through the samples leads, ``ahead`` seconds from now."""
+    """Where the trend of the samples leads, ``ahead`` seconds from now; two or three samples have a line only."""
+    found = trend(samples, FORECAST_SAMPLES)
+    if found is not None:
+        return found.value(at + ahead)
     if len(samples) < 2:
         return None
-    line = linear_regression([moment - at for moment, _ in samples], [value for _, value in samples])
-    return line.slope * ahead + line.intercept
+    (first, before), (last, now) = samples[0], samples[-1]
+    return now + (now - before) / (last - first) * ahead
+
+
+def _baseline(samples: Samples, at: float) -> float:
+    """What is usual at this time of the day: the median of what was measured around it on the days before.
+
+    What came within the last hours is left out of it: a spike must not become what is usual while it lasts. Where
+    nothing was measured at this time of the day before, it is the median of everything.
+    """
+    usual = [value for moment, value in samples if at - moment > 2 * AROUND and _apart(at - moment) <= AROUND]
+    return median(usual) if usual else median(value for _, value in samples)
+
+
+def _apart(seconds: float) -> float:
+    """By how many seconds two times of the day differ."""
+    part = seconds % DAY
+    return min(part, DAY - part)

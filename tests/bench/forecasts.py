@@ -1,0 +1,155 @@
+"""``python -m tests.bench.forecasts``: forecasts and baselines scored against naive methods, on generated series.
+
+The series have what real ones have: noise, growth that is not even over a week, clean-ups, spikes. Each method sees the
+first part and is asked about the rest. Lower is better; every score is a median over many seeds.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from statistics import linear_regression, median
+
+import click
+
+from wcr_watchd.core.forecast import reach, trend
+from wcr_watchd.core.windows import over
+
+DAY, HOUR = 86_400.0, 3_600.0
+Series = list[tuple[float, float]]
+SEEDS = 60
+
+
+def disk(chance: random.Random, *, cleaned: bool, spiky: bool) -> tuple[Series, float]:
+    """Thirty days of a disk by the hour, and when (seconds after them) it is really full at this growth."""
+    slope = chance.uniform(0.004, 0.012) / DAY
+    level = chance.uniform(0.2, 0.35)
+    clean_up = chance.uniform(8, 22) * DAY if cleaned else math.inf
+    freed = chance.uniform(0.05, 0.12)
+    series = []
+    for step in range(30 * 24):
+        at = step * HOUR
+        weekly = 0.004 * math.sin(at / (7 * DAY) * 2 * math.pi)
+        value = level + slope * at - (freed if at > clean_up else 0.0) + weekly + chance.gauss(0, 0.002)
+        if spiky and chance.random() < 0.01:
+            value += chance.uniform(0.1, 0.3)
+        series.append((at, min(1.0, value)))
+    last = level + slope * series[-1][0] - (freed if cleaned else 0.0)
+    return series, (1.0 - last) / slope
+
+
+def by_ours(series: Series) -> float | None:
+    """What wcr-watchd says: seconds until full."""
+    found = trend(series)
+    full = reach(found, 1.0).expected if found else None
+    return None if full is None else full - series[-1][0]
+
+
+def by_regression(series: Series) -> float | None:
+    """The least-squares line, as predict_linear() of Prometheus has it."""
+    at = series[-1][0]
+    line = linear_regression([moment - at for moment, _ in series], [value for _, value in series])
+    return (1.0 - line.intercept) / line.slope if line.slope > 0 else None
+
+
+def by_last_day(series: Series) -> float | None:
+    """The growth of the last day, drawn on."""
+    (_, before), (_, now) = series[-25], series[-1]
+    return (1.0 - now) / (now - before) * DAY if now > before else None
+
+
+def by_first_and_last(series: Series) -> float | None:
+    """The growth from the first value to the last."""
+    (first, before), (last, now) = series[0], series[-1]
+    return (1.0 - now) / (now - before) * (last - first) if now > before else None
+
+
+def traffic(chance: random.Random) -> tuple[Series, Series]:
+    """Seven days of requests a second by twenty minutes, and the day after them: nights are quiet, spikes happen."""
+    high, low = chance.uniform(40, 90), chance.uniform(2, 10)
+
+    def usual(at: float) -> float:
+        return low + (high - low) * max(0.0, math.sin((at % DAY) / DAY * 2 * math.pi - 1.2)) ** 1.5
+
+    def seen(at: float) -> float:
+        spike = chance.uniform(2, 6) if chance.random() < 0.02 else 1.0
+        return max(0.0, usual(at) * spike + chance.gauss(0, 2))
+
+    steps = [step * 1_200.0 for step in range(8 * 72)]
+    past = [(at, seen(at)) for at in steps if at < 7 * DAY]
+    return past, [(at, usual(at)) for at in steps if at >= 7 * DAY]
+
+
+def baseline_errors(chance: random.Random) -> dict[str, float]:
+    """Mean error of what each method takes for usual, against what is, over the eighth day."""
+    past, day = traffic(chance)
+    known: Series = list(past)
+    errors: dict[str, list[float]] = {
+        "wcr-watchd": [],
+        "median of the week": [],
+        "mean of the week": [],
+        "value before": [],
+    }
+    for at, usual in day:
+        now = max(0.0, usual + chance.gauss(0, 2))
+        before = known[-1][1]
+        known.append((at, now))
+        week = [value for moment, value in known if moment >= at - 7 * DAY]
+        ours = over("baseline", tuple(known), at, 7 * DAY, 0.0)
+        assert ours is not None
+        said = {
+            "wcr-watchd": ours,
+            "median of the week": median(week),
+            "mean of the week": sum(week) / len(week),
+            "value before": before,
+        }
+        for name, value in said.items():
+            errors[name].append(abs(value - usual))
+    return {name: sum(found) / len(found) for name, found in errors.items()}
+
+
+METHODS: dict[str, Callable[[Series], float | None]] = {
+    "wcr-watchd": by_ours,
+    "least squares": by_regression,
+    "last day": by_last_day,
+    "first and last": by_first_and_last,
+}
+
+
+def forecast_scores(*, cleaned: bool, spiky: bool) -> dict[str, float]:
+    """Median error of the days until full, as a share of the true time; no answer counts as an error of all of it."""
+    errors: dict[str, list[float]] = {name: [] for name in METHODS}
+    for seed in range(SEEDS):
+        series, true = disk(random.Random(seed), cleaned=cleaned, spiky=spiky)
+        for name, method in METHODS.items():
+            said = method(series)
+            errors[name].append(1.0 if said is None else min(5.0, abs(said - true) / true))
+    return {name: median(found) for name, found in errors.items()}
+
+
+@click.command()
+def main() -> None:
+    """Score all methods and print a table."""
+    click.echo("| score | " + " | ".join(METHODS) + " |\n|---|" + "---|" * len(METHODS))
+    for title, cleaned, spiky in (
+        ("days until full, even growth", False, False),
+        ("days until full, with spikes", False, True),
+        ("days until full, after a clean-up", True, False),
+        ("days until full, clean-up and spikes", True, True),
+    ):
+        scores = forecast_scores(cleaned=cleaned, spiky=spiky)
+        click.echo(f"| {title}: error | " + " | ".join(f"{100 * scores[name]:.1f} %" for name in METHODS) + " |")
+    found = [baseline_errors(random.Random(seed)) for seed in range(SEEDS // 3)]
+    names: Sequence[str] = list(found[0])
+    click.echo("\n| score | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
+    means = {name: median(one[name] for one in found) for name in names}
+    click.echo(
+        "| usual requests a second by day and night: mean error | "
+        + " | ".join(f"{means[name]:.1f}" for name in names)
+        + " |"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""``python -m tests.bench.reports``: how long a monthly report over many checks takes, on generated records."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+from pydantic import TypeAdapter
+
+from tests.bench.replay import generate
+from wcr_watchd.core.report import Audience, Document, ReportKind, Subject, Wanted
+
+DAY = 86_400.0
+DAYS = 30
+
+
+@click.command()
+@click.option("--checks", default=500, show_default=True)
+@click.option("--keep", type=click.Path(path_type=Path), help="Folder for the records, kept for the next time.")
+def main(checks: int, keep: Path | None) -> None:
+    """Generate records of a month unless they are there, write its report, and say how long that took."""
+    folder = keep or Path(tempfile.mkdtemp(prefix="watchd-report-"))
+    folder.mkdir(exist_ok=True)
+    database = folder / f"{DAYS}-{checks}.db"
+    if not database.exists():
+        generate(database, DAYS, checks, calm=False)
+    wanted = TypeAdapter(Wanted).dump_json(_wanted(database))
+    took, processor = [], []
+    for _ in range(3):
+        began, before = time.monotonic(), _children()
+        done = subprocess.run(
+            [sys.executable, "-m", "wcr_watchd.reports"], input=wanted, capture_output=True, check=True
+        )
+        took.append(time.monotonic() - began)
+        processor.append(_children() - before)
+    document = TypeAdapter(Document).validate_json(done.stdout)
+    click.echo(f"{document.title}: {document.summary}")
+    click.echo(
+        f"{checks} checks, {DAYS} days: {min(took):.2f} s at best, {sorted(took)[1]:.2f} s in the middle of three"
+    )
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _wanted(database: Path) -> Wanted:
+    connection = sqlite3.connect(database)
+    names = [row[0] for row in connection.execute("SELECT check_name FROM source")]
+    [[first]] = connection.execute("SELECT min(start) FROM rollup WHERE width = 86400000 / 24")
+    connection.close()
+    since = first / 1000
+    measures = (("response_time", "seconds"), ("body_size", "bytes"))
+    return Wanted(
+        name="monthly",
+        kind=ReportKind.MONTHLY,
+        audience=Audience.TEAM,
+        watchd="bench",
+        location="here",
+        timezone="UTC",
+        url="",
+        store=str(database),
+        now=since + DAYS * DAY,
+        before=since - DAYS * DAY,
+        since=since,
+        until=since + DAYS * DAY,
+        subjects=tuple(
+            Subject(name, "http", f"group {number % 7}", (), "", "", 60.0, (), measures)
+            for number, name in enumerate(names)
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()
