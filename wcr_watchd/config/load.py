@@ -37,6 +37,7 @@ from wcr_watchd.config.people import People, read_people
 from wcr_watchd.config.reports import read_reports
 from wcr_watchd.config.secrets import Secrets, passwords_in
 from wcr_watchd.config.sources import Source, Sources
+from wcr_watchd.config.status_page import read_status_page
 from wcr_watchd.config.typed import named_tables
 from wcr_watchd.core.access import AccessSettings
 from wcr_watchd.core.errors import ConfigError, Problem
@@ -45,6 +46,7 @@ from wcr_watchd.core.protocols import Channel, Probe
 from wcr_watchd.core.report import ReportPlan
 from wcr_watchd.core.setup import AlertSettings, Canary, Check, Heartbeat, Policy, Setup
 from wcr_watchd.core.silence import Window
+from wcr_watchd.core.status import StatusPage
 from wcr_watchd.kit.blackbox_modules import Module, ModulesError, read_modules
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.templates import Wording
@@ -72,12 +74,11 @@ SECTIONS = (
     "change",
     "change_category",
     "report",
+    "status_page",
 )
 LATER_SECTIONS = {
     "places": "several locations",
     "place": "several locations",
-    "status_page": "public status pages",
-    "component": "components of a public status page",
 }
 """Sections of the interface that later versions bring."""
 
@@ -129,6 +130,7 @@ class Loaded:
     store: StoreSettings
     web: WebSettings
     probe: ProbeSettings | None
+    status_page: StatusPage | None
     secrets: frozenset[str]
     files: tuple[str, ...]
     resting: Mapping[str, str]
@@ -173,6 +175,7 @@ def _loaded(sources: Sources) -> Loaded:
     plans, categories = read_changes(faults, data, people, known, checks.checks.keys() - checks.resting.keys())
     heartbeats = _heartbeats(faults, data)
     reports = read_reports(faults, data, watchd.timezone, people, _known(data, defaults))
+    status_page = read_status_page(faults, data, watchd.timezone, web.public_url or "", people, known)
     if faults.found or sources.problems:
         raise ConfigError(_problems(sources, faults, secrets.values))
     options = (*people.channels.values(), *checks.probes.values(), *heartbeats.values(), *credentials, web)
@@ -196,6 +199,7 @@ def _loaded(sources: Sources) -> Loaded:
         store=StoreSettings(store.url, store.retention),
         web=WebSettings(web.listen, web.public_url or "", _certificate(web), access),
         probe=probing,
+        status_page=status_page,
         secrets=frozenset(hidden),
         files=tuple(source.name for source in sources.files),
         resting=MappingProxyType(checks.resting),

@@ -276,6 +276,9 @@ class MaintenanceTable(Coverage):
     """How long before it begins it is announced to those whom the policy tells of an info."""
     comment: str = ""
     """What is done then; stands in the announcement and wherever the window is named."""
+    public: str | None = None
+    """What the public status page says of it, where components are concerned; default: "Planned maintenance"; "" hides
+    it there."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> MaintenanceTable:
@@ -334,7 +337,7 @@ def _window(
     matchers = covering(faults, place, read, known)
     if spans is None or matchers is None:
         return None
-    window = Window(name, spans, matchers, tuple(sorted(read.notice)), read.comment, _words(table), zone)
+    window = Window(name, spans, matchers, tuple(sorted(read.notice)), read.comment, _words(table), zone, read.public)
     _refuse_endless(faults, place, window, now)
     return window
 

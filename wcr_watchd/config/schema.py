@@ -23,6 +23,7 @@ from wcr_watchd.config.models import (
     Web,
 )
 from wcr_watchd.config.schedules import OnCallTable
+from wcr_watchd.config.status_page import StatusPageTable
 from wcr_watchd.config.typed import CHANNELS, PROBES
 from wcr_watchd.kit.plugins import load, names
 
@@ -46,6 +47,7 @@ def json_schema() -> dict[str, Any]:
         "oidc": _of(OidcTable, "oidc", definitions),
         "alerts": _of(Alerts, "alerts", definitions),
         "probe": _of(Probing, "probe", definitions),
+        "status_page": _of(StatusPageTable, "status_page", definitions),
         "defaults": _of(Defaults, "defaults", definitions),
         "channel": _by_name(_typed(CHANNELS, ChannelTable, "channel", definitions), "How people are told."),
         "contact": _by_name(_of(ContactTable, "contact", definitions), "People."),

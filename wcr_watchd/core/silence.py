@@ -154,7 +154,7 @@ class Window:
     """A planned maintenance window: while it is open, nobody is told of what its matchers cover.
 
     ``notice`` is how many seconds before its start it is announced, each time. ``when`` says for people when it is, on
-    the clocks of ``timezone``.
+    the clocks of ``timezone``. ``public`` is what the status page says of it (None: usual words; empty: nothing).
     """
 
     name: str
@@ -164,3 +164,4 @@ class Window:
     comment: str = ""
     when: str = ""
     timezone: str = "UTC"
+    public: str | None = None

@@ -1,0 +1,176 @@
+"""The past of a public component, day by day: what it was at every moment, and how long on which day.
+
+At each moment a component is in announced maintenance, or what its checks make together; a check is not known while
+nobody watched it. Uptime is the share of the time that was watched, planned maintenance apart, without an outage.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from statistics import median
+from zoneinfo import ZoneInfo
+
+from wcr_watchd.core.local_time import instant, local_time
+from wcr_watchd.core.model import Incident
+from wcr_watchd.core.status import Condition, DayBar, ShownFrom, Together, together, trouble_of
+
+HOUR = 3_600.0
+WHOLE = 0.9
+"""Share of the usual runs from which on an hour counts as watched throughout."""
+PATIENCE = 1.5
+"""Intervals that a run speaks for; a check seldom runs to the second."""
+
+UPTIME = (
+    "Uptime = time without an outage ÷ time watched. Planned maintenance and time in which nobody watched count for "
+    "neither. A component that is unavailable or partly unavailable is out; one that is slow or limited is not."
+)
+"""The formula, as it is published."""
+
+Span = tuple[float, float]
+"""Start and end (exclusive), epoch seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The runs of a check that began within ``width`` seconds from ``start`` (epoch seconds)."""
+
+    start: float
+    width: float
+    known: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A time in which something was wrong."""
+
+    start: float
+    end: float
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What is known of one check: when it was watched, and what was wrong when; both in order of time."""
+
+    watched: tuple[Span, ...]
+    troubles: tuple[Stretch, ...]
+
+    def at(self, moment: float) -> Condition:
+        """How it was at a time."""
+        if not _within(self.watched, moment):
+            return Condition.UNKNOWN
+        found = [one.condition for one in self.troubles if one.start <= moment < one.end]
+        return together(Together.WORST, found) if found else Condition.OPERATIONAL
+
+
+def watched(runs: Sequence[Runs], every: float, now: float) -> tuple[Span, ...]:
+    """When a check was watched that runs ``every`` so many seconds.
+
+    An hour in which fewer runs than usual came to something counts in part.
+    """
+    usual: dict[float, float] = {}
+    for width in {one.width for one in runs}:
+        busy = [one.known + one.unknown for one in runs if one.width == width]
+        usual[width] = min(width / every, median(busy)) if every < width else 0.0
+    spans = ((one.start, min(now, one.start + _covered(one, every, usual[one.width]))) for one in runs if one.known > 0)
+    return merged(spans)
+
+
+def _covered(runs: Runs, every: float, usual: float) -> float:
+    """For how long the runs speak, in seconds."""
+    if not usual:
+        return max(runs.width, PATIENCE * every)
+    share = runs.known / usual
+    return runs.width if share >= WHOLE else share * runs.width
+
+
+def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """The spans in order, with those that overlap or touch made one."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        elif end > start:
+            found.append((start, end))
+    return tuple(found)
+
+
+def troubles(incidents: Iterable[Incident], shown_from: ShownFrom, now: float) -> tuple[Stretch, ...]:
+    """What incidents mean for visitors; each for as bad as it was at its worst."""
+    found = (Stretch(one.opened_at, one.resolved_at or now, trouble_of(one, one.peak, shown_from)) for one in incidents)
+    known = (one for one in found if one.condition is not Condition.OPERATIONAL and one.end > one.start)
+    return tuple(sorted(known, key=lambda one: one.start))
+
+
+def day_bars(
+    courses: Sequence[Course], rule: Together, maintenance: Sequence[Span], timezone: str, days: int, now: float
+) -> tuple[DayBar, ...]:
+    """The last days of a component, the oldest first, today last; ``maintenance`` is in order and does not overlap."""
+    zone = ZoneInfo(timezone)
+    today = local_time(now, zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    dates = [today - timedelta(days=number) for number in range(days - 1, -1, -1)]
+    starts = [instant(date, zone) for date in dates]
+    bars = [
+        DayBar(f"{date:%Y-%m-%d}", min(end, now) - start)
+        for date, start, end in zip(dates, starts, [*starts[1:], now], strict=True)
+    ]
+    was = Condition.UNKNOWN
+    for start, end in pairwise(_edges(courses, maintenance, starts, now)):
+        number = bisect_right(starts, start) - 1
+        middle = (start + end) / 2
+        is_planned = _within(maintenance, middle)
+        condition = Condition.MAINTENANCE if is_planned else together(rule, [course.at(middle) for course in courses])
+        bars[number] = _with(bars[number], condition, end - start, begins=not was.outage)
+        was = condition
+    return tuple(bars)
+
+
+def uptime(bars: Iterable[DayBar]) -> float | None:
+    """The share of the counted time that was no outage (0-1); None when nothing counts."""
+    bars = list(bars)
+    counted = sum(bar.counted for bar in bars)
+    return max(0.0, 1.0 - sum(bar.outage for bar in bars) / counted) if counted > 0 else None
+
+
+def months(now: float, timezone: str, number: int) -> Iterator[tuple[str, float, float]]:
+    """The last months, this one first: as in ``2026-11``, with start and end (epoch seconds)."""
+    zone = ZoneInfo(timezone)
+    here = local_time(now, zone)
+    year, month = here.year, here.month
+    for _ in range(number):
+        after = (year + 1, 1) if month == 12 else (year, month + 1)
+        start = instant(datetime(year, month, 1), zone)  # noqa: DTZ001 - a local date, turned into an instant
+        yield f"{year}-{month:02d}", start, instant(datetime(*after, 1), zone)  # noqa: DTZ001
+        year, month = (year - 1, 12) if month == 1 else (year, month - 1)
+
+
+def _edges(courses: Sequence[Course], maintenance: Sequence[Span], starts: Sequence[float], now: float) -> list[float]:
+    """Every moment at which something may change, from the first day's beginning until now."""
+    found = {*starts, now}
+    for course in courses:
+        found.update(edge for span in course.watched for edge in span)
+        found.update(edge for one in course.troubles for edge in (one.start, one.end))
+    found.update(edge for span in maintenance for edge in span)
+    return sorted(edge for edge in found if starts[0] <= edge <= now)
+
+
+def _within(spans: Sequence[Span], moment: float) -> bool:
+    position = bisect_right(spans, (moment, float("inf"))) - 1
+    return position >= 0 and spans[position][0] <= moment < spans[position][1]
+
+
+def _with(bar: DayBar, condition: Condition, seconds: float, *, begins: bool) -> DayBar:
+    if condition.outage:
+        return replace(bar, outage=bar.outage + seconds, outages=bar.outages + begins)
+    if condition is Condition.DEGRADED:
+        return replace(bar, degraded=bar.degraded + seconds)
+    if condition is Condition.MAINTENANCE:
+        return replace(bar, maintenance=bar.maintenance + seconds)
+    if condition is Condition.UNKNOWN:
+        return replace(bar, unwatched=bar.unwatched + seconds)
+    return bar
