@@ -38,6 +38,8 @@ from wcr_watchd.kit.options import Options, Secret
 GOODBYE = 1.0
 """Seconds for the relay's answer to QUIT; it has the mail by then."""
 SUBJECT_LENGTH = 200
+UNSUBSCRIBING = frozenset({"List-Unsubscribe", "List-Unsubscribe-Post"})
+"""Parts that are headers (RFC 2369, RFC 8058): mails to subscribers have them."""
 _DEFAULT_PORTS = {"smtp": 587, "smtps": 465}
 _HTML = Environment(autoescape=True, trim_blocks=True).from_string(
     files("wcr_watchd.channels").joinpath("email.html.j2").read_text("utf-8")
@@ -224,6 +226,8 @@ password = "${credential:smtp_password}"
             mail["In-Reply-To"] = thread
             mail["References"] = thread
             mail["X-Watchd-Incident"] = str(message.incident)
+        for name in UNSUBSCRIBING & parts.keys():
+            mail[name] = parts[name]
         mail.set_content(parts["text"])
         mail.add_alternative(parts["html"], subtype="html")
         if message.enclosure is not None:

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from wcr_watchd.config.faults import Faults, RefusedError, did_you_mean
+from wcr_watchd.config.faults import Faults
 from wcr_watchd.config.maintenance import Coverage, Known, covering
 from wcr_watchd.config.models import Interval, ListenAddress, Timezone
 from wcr_watchd.config.people import People
 from wcr_watchd.core.status import Component, Posting, ShownFrom, StatusPage, Together
 from wcr_watchd.kit.options import Duration, Options
 from wcr_watchd.kit.outbound import Url
+from wcr_watchd.kit.refused import RefusedError, did_you_mean
 
 SECTION = "status_page"
 MOST_DAYS = 365
@@ -45,7 +46,7 @@ def _host(name: str) -> str:
 
 
 class ComponentTable(Coverage):
-    """Something that visitors know by a name, and the checks it stands for. Its key is public: it stands in addresses."""
+    """Something that visitors know by a name, and the checks it stands for. Its key stands in public addresses."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
     """What visitors read."""
@@ -56,8 +57,8 @@ class ComponentTable(Coverage):
     rule: Literal["worst", "any", "most"] = "worst"
     """How its checks make its state: as the worst, working while any works, or by how many fail."""
     shown_from: Literal["warning", "critical", "down"] = "warning"
-    """The least trouble of its checks that shows: a warning is "slow or limited", a critical one "partly unavailable", and
-    "down" "unavailable"."""
+    """The least trouble of its checks that shows: a warning is "slow or limited", a critical one "partly unavailable",
+    and "down" "unavailable"."""
     chart: str = ""
     """A measurement of its checks of which the last day is drawn, such as "response_time"."""
 

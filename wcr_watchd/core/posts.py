@@ -181,14 +181,14 @@ def _identity(*parts: str) -> str:
 def follow(
     posts: tuple[Post, ...],
     troubles: Mapping[str, Trouble],
-    calm_since: Mapping[str, float],
+    calm_since: Mapping[str, float | None],
     settings: Settings,
     now: float,
 ) -> tuple[Post, ...]:
     """The posts that change or begin, by the outages there are.
 
     ``posts`` are those that are not resolved, ``troubles`` outages by component, ``calm_since`` since when each other
-    component is available again.
+    component is available (None: it is not known to be).
     """
     changed: dict[str, Post] = {}
     current = {post.id: post for post in posts}
@@ -236,12 +236,14 @@ def _words(trouble: Trouble) -> str:
 
 
 def _is_over(
-    post: Post, troubles: Mapping[str, Trouble], calm_since: Mapping[str, float], settings: Settings, now: float
+    post: Post,
+    troubles: Mapping[str, Trouble],
+    calm_since: Mapping[str, float | None],
+    settings: Settings,
+    now: float,
 ) -> bool:
     """Whether all it is about has been available for long enough; a component that is gone is nothing to wait for."""
-    if post.resolved_at is not None:
+    if post.resolved_at is not None or any(component in troubles for component in post.components):
         return False
-    waits_for = [component for component in post.components if component in troubles or component in calm_since]
-    return all(
-        component not in troubles and now - calm_since[component] >= settings.resolve_after for component in waits_for
-    )
+    since = [calm_since[component] for component in post.components if component in calm_since]
+    return all(at is not None and now - at >= settings.resolve_after for at in since)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -24,9 +24,11 @@ from wcr_watchd.core.model import (
 )
 from wcr_watchd.core.modifications import KnownFacts, Modification
 from wcr_watchd.core.report import Filed
+from wcr_watchd.core.posts import OwedMail, Post, Subscriber
 from wcr_watchd.core.run import Run, Shared
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState
+from wcr_watchd.core.status_days import Runs
 from wcr_watchd.core.task import KEPT_RECORDS, TaskCommand, TaskRecord, TaskState, TaskTerms
 from wcr_watchd.core.uptime import Outcomes
 
@@ -307,8 +309,57 @@ class AccessRecords(Protocol):
         ...
 
 
+class StatusRecords(Protocol):
+    """What the public status page keeps, and what it asks of the history. Every call raises ``StoreError``."""
+
+    async def posts(self, since: float = 0.0) -> Sequence[Post]:
+        """Posts that changed since a time, newest first."""
+        ...
+
+    async def keep(self, posts: Iterable[Post], announced: Iterable[tuple[str, str]] = (), at: float = 0.0) -> None:
+        """Keep posts, and owe all subscribers a mail about each of the updates (post and update), all or nothing."""
+        ...
+
+    async def drop(self, post: str) -> None:
+        """Forget a post."""
+        ...
+
+    async def subscribers(self) -> Sequence[Subscriber]:
+        """Everybody who subscribed, in the order in which they did."""
+        ...
+
+    async def subscribe(self, who: Subscriber) -> None:
+        """Keep a subscriber; an address that is known keeps what it has."""
+        ...
+
+    async def unsubscribe(self, subscriber: str) -> bool:
+        """Forget a subscriber and what they are owed; returns whether there was one."""
+        ...
+
+    async def mails(self, now: float, limit: int) -> Sequence[tuple[OwedMail, str]]:
+        """Mails that are due, the oldest first, each with its address."""
+        ...
+
+    async def next_mail_at(self) -> float | None:
+        """When the next mail is due (epoch seconds); None when none is owed."""
+        ...
+
+    async def mailed(self, mail: OwedMail, *, again_at: float | None = None) -> None:
+        """A mail is delivered or given up, or is to be tried once more at a time."""
+        ...
+
+    async def runs(self, check: str, *, since: float, until: float) -> Sequence[Runs]:
+        """How many runs of a check came to something, by hours of the past and five minutes of now, oldest first."""
+        ...
+
+
 class Store(AccessRecords, Protocol):
     """Where state, incidents, the outbox and history live. Every call is bounded in time; ``StoreError`` otherwise."""
+
+    @property
+    def status_page(self) -> StatusRecords:
+        """What the public status page keeps."""
+        ...
 
     async def open(self) -> None:
         """Open or create, take the lock, migrate. Raises ``StoreLockedError`` when another daemon holds it."""

@@ -17,8 +17,9 @@ from wcr_watchd.core.mute import UNKNOWN_SUBJECT, facts_of_check, open_span
 from wcr_watchd.core.posts import Impact, Post
 from wcr_watchd.core.rules import Verdict
 from wcr_watchd.core.setup import Check, Setup
-from wcr_watchd.core.silence import Matcher, covers
+from wcr_watchd.core.silence import Matcher, Silence, covers
 from wcr_watchd.core.state import CheckState, State
+from wcr_watchd.core.units import Unit
 
 DAY = 86_400.0
 AHEAD = 60 * DAY
@@ -178,8 +179,10 @@ class DayBar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A course to draw: times (epoch seconds) and values (seconds)."""
+    """A course to draw: what it is of, its unit, times (epoch seconds) and values."""
 
+    title: str
+    unit: Unit
     points: tuple[tuple[float, float], ...]
 
 
@@ -224,6 +227,16 @@ class PublicStatus:
     def open_posts(self) -> tuple[Post, ...]:
         """Posts about what goes on."""
         return tuple(post for post in self.posts if post.resolved_at is None)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicFile:
+    """Something to serve or to write down; ``packed`` is the body by gzip, ``etag`` names the content."""
+
+    content_type: str
+    body: bytes
+    packed: bytes
+    etag: str
 
 
 # --- the state of components ------------------------------------------------------------------------------------------
@@ -286,10 +299,11 @@ def together(rule: Together, conditions: Sequence[Condition]) -> Condition:
     return max(conditions, key=_RANK.__getitem__)
 
 
-def condition_of(setup: Setup, state: State, component: Component, started_at: float, now: float) -> Condition:
-    """How a component is now; in announced maintenance it is that, whatever its checks say."""
-    names = checks_of(setup, component)
-    if any(in_maintenance(setup, state, setup.checks[name], now) for name in names):
+def condition_of(
+    setup: Setup, state: State, component: Component, names: Sequence[str], started_at: float, now: float
+) -> Condition:
+    """How a component is now, by its checks' names; in announced maintenance it is that, whatever they say."""
+    if any_in_maintenance(setup, state, names, now):
         return Condition.MAINTENANCE
     return together(
         component.together,
@@ -297,23 +311,25 @@ def condition_of(setup: Setup, state: State, component: Component, started_at: f
     )
 
 
-def in_maintenance(setup: Setup, state: State, check: Check, now: float) -> bool:
-    """Whether an open window, or maintenance that somebody started, covers the check."""
-    facts = facts_of_check(setup, check)
-    return any(covers(one.matchers, facts) and open_span(state, one, now) for one in setup.windows) or any(
-        one.maintenance and one.active(now) and covers(one.matchers, facts) for one in state.silences.values()
-    )
+def any_in_maintenance(setup: Setup, state: State, names: Sequence[str], now: float) -> bool:
+    """Whether an open window, or maintenance that somebody started, covers one of the checks."""
+    opened = [one.matchers for one in setup.windows if open_span(state, one, now)]
+    opened += [one.matchers for one in state.silences.values() if one.maintenance and one.active(now)]
+    return any(covers(matchers, facts_of_check(setup, setup.checks[name])) for matchers in opened for name in names)
 
 
 # --- planned maintenance ----------------------------------------------------------------------------------------------
 
 
-def planned_work(setup: Setup, state: State, page: StatusPage, now: float) -> tuple[PlannedWork, ...]:
+Members = Mapping[str, Sequence[str]]
+"""The names of the checks of each component, by its id."""
+
+
+def planned_work(setup: Setup, state: State, members: Members, now: float) -> tuple[PlannedWork, ...]:
     """Maintenance that goes on or comes, of the components it concerns, the next first."""
-    members = {one.id: checks_of(setup, one) for one in page.components}
     found = []
     for number, window in enumerate(setup.windows):
-        concerned = _concerned(setup, members, window.matchers)
+        concerned = concerned_by(setup, members, window.matchers)
         if not concerned or window.public == "":
             continue
         going_on = open_span(state, window, now)
@@ -322,7 +338,7 @@ def planned_work(setup: Setup, state: State, page: StatusPage, now: float) -> tu
             identity = f"m{number:x}{int(start):x}"
             found.append(PlannedWork(identity, window.public or "Planned maintenance", concerned, start, end))
     for silence in state.silences.values():
-        concerned = _concerned(setup, members, silence.matchers)
+        concerned = concerned_by(setup, members, silence.matchers)
         if silence.maintenance and concerned and silence.ends_at > now:
             identity = f"n{int(silence.starts_at * 1000):x}"
             found.append(PlannedWork(identity, "Maintenance", concerned, silence.starts_at, silence.ends_at))
@@ -330,7 +346,24 @@ def planned_work(setup: Setup, state: State, page: StatusPage, now: float) -> tu
     return tuple(sorted(unique.values(), key=lambda one: (one.start, one.id)))
 
 
-def _concerned(setup: Setup, members: Mapping[str, Sequence[str]], matchers: tuple[Matcher, ...]) -> tuple[str, ...]:
+def past_maintenance(
+    setup: Setup, silences: Iterable[Silence], names: Sequence[str], since: float, now: float
+) -> tuple[tuple[float, float], ...]:
+    """When maintenance concerned one of the checks: start and end (epoch seconds), by the windows of now."""
+    members = {"": names}
+    spans: list[tuple[float, float]] = []
+    for window in setup.windows:
+        if concerned_by(setup, members, window.matchers):
+            held = window.spans.around(since)
+            spans += [*([held] if held else []), *takewhile(lambda span: span[0] < now, window.spans.after(since))]
+    for silence in silences:
+        if silence.maintenance and concerned_by(setup, members, silence.matchers):
+            spans.append((silence.starts_at, silence.ends_at))
+    return tuple((start, min(end, now)) for start, end in spans if start < now)
+
+
+def concerned_by(setup: Setup, members: Members, matchers: tuple[Matcher, ...]) -> tuple[str, ...]:
+    """The components of which the matchers cover a check."""
     return tuple(
         identity
         for identity, names in members.items()

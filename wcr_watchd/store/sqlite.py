@@ -54,6 +54,7 @@ from wcr_watchd.store.intern import Numbers
 from wcr_watchd.store.migrate import read_migrations
 from wcr_watchd.store.pack import PackedRow, pack, pack_numbers, unpack
 from wcr_watchd.store.rollup import DAY, HOUR
+from wcr_watchd.store.status_page import StatusRecords
 from wcr_watchd.store.upkeep import Retention, Upkeep
 
 log = structlog.get_logger(__name__)
@@ -79,6 +80,7 @@ class SqliteStore:
         self._retention = retention or Retention()
         self._database = Database(path, timeout)
         self._upkeep = Upkeep(self._database, self._retention, self._in_thread)
+        self.status_page = StatusRecords(self._database, self._in_thread)
         self._sources: Numbers[tuple[str, str]] = Numbers()
         self._series: Numbers[tuple[str, str]] = Numbers()
         self._numbers_are_known = False

@@ -1,0 +1,1 @@
+"""The public status page: its files, how they are served, and its forms."""
