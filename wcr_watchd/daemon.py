@@ -58,6 +58,8 @@ from wcr_watchd.runtime.reports import Enclosures, Records, Reporter
 from wcr_watchd.runtime.runner import Runner
 from wcr_watchd.runtime.scheduler import Scheduler
 from wcr_watchd.runtime.standing import Standing
+from wcr_watchd.runtime.status_mail import StatusMails
+from wcr_watchd.runtime.status_page import StatusDesk
 from wcr_watchd.runtime.task_desk import TaskDesk
 from wcr_watchd.runtime.tasks import LoopLag, guard
 from wcr_watchd.runtime.windows import WindowWatch
@@ -71,6 +73,8 @@ from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import build as build_web
 from wcr_watchd.web.compatible.blackbox.endpoint import Prober, Probing
 from wcr_watchd.web.control_socket import open_control_socket
+from wcr_watchd.web.status import site
+from wcr_watchd.web.status.serve import Rationing, StatusDoor, own_application
 
 log = structlog.get_logger(__name__)
 
@@ -112,6 +116,8 @@ class Parts:
     certificate: Certificate | None
     """Of our own listener, where it speaks TLS."""
     reporter: Reporter
+    status_page: StatusDesk
+    status_mails: StatusMails
 
 
 def read_configuration(path: Path | None) -> Loaded:
@@ -492,6 +498,16 @@ class Daemon:
         canaries = Canaries(lambda: self._loaded.canaries, monitor, dispatcher.send_test, clock.now, counters)
         hooks = Hooks(shared, self._redactor.text)
         desk = ChangeDesk(monitor, store, clock, self.run_now, hooks.run, restored.changes)
+        status_page = StatusDesk(lambda: self._loaded.status_page, self, site.render)
+        status_mails = StatusMails(
+            lambda: self._loaded.status_page,
+            lambda: self._loaded.channels,
+            self,
+            shared,
+            link_key,
+            status_page.post,
+        )
+        status_page.on_news(status_mails.wake)
         return Parts(
             clock,
             counters,
@@ -517,6 +533,8 @@ class Daemon:
             ModificationLog(monitor, clock, restored.facts),
             await asyncio.to_thread(Certificate, *loaded.web.certificate) if loaded.web.certificate else None,
             self._build_reporter(monitor, store, dispatcher, clock, since),
+            status_page,
+            status_mails,
         )
 
     def _build_reporter(
@@ -578,6 +596,8 @@ class Daemon:
             "canaries": parts.canaries.serve(),
             "changes": parts.changes.serve(),
             "reports": parts.reporter.serve(),
+            "status page": parts.status_page.serve(),
+            "mails to subscribers": parts.status_mails.serve(),
             "upkeep": self._serve_upkeep(parts),
             "watchdog": self._serve_watchdog(),
             **({"certificate of the listener": parts.certificate.watch()} if parts.certificate else {}),
@@ -668,16 +688,23 @@ class Daemon:
         exposition = Exposition(self)
         doors = Doors(parts.tickets, lambda: self._loaded.channels, parts.shared, Allowance(self.monotonic))
         prober = Prober(self._probing, parts.shared, parts.access)
-        app = build_web(self, exposition, parts.access, doors, prober, parts.pings)
+        status = StatusDoor(parts.status_page, parts.status_mails, Rationing(self.monotonic))
+        app = build_web(self, exposition, parts.access, doors, prober, parts.pings, status)
         server = web.AppRunner(app, shutdown_timeout=SERVER_STOPS_WITHIN, access_log=None)
         await server.setup()
+        alone = own_application(status, lambda: parts.access.settings.proxies)
+        public = web.AppRunner(alone, shutdown_timeout=SERVER_STOPS_WITHIN, access_log=None)
+        await public.setup()
         try:
             await open_control_socket(server, self._socket)
             context = parts.certificate.context if parts.certificate else None
             for host, port in settings.listen:
                 await web.TCPSite(server, host, port, ssl_context=context).start()
+            for host, port in _public_addresses(self._loaded):
+                await web.TCPSite(public, host, port, ssl_context=context).start()
             yield
         finally:
+            await public.cleanup()
             await server.cleanup()
             await exposition.close()
             self._socket.unlink(missing_ok=True)
@@ -833,6 +860,7 @@ def _say_what_needs_a_restart(before: Loaded, after: Loaded) -> None:
         for section, was, will_be in (
             ("[store]", before.store, after.store),
             ("[web]", _fixed(before.web), _fixed(after.web)),
+            ("[status_page]", _public_addresses(before), _public_addresses(after)),
         )
         if was != will_be
     ]
@@ -842,3 +870,7 @@ def _say_what_needs_a_restart(before: Loaded, after: Loaded) -> None:
 
 def _fixed(settings: WebSettings) -> object:
     return settings.listen, settings.certificate
+
+
+def _public_addresses(loaded: Loaded) -> tuple[tuple[str, int], ...]:
+    return loaded.status_page.listen if loaded.status_page else ()

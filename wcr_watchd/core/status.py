@@ -24,7 +24,7 @@ from wcr_watchd.core.units import Unit
 DAY = 86_400.0
 AHEAD = 60 * DAY
 """Seconds for which planned maintenance is told ahead."""
-MOST_SPANS = 5
+MOST_SPANS = 2
 """Times to come that are told of one maintenance window."""
 MISSED_RUNS = 2
 """Intervals without a result after which nothing is known of a check."""

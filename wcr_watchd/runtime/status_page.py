@@ -100,13 +100,11 @@ class _Seen:
 class StatusDesk:
     """Everything about the public status page that moves. ``page`` gives its settings in force, None without one."""
 
-    def __init__(
-        self, page: Callable[[], StatusPage | None], view: View, render: Render, announced: Callable[[], None]
-    ) -> None:
+    def __init__(self, page: Callable[[], StatusPage | None], view: View, render: Render) -> None:
         self._page = page
         self._view = view
         self._render = render
-        self._announced = announced
+        self._on_news: list[Callable[[], None]] = []
         self._files: Files = {}
         self._posts: dict[str, Post] = {}
         self._posts_are_known = False
@@ -139,6 +137,14 @@ class StatusDesk:
     def posts(self) -> Sequence[Post]:
         """All posts with their drafts, newest first; not for the public."""
         return sorted(self._posts.values(), key=lambda post: post.created_at, reverse=True)
+
+    def post(self, identity: str) -> Post | None:
+        """A post by its id, with its drafts."""
+        return self._posts.get(identity)
+
+    def on_news(self, tell: Callable[[], None]) -> None:
+        """Call this when mails came to be owed."""
+        self._on_news.append(tell)
 
     # --- what operators do ---
 
@@ -214,8 +220,8 @@ class StatusDesk:
             ]
             await self._view.store.status_page.keep(posts, news, self._view.now())
             self._posts.update((post.id, post) for post in posts)
-        if news:
-            self._announced()
+        for tell in self._on_news if news else ():
+            tell()
         return posts[0]
 
     def _was_published(self, post: str, update: str) -> bool:

@@ -36,6 +36,7 @@ from wcr_watchd.web.dashboard import (
     silences,
 )
 from wcr_watchd.web.health import CONTROL, healthz, readyz
+from wcr_watchd.web.status.serve import StatusDoor, offered
 
 MAX_BODY = 64 * 1024
 PAGES = (overview, check, chart, incident, silences, on_call, reports, dead_letters, sign_in, audit)
@@ -80,13 +81,22 @@ def build(
     doors: answers.Doors,
     prober: endpoint.Prober,
     desk: ping.Desk,
+    status: StatusDoor | None = None,
 ) -> web.Application:
-    """Build the application for a running daemon; who serves it on which socket is the daemon's business."""
+    """Build the application for a running daemon; who serves it on which socket is the daemon's business.
+
+    ``status`` is the public status page, which the daemon's own always has.
+    """
     logging.getLogger("aiohttp.server").addFilter(_is_of_interest)
-    believe = behind_proxy(lambda: access.settings.proxies)
-    app = web.Application(
-        middlewares=[believe, api.errors_as_json, audited, guard(access, PUBLIC)], client_max_size=MAX_BODY
-    )
+    public = [offered(status)] if status else []
+    middlewares = [
+        behind_proxy(lambda: access.settings.proxies),
+        api.errors_as_json,
+        *public,
+        audited,
+        guard(access, PUBLIC),
+    ]
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
     app.on_response_prepare.append(add_headers)
     app[CONTROL] = control
     app[EXPOSITION] = exposition

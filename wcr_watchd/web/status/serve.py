@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,7 +19,9 @@ from aiohttp.typedefs import Handler, Middleware
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.status import PublicFile, StatusPage
 from wcr_watchd.web.access.gate import Allowance
+from wcr_watchd.web.access.headers import add_headers
 from wcr_watchd.web.access.peer import is_own_page
+from wcr_watchd.web.access.proxy import Network, behind_proxy
 from wcr_watchd.web.access.roles import READING
 from wcr_watchd.web.status import site
 
@@ -127,8 +129,8 @@ def offered(door: StatusDoor) -> Middleware:
     return offer
 
 
-def own_application(door: StatusDoor, guard: Middleware) -> web.Application:
-    """Build the application for the page's own addresses; ``guard`` is the middleware that sets the usual headers."""
+def own_application(door: StatusDoor, proxies: Callable[[], Sequence[Network]]) -> web.Application:
+    """Build the application for the page's own addresses; ``proxies`` may say for whom they ask."""
 
     async def serve(request: web.Request) -> web.StreamResponse:
         page = door.desk.settings
@@ -136,7 +138,8 @@ def own_application(door: StatusDoor, guard: Middleware) -> web.Application:
             raise web.HTTPNotFound(text="there is nothing here\n")
         return await answer(door, page, request, below(page, request.path) or "")
 
-    app = web.Application(middlewares=[guard], client_max_size=MAX_FORM)
+    app = web.Application(middlewares=[behind_proxy(proxies)], client_max_size=MAX_FORM)
+    app.on_response_prepare.append(add_headers)
     app.router.add_route("*", "/{rest:.*}", serve)
     return app
 
@@ -183,6 +186,7 @@ def _file(request: web.Request, file: PublicFile, keep: str) -> web.Response:
         "Cache-Control": keep,
         "Vary": "Accept-Encoding",
         "Access-Control-Allow-Origin": "*",
+        "Cross-Origin-Resource-Policy": "cross-origin",
         "Content-Type": file.content_type,
     }
     known = [one.strip().removeprefix("W/") for one in request.headers.get("If-None-Match", "").split(",")]
