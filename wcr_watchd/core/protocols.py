@@ -23,8 +23,8 @@ from wcr_watchd.core.model import (
     Severity,
 )
 from wcr_watchd.core.modifications import KnownFacts, Modification
-from wcr_watchd.core.report import Filed
 from wcr_watchd.core.posts import OwedMail, Post, Subscriber
+from wcr_watchd.core.report import Filed
 from wcr_watchd.core.run import Run, Shared
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState
