@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.core.test_status import an_incident
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.status import Condition, DayBar, ShownFrom, Together
-from wcr_watchd.core.status_days import Course, Runs, Stretch, day_bars, months, troubles, uptime, watched
+from wcr_watchd.core.status_days import Course, Stretch, day_bars, months, troubles, uptime, watched
+from wcr_watchd.core.uptime import Outcomes
 
 HOUR, DAY = 3_600.0, 86_400.0
 MIDNIGHT = 1_795_392_000.0
@@ -97,14 +98,15 @@ def test_every_second_of_a_day_is_counted_once(
 
 
 def test_hours_with_few_runs_are_watched_in_part() -> None:
-    usual = [Runs(number * HOUR, HOUR, 60, 0) for number in range(5)]
-    half = Runs(5 * HOUR, HOUR, 30, 0)
-    blind = Runs(6 * HOUR, HOUR, 0, 60)
-    assert watched([*usual, half, blind], 60.0, 1e9) == ((0.0, 5.5 * HOUR),)
+    usual = [Outcomes(number * HOUR, HOUR, 55, 5, 0) for number in range(5)]
+    half = Outcomes(5 * HOUR, HOUR, 30, 0, 0)
+    blind, partly = Outcomes(6 * HOUR, HOUR, 0, 0, 60), Outcomes(7 * HOUR, HOUR, 45, 0, 15)
+    spans = watched([*usual, half, blind, partly], 60.0, 1e9)
+    assert spans == ((0.0, 5.5 * HOUR), (7 * HOUR, 7.75 * HOUR))
 
 
 def test_a_run_of_a_slow_check_speaks_until_the_next() -> None:
-    runs = [Runs(0.0, HOUR, 1, 0), Runs(DAY, HOUR, 1, 0)]
+    runs = [Outcomes(0.0, HOUR, 1, 0, 0), Outcomes(DAY, HOUR, 1, 0, 0)]
     assert watched(runs, DAY, 1e9) == ((0.0, 2.5 * DAY),)
 
 

@@ -1,4 +1,4 @@
-"""Posts, subscribers and the mails they are owed; when checks were watched."""
+"""Posts, subscribers and the mails they are owed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.store.samples import an_observation
-from tests.store.test_upkeep import MIDNIGHT, fill, runs, settle
-from wcr_watchd.core.model import Outcome
 from wcr_watchd.core.posts import Impact, PostState, Subscriber, said, written
 from wcr_watchd.store.sqlite import SqliteStore
 
-HOUR = 3_600.0
 POST = said(written("Slow", ("site",), Impact.MINOR, 5.0), PostState.INVESTIGATING, "a", 5.0, "ann", publish=True)
 NEWS = (POST.id, POST.updates[0].id)
 
@@ -52,17 +48,3 @@ async def test_a_post_and_the_mails_it_owes_are_there_after_a_crash(tmp_path: Pa
         assert not await records.unsubscribe("id-2")
         assert await records.next_mail_at() is None
         assert [one.address for one in await records.subscribers()] == ["1@example.org"]
-
-
-async def test_runs_are_counted_the_same_before_and_after_they_are_rolled_up(tmp_path: Path) -> None:
-    async with opened(tmp_path / "w.db") as store:
-        blind = an_observation("api", MIDNIGHT + 30.0, outcome=Outcome.UNKNOWN, measurements=())
-        await fill(store, [*runs(MIDNIGHT, MIDNIGHT + 3 * HOUR), blind])
-        until = MIDNIGHT + 3 * HOUR
-        fine = await store.status_page.runs("api", since=MIDNIGHT, until=until)
-        assert (len(fine), fine[0].width) == (36, 300.0)
-        assert (sum(one.known for one in fine), sum(one.unknown for one in fine)) == (180, 1)
-        await settle(store, MIDNIGHT + 27 * HOUR)
-        coarse = await store.status_page.runs("api", since=MIDNIGHT, until=until)
-        assert [(one.width, one.known, one.unknown) for one in coarse] == [(HOUR, 60, 1), (HOUR, 60, 0), (HOUR, 60, 0)]
-        assert await store.status_page.runs("other", since=MIDNIGHT, until=until) == ()

@@ -28,7 +28,6 @@ from wcr_watchd.core.report import Filed
 from wcr_watchd.core.run import Run, Shared
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState
-from wcr_watchd.core.status_days import Runs
 from wcr_watchd.core.task import KEPT_RECORDS, TaskCommand, TaskRecord, TaskState, TaskTerms
 from wcr_watchd.core.uptime import Outcomes
 
@@ -310,7 +309,7 @@ class AccessRecords(Protocol):
 
 
 class StatusRecords(Protocol):
-    """What the public status page keeps, and what it asks of the history. Every call raises ``StoreError``."""
+    """What the public status page keeps. Every call raises ``StoreError``."""
 
     async def posts(self, since: float = 0.0) -> Sequence[Post]:
         """Posts that changed since a time, newest first."""
@@ -346,10 +345,6 @@ class StatusRecords(Protocol):
 
     async def mailed(self, mail: OwedMail, *, again_at: float | None = None) -> None:
         """A mail is delivered or given up, or is to be tried once more at a time."""
-        ...
-
-    async def runs(self, check: str, *, since: float, until: float) -> Sequence[Runs]:
-        """How many runs of a check came to something, by hours of the past and five minutes of now, oldest first."""
         ...
 
 

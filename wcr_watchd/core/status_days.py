@@ -11,37 +11,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from statistics import median
 from zoneinfo import ZoneInfo
 
 from wcr_watchd.core.local_time import instant, local_time
 from wcr_watchd.core.model import Incident
 from wcr_watchd.core.status import Condition, DayBar, ShownFrom, Together, together, trouble_of
-
-HOUR = 3_600.0
-WHOLE = 0.9
-"""Share of the usual runs from which on an hour counts as watched throughout."""
-PATIENCE = 1.5
-"""Intervals that a run speaks for; a check seldom runs to the second."""
+from wcr_watchd.core.uptime import Outcomes, Span, Uptime, covered, joined
 
 UPTIME = (
     "Uptime = time without an outage ÷ time watched. Planned maintenance and time in which nobody watched count for "
     "neither. A component that is unavailable or partly unavailable is out; one that is slow or limited is not."
 )
 """The formula, as it is published."""
-
-Span = tuple[float, float]
-"""Start and end (exclusive), epoch seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Runs:
-    """The runs of a check that began within ``width`` seconds from ``start`` (epoch seconds)."""
-
-    start: float
-    width: float
-    known: int
-    unknown: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,36 +49,19 @@ class Course:
         return together(Together.WORST, found) if found else Condition.OPERATIONAL
 
 
-def watched(runs: Sequence[Runs], every: float, now: float) -> tuple[Span, ...]:
-    """When a check was watched that runs ``every`` so many seconds.
+def watched(outcomes: Sequence[Outcomes], every: float, until: float) -> tuple[Span, ...]:
+    """When a check was watched that runs ``every`` so many seconds; ``outcomes`` are in order of time.
 
-    An hour in which fewer runs than usual came to something counts in part.
+    Of a span with fewer runs than were due, or with some that could not tell, the first part counts.
     """
-    usual: dict[float, float] = {}
-    for width in {one.width for one in runs}:
-        busy = [one.known + one.unknown for one in runs if one.width == width]
-        usual[width] = min(width / every, median(busy)) if every < width else 0.0
-    spans = ((one.start, min(now, one.start + _covered(one, every, usual[one.width]))) for one in runs if one.known > 0)
-    return merged(spans)
-
-
-def _covered(runs: Runs, every: float, usual: float) -> float:
-    """For how long the runs speak, in seconds."""
-    if not usual:
-        return max(runs.width, PATIENCE * every)
-    share = runs.known / usual
-    return runs.width if share >= WHOLE else share * runs.width
-
-
-def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """The spans in order, with those that overlap or touch made one."""
-    found: list[Span] = []
-    for start, end in sorted(spans):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        elif end > start:
-            found.append((start, end))
-    return tuple(found)
+    spans = []
+    for number, one in enumerate(outcomes):
+        following = outcomes[number + 1].start if number + 1 < len(outcomes) else until
+        told = one.up + one.down
+        if told:
+            speaks = covered(one, every) * told / (told + one.unknown)
+            spans.append((one.start, min(following, until, one.start + speaks)))
+    return joined(spans)
 
 
 def troubles(incidents: Iterable[Incident], shown_from: ShownFrom, now: float) -> tuple[Stretch, ...]:
@@ -133,8 +97,8 @@ def day_bars(
 def uptime(bars: Iterable[DayBar]) -> float | None:
     """The share of the counted time that was no outage (0-1); None when nothing counts."""
     bars = list(bars)
-    counted = sum(bar.counted for bar in bars)
-    return max(0.0, 1.0 - sum(bar.outage for bar in bars) / counted) if counted > 0 else None
+    out = sum(bar.outage for bar in bars)
+    return Uptime(up=max(0.0, sum(bar.counted for bar in bars) - out), down=out).share
 
 
 def months(now: float, timezone: str, number: int) -> Iterator[tuple[str, float, float]]:

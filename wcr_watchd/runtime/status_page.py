@@ -46,7 +46,8 @@ from wcr_watchd.core.status import (
     past_maintenance,
     planned_work,
 )
-from wcr_watchd.core.status_days import Course, Span, day_bars, merged, troubles, uptime, watched
+from wcr_watchd.core.status_days import Course, day_bars, troubles, uptime, watched
+from wcr_watchd.core.uptime import Span, joined
 from wcr_watchd.core.view import View
 from wcr_watchd.runtime.status_copy import CopyError, StatusCopy
 
@@ -317,7 +318,7 @@ class StatusDesk:
             known, check = self._known[name], self._view.setup.checks[name]
             condition = condition_of_check(self._view.setup, state, check, ShownFrom.DOWN, self._view.started_at, now)
             if condition is not Condition.UNKNOWN and 0 <= now - known.seen_at <= page.every + ASLEEP:
-                known.watched = merged((*known.watched, (known.seen_at, now)))
+                known.watched = joined((*known.watched, (known.seen_at, now)))
             known.seen_at = now
         if now - self._charts_at >= CHART_EVERY or now < self._charts_at:
             self._charts = {one.id: await self._read_chart(one, now) for one in page.components if one.chart}
@@ -325,9 +326,9 @@ class StatusDesk:
 
     async def _read_check(self, name: str, since: float, now: float) -> _Known:
         store = self._view.store
-        runs = await store.status_page.runs(name, since=since, until=now)
+        outcomes = await store.outcomes(name, since=since, until=now)
         every = self._view.setup.checks[name].every
-        spans = await asyncio.to_thread(watched, runs, every, now)
+        spans = await asyncio.to_thread(watched, outcomes, every, now)
         found = await store.incidents(check=name, since=since, limit=MOST_INCIDENTS)
         return _Known(spans, {one.id: one for one in found}, now)
 
@@ -360,7 +361,7 @@ class StatusDesk:
                     for spans, incidents in (known[name] for name in names)
                 ]
                 since = now - (page.days + 1) * DAY
-                planned = merged(past_maintenance(setup, silences, names, since, now))
+                planned = joined(past_maintenance(setup, silences, names, since, now))
                 bars = day_bars(courses, one.together, planned, page.timezone, page.days, now)
                 components.append(
                     ComponentStatus(

@@ -195,13 +195,6 @@ def _json(body: bytes, start: int, end: int) -> Any:
     return json.loads(zlib.decompress(body[start:end]))
 
 
-def outcomes(body: bytes) -> dict[int, list[int]]:
-    """How many runs were up, down and unknown in each bucket of a packed row, by its number within the row."""
-    # They come first; the rest is most of it, and is not read.
-    columns, _, _ = zlib.decompress(body).partition(b',"series":')
-    return {int(number): runs for number, runs in json.loads(columns + b"}")["outcomes"].items()}
-
-
 @dataclass(frozen=True, slots=True)
 class Extent:
     """What is known of a span of time: runs, whether all were up, and by series how often there was a value, and the

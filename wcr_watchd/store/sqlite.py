@@ -80,7 +80,7 @@ class SqliteStore:
         self._retention = retention or Retention()
         self._database = Database(path, timeout)
         self._upkeep = Upkeep(self._database, self._retention, self._in_thread)
-        self.status_page = StatusRecords(self._database, self._in_thread)
+        self.status_page = StatusRecords(self._database)
         self._sources: Numbers[tuple[str, str]] = Numbers()
         self._series: Numbers[tuple[str, str]] = Numbers()
         self._numbers_are_known = False

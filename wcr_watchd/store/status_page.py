@@ -1,34 +1,24 @@
-"""What the status page needs of the records: its posts, subscribers, mails owed, and when checks were watched."""
+"""What the status page keeps in the records: its posts, subscribers, and the mails that these are owed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from pydantic import TypeAdapter
 
 from wcr_watchd.core.posts import OwedMail, Post, Subscriber
-from wcr_watchd.core.status_days import Runs
 from wcr_watchd.store.codec import from_json, milliseconds, seconds, to_json
-from wcr_watchd.store.database import Database, Row
-from wcr_watchd.store.history import Course, Rollups, read_raw, read_rollups, rows_of
-from wcr_watchd.store.pack import PackedRow
-from wcr_watchd.store.rollup import FIVE_MINUTES, HOUR, outcomes
-from wcr_watchd.store.upkeep import InThread
+from wcr_watchd.store.database import Database
 
 POST = TypeAdapter(Post)
 MOST_POSTS = 1_000
-_NO_SERIES = 0
-_NO_LIMIT = 1 << 31
-_UNKNOWN = 2
-"""The number of the outcome in a row."""
 
 
 class StatusRecords:
     """See :class:`wcr_watchd.core.protocols.StatusRecords`."""
 
-    def __init__(self, database: Database, in_thread: InThread) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._in_thread = in_thread
 
     async def posts(self, since: float = 0.0) -> Sequence[Post]:
         """Posts that changed since a time, newest first."""
@@ -87,40 +77,3 @@ class StatusRecords:
             else:
                 row = (mail.subscriber, mail.update, mail.attempts + 1, milliseconds(again_at))
                 await transaction.run("keep_status_mail", *row)
-
-    async def runs(self, check: str, *, since: float, until: float) -> Sequence[Runs]:
-        """How many runs of a check came to something, by hours of the past and five minutes of now, oldest first."""
-        course = Course(_NO_SERIES, milliseconds(since), milliseconds(until))
-        found: dict[tuple[int, int], list[int]] = {}
-        for source, _ in await self._database.fetch("sources_of_check", check):
-            rollups, rest = await read_rollups(self._database, course, source, HOUR)
-            raw = await read_raw(self._database, source, rest, course.until, _NO_LIMIT)
-            await self._in_thread(_counting(found, rollups, raw, source, rest))
-        return tuple(
-            Runs(seconds(at), width / 1000, known, unknown) for (at, width), (known, unknown) in sorted(found.items())
-        )
-
-
-def _counting(
-    found: dict[tuple[int, int], list[int]], rollups: Sequence[Rollups], raw: Sequence[bytes], source: int, since: int
-) -> Callable[[], None]:
-    def count() -> None:
-        for width, rows in rollups:
-            _count_rollups(found, width, rows)
-        _count_rows(found, (row for row in rows_of(raw, source) if row.at >= since))
-
-    return count
-
-
-def _count_rollups(found: dict[tuple[int, int], list[int]], width: int, rows: Iterable[Row]) -> None:
-    for start, body in rows:
-        for number, (up, down, unknown) in outcomes(body).items():
-            counts = found.setdefault((start + number * width, width), [0, 0])
-            counts[0] += up + down
-            counts[1] += unknown
-
-
-def _count_rows(found: dict[tuple[int, int], list[int]], rows: Iterable[PackedRow]) -> None:
-    for row in rows:
-        counts = found.setdefault((row.at // FIVE_MINUTES * FIVE_MINUTES, FIVE_MINUTES), [0, 0])
-        counts[row.outcome == _UNKNOWN] += 1
