@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY = 30.0
 """Seconds after which it is looked again what ticks itself."""
+SHORTEST_WAIT = 0.5
 VERIFY_WITHIN = 45.0
 """Seconds within which the checks must have run by which a change is verified."""
 AT_A_TIME = 10
@@ -124,6 +125,7 @@ class ChangeDesk:
         self._changes = {one.id: one for one in sorted(restored, key=lambda one: one.id)}
         self._next = max(self._changes, default=0) + 1
         self._busy: dict[int, str] = {}
+        self._asked = asyncio.Event()
 
     # --- to look at ---
 
@@ -276,7 +278,18 @@ class ChangeDesk:
                     await self._look_after(number)
                 except StoreError as error:
                     log.warning("a change is compared when the store works again", change=number, error=str(error))
-            await asyncio.sleep(LOOK_EVERY)
+            self._asked.clear()
+            try:
+                async with asyncio.timeout(self._until_next_end()):
+                    await self._asked.wait()
+            except TimeoutError:
+                pass
+
+    def _until_next_end(self) -> float:
+        """Seconds until it is looked again: soon when a window ends soon."""
+        now = self._clock.now()
+        ends = (one.ends_at - now for one in self.known if one.state is ChangeState.RUNNING and one.ends_at is not None)
+        return max(SHORTEST_WAIT, min((LOOK_EVERY, *(left for left in ends if left > 0))))
 
     async def _look_after(self, number: int) -> None:
         change = self._changes[number]
@@ -488,6 +501,7 @@ class ChangeDesk:
     async def _kept(self, change: Change, said: str, lines: tuple[str, ...] = ()) -> Outcome:
         """The outcome of a command, once it is stored."""
         self._keep(change)
+        self._asked.set()
         if not await self._engine.flush():
             said = f"{said}; not stored yet, a restart would forget it"
         return Outcome(change, said, lines)
