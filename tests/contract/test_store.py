@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.store.samples import MAIL, NOW, a_notification, an_event, an_incident, an_observation
+from wcr_watchd.core import changes
 from wcr_watchd.core.access import AuditEntry, Role, Session
+from wcr_watchd.core.changes import Category, Plan, Step, Tick
 from wcr_watchd.core.errors import StoreError, StoreLockedError
 from wcr_watchd.core.heartbeat import KEPT_SIGNALS, Heard, HeartbeatState, Phase, Ping, PingKind, Standing
 from wcr_watchd.core.model import (
@@ -23,6 +25,7 @@ from wcr_watchd.core.model import (
     Recipient,
     Severity,
 )
+from wcr_watchd.core.modifications import KnownFacts, Modification
 from wcr_watchd.core.protocols import Batch, Restored, Store
 from wcr_watchd.core.rules import InstanceState, RuleState, Verdict
 from wcr_watchd.core.silence import Matcher, Operator, Silence
@@ -444,3 +447,42 @@ async def test_the_audit_log_is_read_from_its_end_and_forgets_what_is_old(store:
     assert [one.number for one in await store.audit(who="ann")] == [3, 1]
     await store.prune(NOW + 2 + 400 * 86_400.0)
     assert [one.number for one in await store.audit()] == [4, 3]
+
+
+async def test_changes_and_modifications_are_kept_and_found(store: Store, make: Reopen) -> None:
+    step = Step(changes.Phase.PRE, "backup", Tick.BACKUPS, 7_200.0, required=True)
+    plan = Plan("release", Category("feature", (step,)), (Matcher("check", Operator.EQUAL, "api"),), verify=("api",))
+    first = changes.prepare(1, plan, "2.3", "ann", NOW)
+    running = changes.started(first, "ann", "s1", NOW + 600, "trust me", NOW + 1)
+    begun = changes.started(replace(first, id=2), "ann", "s2", NOW, "yes", NOW + 2)
+    second = changes.finished(begun, "ann", (), NOW + 3)
+    upgrade = Modification(NOW, "apt", "package", "openssl", "3.0.11", "3.0.15")
+    noted = Modification(NOW + 5, "ann", "note", "1", after="moved the cables")
+    known = KnownFacts("apt", (("package", "openssl", "3.0.15"),), NOW)
+    batch = Batch(changes=(running, second), modifications=(upgrade, noted), facts=(known,))
+    await store.commit(Batch(changes=(first,)))
+    await store.commit(batch)
+    await store.commit(batch)
+    restored = await reopened(store, make)
+    assert (restored.changes, restored.facts) == ((second, running), (known,))
+    assert await store.change(1) == running
+    assert await store.change(3) is None
+    assert await store.changes(since=NOW + 60) == (running,), "what is not over belongs to any time"
+    assert await store.changes(limit=1) == (second,)
+    assert await store.modifications(since=NOW, until=NOW + 60) == (noted, upgrade)
+    assert await store.modifications(since=NOW, until=NOW + 5) == (upgrade,)
+    assert await store.modifications(since=NOW, until=NOW + 60, limit=1) == (noted,)
+    await store.forget(["apt"])
+    assert (await reopened(store, make)).facts == ()
+
+
+async def test_old_changes_and_modifications_go_but_not_one_that_is_open_nor_the_last_number(store: Store) -> None:
+    plan = Plan("release", Category("feature", (Step(changes.Phase.PRE, "look"),)), ())
+    gone, open_one, last = (changes.prepare(number, plan, "", "ann", NOW) for number in (1, 2, 3))
+    over = [changes.abandoned(one, "ann", "", NOW + 1) for one in (gone, last)]
+    old = Modification(NOW, "apt", "package", "openssl", "", "3.0.15")
+    young = replace(old, at=NOW + 500 * 86_400.0)
+    await store.commit(Batch(changes=(*over, open_one), modifications=(old, young)))
+    await store.prune(NOW + 500 * 86_400.0)
+    assert [one.id for one in await store.changes()] == [3, 2]
+    assert await store.modifications(since=0.0, until=young.at + 1) == (young,)

@@ -13,7 +13,8 @@ import pytest
 
 from tests.real.running import measured, names, probe_of
 from tests.real.tools import Looks, Tools, none_runs
-from wcr_watchd.core.model import Outcome
+from wcr_watchd.core.model import Fact, Outcome
+from wcr_watchd.kit import dpkg
 from wcr_watchd.probes.apt import parse_simulation
 
 DAY = 86_400.0
@@ -104,6 +105,35 @@ def test_ubuntu_names_its_security_archive_second() -> None:
         "Inst ffmpeg [7:6.1.1-3] (7:6.1.1-3esm1 UbuntuESMApps:24.04/noble-apps-security [amd64])"
     )
     assert esm.security
+
+
+async def test_what_dpkg_did_lately_is_a_fact(
+    tools: Tools, lists: Path, tmp_path: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(tools, lists, "")
+    log = tmp_path / "dpkg.log"
+    log.write_text(
+        "2026-11-01 02:00:00 startup archives unpack\n"
+        "2026-11-01 02:00:01 upgrade libssl3:amd64 3.0.11-1 3.0.14-1\n"
+        "2026-11-01 02:00:02 status installed libssl3:amd64 3.0.14-1\n"
+        "2026-11-02 02:00:01 upgrade libssl3:amd64 3.0.14-1 3.0.15-1\n"
+        "2026-11-02 02:00:02 install nginx:amd64 <none> 1.22.1-9\n"
+        "2026-11-02 02:00:03 remove telnet:all 0.17 <none>\n"
+        "2026-13-99 99:00:03 upgrade bash:amd64 5.1 5.2\n"
+        "half a li"
+    )
+    monkeypatch.setattr(dpkg.last_actions, "__defaults__", (str(log),))
+    seen = await looks.at(probe_of("apt", {}))
+    at = time.mktime((2026, 11, 2, 2, 0, 1, 0, 0, -1))
+    assert seen.facts == (
+        Fact("package", "libssl3", "3.0.15-1", before="3.0.14-1", since=at),
+        Fact("package", "nginx", "1.22.1-9", since=at + 1),
+        Fact("package", "telnet", "removed", before="0.17", since=at + 2),
+    )
+    log.write_text("")
+    assert (await looks.at(probe_of("apt", {}))).facts == ()
+    log.unlink()
+    assert (await looks.at(probe_of("apt", {}))).facts is None
 
 
 async def test_an_update_ages_from_when_it_was_first_seen(tools: Tools, lists: Path, looks: Looks) -> None:

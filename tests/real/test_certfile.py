@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -30,6 +31,9 @@ async def test_a_good_file(authority: Authority, observe: Observe) -> None:
     assert measured(seen, "certificate_expires_in", certificate="intermediate-1") > 40 * DAY
     assert "served_differs" not in names(seen)
     assert seen.evidence["chain"].startswith("leaf: ")
+    ((kind, name, value),) = ((one.kind, one.name, one.value) for one in seen.facts or ())
+    assert (kind, name) == ("certificate", "www.example.org")
+    assert re.fullmatch(r"serial \S+, until \d{4}-\d\d-\d\d", value)
 
 
 async def test_what_is_wrong_with_a_file(authority: Authority, observe: Observe, tmp_path: Path) -> None:

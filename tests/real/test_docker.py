@@ -47,6 +47,7 @@ async def test_all_is_well(engine: Engine, observe: Observe) -> None:
     assert measured(seen, "container_restarts", container="web") == 2
     assert measured(seen, "container_uptime", container="web") == pytest.approx(600)
     assert measured(seen, "container_stopped", container="web") == 0
+    assert {(one.kind, one.name) for one in seen.facts or ()} == {("image", "web"), ("image", "migrate")}
     assert measured(seen, "container_image_age", container="web") == pytest.approx(NOW - 1_767_225_600.5)
     assert not [one for one in seen.measurements if one.labels == (("container", "migrate"),) and "up" in one.name]
 

@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ import pytest
 
 from tests.real.running import carry_out, measured, names, new_run, probe_of
 from tests.real.tools import Looks
-from wcr_watchd.core.model import Outcome
+from wcr_watchd.core.model import Observation, Outcome
+from wcr_watchd.core.run import Announced
 from wcr_watchd.kit import dpkg, fingerprints
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.signed import TamperedError, read_signed, write_signed
@@ -216,6 +219,68 @@ async def test_what_no_package_explains(place: Place, package: Callable[..., Non
     assert measured(await looks.at(place.probe(), now + 60), "critical_changes") == 0
     place.sudoers.chmod(0o4755)
     assert measured(await looks.at(place.probe(), now + 60), "critical_changes") == 1
+
+
+async def at_work(place: Place, looks: Looks, *announced: Announced, at: float | None = None) -> Observation:
+    """A look while changes are announced."""
+    looks.announced = announced
+    return await looks.at(place.probe(), at)
+
+
+async def test_what_is_done_in_the_time_of_a_change_is_explained(place: Place, looks: Looks) -> None:
+    await looks.at(place.probe())
+    place.plain.write_text("before the change")
+    os.utime(place.plain, (time.time() + DAY, time.time() + DAY))  # a time that any program can set
+    await asyncio.to_thread(time.sleep, 0.02)
+    clocks = 5.0
+    change = Announced(time.time() + clocks, inf, "change #4 release")
+    seen = await at_work(place, looks, change)
+    assert (measured(seen, "changes"), measured(seen, "explained_changes")) == (1, 0), "it was done before"
+    change = replace(change, start=change.start - 2 * clocks)
+    place.sudoers.write_text("by the change")
+    (place.folder / "critical/added").write_text("new")
+    seen = await at_work(place, looks, change)
+    assert (measured(seen, "critical_changes"), measured(seen, "explained_changes")) == (0, 3), seen.evidence
+    assert "sudoers: content (change #4 release)" in seen.evidence["explained"]
+    assert seen.summary == "3 files are as accepted, 3 changed in a change"
+    over = replace(change, end=time.time())
+    assert measured(await at_work(place, looks, over), "explained_changes") == 3, "also when it is over"
+    assert measured(await at_work(place, looks), "critical_changes") == 2, "but not by nothing"
+
+
+async def test_a_change_does_not_explain_that_a_file_became_more_dangerous(place: Place, looks: Looks) -> None:
+    await looks.at(place.probe())
+    change = Announced(time.time() - 1, inf, "change #4 release")
+    place.sudoers.chmod(0o4755)
+    added = place.folder / "critical/added"
+    added.write_text("new")
+    added.chmod(0o6755)
+    seen = await at_work(place, looks, change)
+    assert (measured(seen, "critical_changes"), measured(seen, "explained_changes")) == (2, 0)
+
+
+async def test_a_file_that_a_change_removed_is_explained_and_forgotten_after_a_day(place: Place, looks: Looks) -> None:
+    now = time.time()
+    await looks.at(place.probe(), now)
+    place.sudoers.unlink()
+    change = Announced(now - 1, now + 60, "change #4 release")
+    assert measured(await at_work(place, looks, change, at=now), "explained_changes") == 1
+    assert measured(await at_work(place, looks, change, at=now + DAY + 60), "explained_changes") == 1
+    later = await at_work(place, looks, at=now + DAY + 120)
+    assert later.summary == "1 files are as accepted"
+
+
+async def test_differences_are_facts(place: Place, looks: Looks) -> None:
+    first = await looks.at(place.probe())
+    assert first.facts is not None
+    assert [(one.kind, one.name) for one in first.facts] == [("baseline", "check")]
+    place.plain.write_text("other")
+    seen = await looks.at(place.probe())
+    sum_of = hashlib.sha256(b"other").hexdigest()[:12]
+    assert seen.facts is not None
+    assert [(one.kind, one.name, one.value) for one in seen.facts[1:]] == [
+        ("file", str(place.plain), f"content {sum_of}")
+    ]
 
 
 def test_a_merged_system_has_two_names_for_a_file(tmp_path: Path) -> None:

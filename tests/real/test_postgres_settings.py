@@ -34,6 +34,9 @@ async def test_a_changed_setting_is_told_until_it_is_the_usual_one(
     change(postgres, "primary_conninfo", "host=other password=secret")
     seen = await check.run(now + 3600)
     assert measured(seen, "changed") == 2
+    before, now_so = ({one.name: one.value for one in look.facts or ()} for look in (first, seen))
+    assert (before["work_mem"], now_so["work_mem"]) == ("4096", "65536")
+    assert now_so["primary_conninfo"].startswith("sha256:")
     assert "work_mem: 4096 → 65536" in seen.evidence["changed"]
     assert "primary_conninfo has another value" in seen.evidence["changed"]
     assert "secret" not in str(seen)

@@ -10,6 +10,7 @@ import pytest
 from tests.daemon.harness import eventually
 from tests.real.running import PATIENCE, carry_out, new_run
 from wcr_watchd.core.model import Observation
+from wcr_watchd.core.run import Announced
 from wcr_watchd.kit.shared import SharedHelpers
 
 
@@ -63,11 +64,13 @@ class Looks:
     def __init__(self, shared: SharedHelpers) -> None:
         self._shared = shared
         self.memory: dict[str, object] = {}
+        self.announced: tuple[Announced, ...] = ()
 
     async def at(self, probe: object, started: float | None = None, *, timeout: float = PATIENCE) -> Observation:
         """One run at a wall time (epoch seconds)."""
         run = new_run(self._shared, timeout, started)
         run.memory = self.memory
+        run.announced = self.announced
         return await carry_out(probe, run)
 
     async def accept(self, probe: object, started: float | None = None, by: str = "ann") -> Observation:

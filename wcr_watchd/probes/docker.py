@@ -163,7 +163,8 @@ class Docker(Options):
         faults = []
         run.facts = []
         for one in seen:
-            run.fact("image", one.name, one.container.image.removeprefix("sha256:")[:12])
+            if image := one.container.image.removeprefix("sha256:")[:12]:
+                run.fact("image", one.name, image)
             if fault := self._measure_state(run, one):
                 faults.append(f"{one.name} {fault}")
             _measure_use(run, one)
