@@ -65,9 +65,10 @@ from wcr_watchd.runtime.tasks import LoopLag, guard
 from wcr_watchd.runtime.windows import WindowWatch
 from wcr_watchd.store.open import file_of, folder_of, from_url
 from wcr_watchd.store.upkeep import Retention
+from wcr_watchd.web.access.allowance import Allowance
 from wcr_watchd.web.access.audit import Audit
 from wcr_watchd.web.access.certificate import Certificate
-from wcr_watchd.web.access.gate import Access, Allowance
+from wcr_watchd.web.access.gate import Access
 from wcr_watchd.web.access.peer import user_name
 from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import build as build_web

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from hashlib import sha256
 from ipaddress import ip_network
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from tests.real.servers.certificates import Authority
 from wcr_watchd.config.load import loads
+from wcr_watchd.config.warnings import warnings
 from wcr_watchd.core.access import ALERTS, METRICS, AccessSettings, Role
 from wcr_watchd.core.errors import ConfigError
 from wcr_watchd.kit.passwords import hash_of
@@ -134,3 +136,13 @@ def test_a_certificate_and_another_ones_key_are_told_before_the_start(authority:
     assert "web.certificate: cannot be used with the key" in said
     loaded = loads(f'[web]\ncertificate = "{one.certificate}"\nkey = "{one.key}"\n', "w.toml")
     assert loaded.web.certificate == (Path(one.certificate), Path(one.key))
+
+
+def test_tokens_that_end_soon_are_warned_of() -> None:
+    ends = {"old": "2027-01-01T00:00:00Z", "soon": "2027-01-12T00:00:00Z", "new": "2028-01-01T00:00:00Z"}
+    text = "".join(f'[token.{name}]\nsecret = "{SECRET}-{name}"\nexpires = {when}\n' for name, when in ends.items())
+    now = datetime(2027, 1, 10, tzinfo=UTC).timestamp()
+    assert [str(one) for one in warnings(loads(text, "w.toml"), now)] == [
+        "w.toml:3: token.old.expires: is over (make a new one, or remove it)",
+        "w.toml:6: token.soon.expires: is over in 2 d (make a new one, or remove it)",
+    ]

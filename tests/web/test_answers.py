@@ -32,7 +32,7 @@ from wcr_watchd.core.setup import Contact
 from wcr_watchd.core.view import DrillReport, DrillState
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.tickets import KEY_BYTES, VALID_FOR, Ticket, Tickets
-from wcr_watchd.web.access.gate import Allowance
+from wcr_watchd.web.access.allowance import Allowance
 from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import MAX_BODY
 

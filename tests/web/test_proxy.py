@@ -8,20 +8,23 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from structlog.testing import capture_logs
 
 from tests.real.servers.certificates import Authority
 from tests.web.access import TOKEN, access_for, everybody
 from tests.web.test_web import Served, serve
 from wcr_watchd.web.access.certificate import Certificate
+from wcr_watchd.web.access.peer import is_direct, is_https, is_own_page
 from wcr_watchd.web.access.proxy import behind_proxy
 from wcr_watchd.web.access.sessions import SECURE_COOKIE
 
-Seen = dict[str, str]
+Seen = dict[str, Any]
 TRUSTED = ("127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32")
 
 
@@ -31,10 +34,8 @@ async def ask() -> AsyncIterator[Callable[..., object]]:
     networks: list[str] = []
 
     async def show(request: web.Request) -> web.Response:
-        left = ",".join(name for name in request.headers if "forwarded" in name.lower())
-        return web.json_response(
-            {"remote": request.remote, "scheme": request.scheme, "host": request.host, "left": left}
-        )
+        seen = {"remote": request.remote, "scheme": request.scheme, "host": request.host}
+        return web.json_response(seen | {"direct": is_direct(request), "https": is_https(request)})
 
     app = web.Application(middlewares=[behind_proxy(lambda: tuple(map(ip_network, networks)))])
     app.router.add_get("/", show)
@@ -78,7 +79,8 @@ async def test_a_trusted_proxy_says_for_whom_it_speaks(
     ask: Callable[..., object], headers: dict[str, str], remote: str, scheme: str, host: str
 ) -> None:
     status, seen = await ask(TRUSTED, Host="ours", **headers)  # type: ignore[misc]
-    assert (status, seen) == (200, {"remote": remote, "scheme": scheme, "host": host, "left": ""})
+    assert (status, seen["remote"], seen["scheme"], seen["host"]) == (200, remote, scheme, host)
+    assert (seen["direct"], seen["https"]) == (True, scheme == "https")
 
 
 async def test_who_is_not_trusted_is_not_believed(ask: Callable[..., object]) -> None:
@@ -86,12 +88,67 @@ async def test_who_is_not_trusted_is_not_believed(ask: Callable[..., object]) ->
     for trusted in ((), ("10.0.0.0/8",)):
         _, seen = await ask(trusted, Host="ours", **said)  # type: ignore[misc]
         assert (seen["remote"], seen["scheme"], seen["host"]) == ("127.0.0.1", "http", "ours")
-        assert "X-Forwarded-For" in seen["left"], "it still shows that somebody stands between"
+        assert not seen["direct"], "it still shows that somebody stands between"
 
 
 async def test_headers_that_contradict_each_other_are_refused(ask: Callable[..., object]) -> None:
     status, _ = await ask(TRUSTED, Forwarded="for=127.0.0.1", X_Forwarded_For="192.0.2.7")  # type: ignore[misc]
     assert status == 400
+
+
+ODD = (
+    b"X-Forwarded-For: \xff\xfe",
+    b"X-Forwarded-For: 192.0.2.1\r\nUser-Agent: \xff",
+    b"X-Forwarded-For: ,,,",
+    b"X-Forwarded-For: [[[::",
+    b"X-Forwarded-For: " + b"1.1.1.1, " * 500,
+    b'Forwarded: for="\xff"',
+    b"Forwarded: ;;,=,",
+    b"Forwarded: for",
+)
+
+
+@pytest.mark.parametrize("headers", ODD)
+async def test_no_header_upsets_it(proxied: Served, headers: bytes) -> None:
+    host, _, port = proxied.base.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.split(b" ")[1] in {b"200", b"400"}, answer
+
+
+@pytest.mark.parametrize("headers", ODD)
+async def test_whatever_the_headers_a_sign_in_can_be_stored(proxied: Served, headers: bytes) -> None:
+    host, _, port = proxied.base.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    form = f"token={TOKEN}".encode()
+    writer.write(b"POST /sign-in HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\nConnection: close\r\n" + headers)
+    writer.write(b"\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n" % len(form))
+    writer.write(form)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.split(b" ")[1] in {b"303", b"400"}, answer
+    for one in (*await proxied.access.audit.records.sessions(), *await proxied.access.audit.entries()):
+        assert str(one).encode()
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "ours"),
+    [
+        ("https://watch.example", "upstream:9848", True),
+        ("http://watch.example", "upstream:9848", False),
+        ("https://watch.example.evil.example", "upstream:9848", False),
+        ("http://upstream:9848", "upstream:9848", True),
+        ("https://", "", False),
+    ],
+)
+def test_our_own_pages_are_those_of_the_public_address_too(origin: str, host: str, ours: bool) -> None:
+    """Many a proxy passes on a host name of its own."""
+    request = make_mocked_request("POST", "/", headers={"Origin": origin, "Host": host})
+    assert is_own_page(request, "https://watch.example/", ambient=True) == ours
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from wcr_watchd.core.view import Touched
 from wcr_watchd.kit import passwords
 from wcr_watchd.kit.passwords import fault_of, hash_of, matches
 from wcr_watchd.web.access.sessions import LONGEST_SECONDS, NOTE_EVERY
+from wcr_watchd.web.access.sign_in import MOST_FAILURES_RECORDED
 from wcr_watchd.web.access.throttle import MOST_KEYS, Throttle
 
 PASSWORD = "correct horse battery"
@@ -286,6 +287,13 @@ async def test_what_is_done_and_tried_is_in_the_audit_log(place: Place) -> None:
     assert {one.source for one in place.records.log} == {"127.0.0.1"}
     assert "disk swapped" in place.records.log[4].detail
     assert PASSWORD not in str(place.records.log)
+
+
+async def test_a_flood_of_failures_does_not_push_out_what_was_done(place: Place) -> None:
+    for _ in range(MOST_FAILURES_RECORDED + 5):
+        assert (await place.enter("", "", token="wrong"))[0] == 403
+        place.access.sign_in.by_source._failed.clear()
+    assert len(place.records.log) == MOST_FAILURES_RECORDED
 
 
 async def test_admins_read_the_audit_log(place: Place) -> None:

@@ -27,7 +27,8 @@ from wcr_watchd.core.view import Touched, View
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.tickets import KEY_BYTES, Tickets
 from wcr_watchd.runtime.pings import PingDesk
-from wcr_watchd.web.access.gate import Access, Allowance
+from wcr_watchd.web.access.allowance import Allowance
+from wcr_watchd.web.access.gate import Access
 from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import build
 from wcr_watchd.web.compatible.blackbox.endpoint import Prober

@@ -12,6 +12,9 @@ from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.core.local_time import local_time
 from wcr_watchd.core.on_call import OnCallSchedule, gaps
 from wcr_watchd.core.protocols import Awaiting
+from wcr_watchd.core.units import format_duration
+
+TOKEN_ENDS_SOON = 14 * 86_400.0
 
 
 def warnings(loaded: Loaded, now: float) -> tuple[Problem, ...]:
@@ -34,6 +37,10 @@ def warnings(loaded: Loaded, now: float) -> tuple[Problem, ...]:
         if window.spans.around(now) is None and next(iter(window.spans.after(now)), None) is None:
             place = ("maintenance", window.name)
             found.append(loaded.sources.problem(place, "is over and does not come again", "remove it"))
+    for token in loaded.web.access.tokens:
+        if token.expires_at is not None and token.expires_at < now + TOKEN_ENDS_SOON:
+            over = "is over" if token.expires_at <= now else f"is over in {format_duration(token.expires_at - now)}"
+            found.append(loaded.sources.problem(("token", token.name, "expires"), over, "make a new one, or remove it"))
     for check, other in _with_the_same_key(loaded):
         reason = f'reports by the same key and name as "{other}", so that its signals are refused'
         found.append(

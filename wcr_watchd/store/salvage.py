@@ -12,7 +12,18 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from wcr_watchd.core.errors import StoreError
-from wcr_watchd.store.codec import CHANGE, CHECK_STATE, HEARTBEAT, INCIDENT, NOTIFICATION, TASK, TASK_RECORD, from_json
+from wcr_watchd.store.codec import (
+    AUDIT,
+    CHANGE,
+    CHECK_STATE,
+    HEARTBEAT,
+    INCIDENT,
+    NOTIFICATION,
+    SESSION,
+    TASK,
+    TASK_RECORD,
+    from_json,
+)
 
 _FIRST_TO_LAST = ("", " ORDER BY rowid DESC")
 """Rows are read from both ends: what lies between two damaged pages is all that cannot be reached."""
@@ -29,6 +40,8 @@ _PRESENT: Mapping[str, TypeAdapter[Any] | None] = {
     "task": TASK,
     "task_record": TASK_RECORD,
     "change": CHANGE,
+    "session": SESSION,
+    "audit": AUDIT,
 }
 """Tables that matter now, the most important first, and what the column ``data`` of a sound row holds."""
 

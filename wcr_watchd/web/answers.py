@@ -21,8 +21,8 @@ from wcr_watchd.core.run import Shared
 from wcr_watchd.core.setup import Contact
 from wcr_watchd.core.view import Control, DrillState
 from wcr_watchd.kit.tickets import Ticket, Tickets
+from wcr_watchd.web.access.allowance import Allowance
 from wcr_watchd.web.access.audit import AUDIT
-from wcr_watchd.web.access.gate import Allowance
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
 

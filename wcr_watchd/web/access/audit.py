@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from wcr_watchd.core.access import AuditEntry
 from wcr_watchd.core.errors import StoreError, WatchdError
 from wcr_watchd.core.protocols import AccessRecords
+from wcr_watchd.web.access.peer import kept
 from wcr_watchd.web.access.roles import READING, VISITOR, Means
 
 log = structlog.get_logger(__name__)
@@ -51,13 +52,13 @@ class Audit:
         remote = request.remote if request is not None and means != Means.SOCKET.value else ""
         entry = AuditEntry(
             at=self.now(),
-            who=who[:LONGEST_TEXT],
+            who=kept(who, LONGEST_TEXT),
             means=means,
             source=remote or "",
             action=action,
-            target=self.redact(target)[:LONGEST_TEXT],
-            result=self.redact(result)[:LONGEST_TEXT],
-            detail=self.redact(detail)[:LONGEST_DETAIL],
+            target=kept(self.redact(target), LONGEST_TEXT),
+            result=kept(self.redact(result), LONGEST_TEXT),
+            detail=kept(self.redact(detail), LONGEST_DETAIL),
         )
         log.info("action", who=entry.who, means=means, source=entry.source, action=action, target=entry.target)
         try:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from aiohttp import web
@@ -21,6 +20,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from wcr_watchd.core.access import ALERTS, METRICS, AccessSettings, ApiToken, Role, Session
 from wcr_watchd.kit.outbound import OutboundHttp
+from wcr_watchd.web.access.allowance import Allowance
 from wcr_watchd.web.access.audit import Audit
 from wcr_watchd.web.access.digest import digest_of
 from wcr_watchd.web.access.links import OneTimeLinks
@@ -28,7 +28,7 @@ from wcr_watchd.web.access.open_id import OpenId
 from wcr_watchd.web.access.peer import is_direct, is_local, is_own_page, peer_is_loopback, unix_user
 from wcr_watchd.web.access.roles import READING, VISITOR, Means, Visitor, needed
 from wcr_watchd.web.access.sessions import Sessions
-from wcr_watchd.web.access.sign_in import ELSEWHERE, PASSWORD, TOKEN, SignIn, bound_to
+from wcr_watchd.web.access.sign_in import ELSEWHERE, MOST_FAILURES_RECORDED, PASSWORD, TOKEN, SignIn, bound_to
 from wcr_watchd.web.access.throttle import Throttle
 
 ALERTS_PATH = "/api/v2/"
@@ -73,6 +73,7 @@ class Access:
             self.token,
             by_source=Throttle(monotonic, free=10, longest=900.0),
             by_account=Throttle(monotonic, free=5, longest=30.0),
+            recorded=Allowance(monotonic, most=MOST_FAILURES_RECORDED, seconds=3_600.0),
         )
 
     @property
@@ -150,30 +151,6 @@ class Access:
 
 
 ACCESS = web.AppKey("access", Access)
-
-
-@dataclass(slots=True)
-class Allowance:
-    """So many of something per so many seconds, all at once if need be; ``clock`` gives monotonic seconds."""
-
-    clock: Callable[[], float]
-    most: int = 30
-    seconds: float = 60.0
-    _left: float = field(default=0.0, init=False)
-    _at: float = field(default=0.0, init=False)
-
-    def __post_init__(self) -> None:
-        self._left, self._at = float(self.most), self.clock()
-
-    def take(self) -> bool:
-        """Whether there is one more now."""
-        now = self.clock()
-        self._left = min(self.most, self._left + (now - self._at) * self.most / self.seconds)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
 
 def guard(access: Access, public: frozenset[str]) -> Middleware:

@@ -11,6 +11,8 @@ ALWAYS = {
     # Not no-referrer: with that a browser says "Origin: null" when our own button is pressed.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    # Not which versions of what is behind it.
+    "Server": "wcr-watchd",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 UNLESS_SAID = {

@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+RESOLVED = web.RequestKey("resolved", bool)
+"""Set where a trusted proxy said for whom it speaks: the request's address, scheme and host are its sender's."""
+
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 
 
@@ -21,6 +24,11 @@ def unix_user(request: web.Request) -> str:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
     return user_name(uid)
+
+
+def kept(text: str, most: int) -> str:
+    """What somebody sent, as it can be stored: bytes that are no UTF-8 are replaced."""
+    return text[:most].encode("utf-8", "replace").decode()
 
 
 def user_name(uid: int) -> str:
@@ -42,7 +50,7 @@ def is_local(request: web.Request) -> bool:
 
 def is_direct(request: web.Request) -> bool:
     """Whether it came through no proxy, or only through those that are trusted to say for whom they speak."""
-    return not any(name in request.headers for name in _FORWARDED)
+    return RESOLVED in request or not any(name in request.headers for name in _FORWARDED)
 
 
 def peer_is_loopback(request: web.Request) -> bool:
@@ -58,7 +66,9 @@ def is_https(request: web.Request) -> bool:
 
     Also an unknown proxy is believed here: whoever lies about it gets a stricter cookie of one's own and no more.
     """
-    return request.scheme == "https" or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+    if request.scheme == "https":
+        return True
+    return RESOLVED not in request and request.headers.get("X-Forwarded-Proto", "").lower() == "https"
 
 
 def is_own_page(request: web.Request, public_url: str = "", *, ambient: bool = False) -> bool:

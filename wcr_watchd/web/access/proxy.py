@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from multidict import CIMultiDict
+
+from wcr_watchd.web.access.peer import RESOLVED
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP", "Via")
 MOST_HOPS = 20
 
 
@@ -33,11 +33,9 @@ def behind_proxy(trusted: Callable[[], Sequence[Network]]) -> Middleware:
             return await handler(request)
         index = next((i for i, hop in enumerate(hops) if not _is_in(hop[0], networks)), len(hops) - 1)
         address, scheme, host = hops[index]
-        headers = CIMultiDict(request.headers)
-        for name in FORWARDED:
-            headers.popall(name, None)
         scheme = scheme if scheme in {"http", "https"} else request.scheme
-        meant = request.clone(headers=headers, remote=address, scheme=scheme, host=host or request.host)
+        meant = request.clone(remote=address, scheme=scheme, host=host or request.host)
+        meant[RESOLVED] = True
         return await handler(meant)
 
     return believe
@@ -80,11 +78,14 @@ def _of_hop(values: Sequence[str], number: int) -> str:
 
 
 def _address(text: str) -> str:
-    """An address without port and brackets (RFC 7239, 6)."""
+    """An address without port and brackets; ``unknown`` for what is none (RFC 7239, 6)."""
     text = text.strip().strip('"')
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0] if text.count(":") == 1 else text
+    bare = text[1:].partition("]")[0] if text.startswith("[") else text
+    bare = bare.partition(":")[0] if bare.count(":") == 1 else bare
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        return "unknown"
 
 
 def _is_in(address: str, networks: Sequence[Network]) -> bool:

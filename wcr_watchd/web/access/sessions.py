@@ -13,7 +13,7 @@ from wcr_watchd.core.access import Role, Session
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.protocols import AccessRecords
 from wcr_watchd.web.access.digest import digest_of
-from wcr_watchd.web.access.peer import is_https
+from wcr_watchd.web.access.peer import is_https, kept
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class Sessions:
     async def begin(self, request: web.Request, name: str, role: Role, how: str, bound: str = "") -> str:
         """Start a session and return its cookie. One that this browser had is over, whoever it was."""
         now, cookie = self.now(), secrets.token_urlsafe(32)
-        agent = request.headers.get("User-Agent", "")[:LONGEST_AGENT]
+        agent = kept(request.headers.get("User-Agent", ""), LONGEST_AGENT)
         session = Session(digest_of(cookie), name, role, how, bound, now, now, request.remote or "", agent)
         over = [digest for digest, one in self._known.items() if not self._lasts(one)]
         over.append(_digest(request))
@@ -97,14 +97,14 @@ class Sessions:
         if over or used:
             await self._store(over, *used)
 
-    async def _store(self, over: list[str], *kept: Session) -> None:
+    async def _store(self, over: list[str], *used: Session) -> None:
         for digest in over:
             self._known.pop(digest, None)
             self._stored_at.pop(digest, None)
-        kept = tuple(one for one in kept if one.digest in self._known)
-        self._stored_at.update((one.digest, one.seen_at) for one in kept)
+        used = tuple(one for one in used if one.digest in self._known)
+        self._stored_at.update((one.digest, one.seen_at) for one in used)
         try:
-            await self.records.keep_sessions(kept, over)
+            await self.records.keep_sessions(used, over)
         except StoreError as error:
             log.warning("sessions that began or ended now are not stored", error=str(error))
 

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from wcr_watchd.core.access import AccessSettings, ApiToken, Role, User
 from wcr_watchd.kit.passwords import matches
+from wcr_watchd.web.access.allowance import Allowance
 from wcr_watchd.web.access.audit import Audit
 from wcr_watchd.web.access.digest import digest_of
 from wcr_watchd.web.access.links import OneTimeLinks
@@ -28,6 +29,8 @@ ACTION = "sign in"
 MOST_WAITING = 20
 """Passwords that wait to be checked; of more, people are told to come again."""
 MOST_PLACES = 10_000
+MOST_FAILURES_RECORDED = 500
+"""Failed sign-ins that are recorded in an hour: a flood of them must not push out of the audit log what was done."""
 PASSWORD, TOKEN, LINK, ELSEWHERE = "password", "token", "one-time link", "single sign-on"
 
 
@@ -43,6 +46,7 @@ class SignIn:
     token: Callable[[str], ApiToken | None]
     by_source: Throttle
     by_account: Throttle
+    recorded: Allowance
     _one_at_a_time: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     _waiting: int = 0
     _places: dict[tuple[str, str], None] = field(default_factory=dict)
@@ -57,7 +61,7 @@ class SignIn:
         if not await self._is_right(user, password):
             # A name that nobody has may be a password, typed into the wrong field.
             who = name if user else ""
-            await self.audit.note(request, who, PASSWORD, ACTION, result="refused: wrong name or password")
+            await self._failed(request, who, PASSWORD, "wrong name or password")
             raise SignInRefusedError("The name or the password is wrong.")
         assert user is not None
         self._went_well(source, name)
@@ -72,7 +76,7 @@ class SignIn:
         self._may_try(source, "")
         token = self.token(shown)
         if token is None or token.role is Role.NONE:
-            await self.audit.note(request, "", TOKEN, ACTION, result="refused: no such token")
+            await self._failed(request, "", TOKEN, "no such token")
             raise SignInRefusedError("That is not a token of this daemon, or it has expired.")
         self._went_well(source, "")
         return await self._begin(request, token.name, token.role, TOKEN, token.digest.hex())
@@ -89,7 +93,7 @@ class SignIn:
         try:
             person = await self.open_id.finish(request)
         except SignInRefusedError as error:
-            await self.audit.note(request, "", ELSEWHERE, ACTION, result=f"refused: {error}")
+            await self._failed(request, "", ELSEWHERE, str(error))
             raise
         bound = self.open_id.bound()
         return await self._begin(request, person.name, person.role, ELSEWHERE, bound), person.after
@@ -98,6 +102,10 @@ class SignIn:
         cookie = await self.sessions.begin(request, name, role, how, bound)
         await self.audit.note(request, name, how, ACTION)
         return cookie
+
+    async def _failed(self, request: web.Request, who: str, means: str, why: str) -> None:
+        if self.recorded.take():
+            await self.audit.note(request, who, means, ACTION, result=f"refused: {why}")
 
     def _may_try(self, source: str, name: str) -> None:
         wait = max(self.by_source.wait(source), self.by_account.wait(name) if name else 0.0)

@@ -17,7 +17,7 @@ from uuid import UUID
 from aiohttp import web
 
 from wcr_watchd.core.heartbeat import BODY_LIMIT, LONGEST_AGENT, Door, Ping, PingKind
-from wcr_watchd.web.access.gate import Allowance
+from wcr_watchd.web.access.allowance import Allowance
 
 ROUTE = "/ping/{rest:.*}"
 ROUTES = frozenset({"/ping/{rest}"})

@@ -18,7 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.status import PublicFile, StatusPage
-from wcr_watchd.web.access.gate import Allowance
+from wcr_watchd.web.access.allowance import Allowance
 from wcr_watchd.web.access.headers import add_headers
 from wcr_watchd.web.access.peer import is_own_page
 from wcr_watchd.web.access.proxy import Network, behind_proxy
