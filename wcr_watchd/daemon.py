@@ -32,7 +32,7 @@ from wcr_watchd.core.report import Audience, Filed, ReportKind, ReportPlan, Repo
 from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
-from wcr_watchd.core.task import TaskBook, TaskRecord, TaskView
+from wcr_watchd.core.task import TaskBook, TaskRecord, TaskView, reported
 from wcr_watchd.core.view import Counters, DrillReport, DrillWish, Touched
 from wcr_watchd.kit import descriptors, garbage
 from wcr_watchd.kit.outbound import OutboundHttp
@@ -245,8 +245,10 @@ class Daemon:
         return await self._parts.tasks.times(check, until)
 
     async def task_records(self, check: str) -> Sequence[TaskRecord]:
-        """How a task ended the last times, newest first."""
-        return await self.store.task_records(check)
+        """How a task ended the last times, newest first; of one that its job reports, what that reported."""
+        if check in self.setup.checks and self.setup.checks[check].probe == "task":
+            return await self.store.task_records(check)
+        return tuple(filter(None, map(reported, await self.pings(check))))
 
     # --- what operators ask (Control) ---
 
@@ -533,17 +535,23 @@ class Daemon:
             desk,
             ModificationLog(monitor, clock, restored.facts),
             await asyncio.to_thread(Certificate, *loaded.web.certificate) if loaded.web.certificate else None,
-            self._build_reporter(monitor, store, dispatcher, clock, since),
+            self._build_reporter(monitor, store, dispatcher, clock, since, tasks),
             status_page,
             status_mails,
         )
 
     def _build_reporter(
-        self, monitor: Monitor, store: Store, dispatcher: Dispatcher, clock: Clock, since: float
+        self, monitor: Monitor, store: Store, dispatcher: Dispatcher, clock: Clock, since: float, tasks: TaskDesk
     ) -> Reporter:
-        records = Records(store, file_of(self._loaded.store.url))
         return Reporter(
-            lambda: self._loaded.reports, lambda: self._specs, monitor, records, dispatcher, clock.now, since
+            lambda: self._loaded.reports,
+            lambda: self._specs,
+            monitor,
+            Records(store, file_of(self._loaded.store.url)),
+            dispatcher,
+            clock.now,
+            since,
+            lambda until: tasks.coming(monitor.setup, until),
         )
 
     def _build_dispatcher(

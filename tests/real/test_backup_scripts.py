@@ -313,6 +313,23 @@ async def test_a_copy_elsewhere_that_an_empty_disk_does_not_empty(
     assert [key for key in keys(bucket) if key.startswith("backups/")] == copied
 
 
+def test_uploads_elsewhere_keep_what_was_changed(machine: Machine, bucket: Bucket, rclone: dict[str, str]) -> None:
+    machine.set(REMOTE=f"offsite:{bucket.name}/backups", UPLOADS_REMOTE=f"offsite:{bucket.name}/uploads")
+    day_file(machine, datetime.now(UTC))
+    assert "uploads/newest to copy" in machine.refused("backup-offsite", **rclone)
+    for content in (b"old", b"new one"):
+        (machine.uploads / "photo.jpg").write_bytes(content)
+        machine.well("backup-uploads")
+        machine.well("backup-offsite", **rclone)
+        newest = machine.root / "uploads" / "newest"
+        newest.resolve().rename(newest.resolve().with_name(f"20260101_02000{len(content)}"))
+        newest.unlink()
+    files = [key for key in keys(bucket) if key.startswith("uploads/")]
+    assert [key.split("/")[1] for key in files] == ["changed", "files"]
+    bodies = [bucket.client.get_object(Bucket=bucket.name, Key=key)["Body"].read() for key in files]
+    assert bodies == [b"old", b"new one"]
+
+
 # --- retention ---
 
 

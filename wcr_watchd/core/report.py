@@ -17,6 +17,7 @@ from wcr_watchd.core.mute import facts_of_check
 from wcr_watchd.core.on_call import by_people, turns
 from wcr_watchd.core.setup import Check, Setup, Target
 from wcr_watchd.core.silence import Matcher, Silence, covers
+from wcr_watchd.core.task import PREFIX
 
 DAY = 86_400.0
 UPCOMING = 14 * DAY
@@ -94,7 +95,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Upcoming:
-    """Something that is to come: when (epoch seconds), what kind of thing (``maintenance``, ``on call``), in words."""
+    """What is to come: when (epoch seconds), what kind of thing (``maintenance``, ``on call``, ``task``), in words."""
 
     at: float
     kind: str
@@ -191,8 +192,8 @@ def _back(kind: ReportKind, end: datetime) -> datetime:
 
 
 def chosen(setup: Setup, plan: ReportPlan) -> list[Check]:
-    """The checks that a report is about."""
-    found = setup.checks.values()
+    """The checks that a report is about; tasks are duties and no services that could be up or down."""
+    found = [one for name, one in setup.checks.items() if not name.startswith(PREFIX)]
     return [one for one in found if not plan.matchers or covers(plan.matchers, facts_of_check(setup, one))]
 
 
@@ -232,9 +233,10 @@ def _until(spans: Iterator[tuple[float, float]], until: float) -> Iterator[tuple
     return takewhile(lambda span: span[0] < until, spans)
 
 
-def upcoming(setup: Setup, now: float) -> tuple[Upcoming, ...]:
-    """What comes in the next two weeks by the calendar: maintenance, and who is on call from when on."""
-    found = [
+def upcoming(setup: Setup, now: float, tasks: Sequence[Upcoming] = ()) -> tuple[Upcoming, ...]:
+    """What comes in the next two weeks: tasks, and by the calendar maintenance and who is on call from when on."""
+    found = [one for one in tasks if one.at < now + UPCOMING]
+    found += [
         Upcoming(start, "maintenance", _window_words(window.name, window.comment, start, end, setup.timezone))
         for window in setup.windows
         for start, end in _until(window.spans.after(now), now + UPCOMING)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from wcr_watchd.core.errors import CommandError
+from wcr_watchd.core.heartbeat import Ping, PingKind
 from wcr_watchd.core.local_time import Hours
 from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.units import format_duration
@@ -312,6 +313,22 @@ def _check_sign_off(terms: TaskTerms, record: TaskRecord) -> None:
 
 def _recorded(state: TaskState, record: TaskRecord) -> TaskState:
     return replace(state, count=record.number, last=replace(record, output=record.output[-SHOWN_OUTPUT:]))
+
+
+def reported(ping: Ping) -> TaskRecord | None:
+    """What a signal of a job says of a task that reports by itself; None: nothing of an end."""
+    if ping.kind not in (PingKind.SUCCESS, PingKind.FAIL):
+        return None
+    outcome = TaskOutcome.DONE if ping.kind is PingKind.SUCCESS else TaskOutcome.FAILED
+    return TaskRecord(
+        ping.check,
+        ping.number,
+        outcome,
+        ping.at,
+        exit_status=ping.exit_status,
+        text="reported by its job",
+        output=ping.body.decode(errors="replace")[-OUTPUT_LIMIT:],
+    )
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------

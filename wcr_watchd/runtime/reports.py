@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +19,11 @@ from wcr_watchd.core.model import Enclosure, EventKind, MeasurementSpec, Notific
 from wcr_watchd.core.notices import notice
 from wcr_watchd.core.protocols import Batch, Store
 from wcr_watchd.core.report import (
+    UPCOMING,
     Document,
     Filed,
     ReportPlan,
+    Upcoming,
     Wanted,
     chosen,
     period,
@@ -76,10 +78,15 @@ class Records:
     file: Path
 
 
+async def _no_tasks(until: float) -> Sequence[Upcoming]:
+    return ()
+
+
 class Reporter:
     """Writes the reports of the configuration when they are due; ``since`` is when somebody last did (epoch seconds).
 
-    ``plans`` are those in force, ``specs`` what each check measures, ``now`` the time (epoch seconds).
+    ``plans`` are those in force, ``specs`` what each check measures, ``now`` the time (epoch seconds),
+    ``tasks`` what people have to do until a time.
     """
 
     def __init__(
@@ -91,6 +98,7 @@ class Reporter:
         outbox: Outbox,
         now: Callable[[], float],
         since: float,
+        tasks: Callable[[float], Awaitable[Sequence[Upcoming]]] = _no_tasks,
     ) -> None:
         self._plans = plans
         self._specs = specs
@@ -99,6 +107,7 @@ class Reporter:
         self._outbox = outbox
         self._now = now
         self._since = since
+        self._tasks = tasks
         self._due: dict[str, tuple[ReportPlan, float]] = {}
         self._writing = asyncio.Lock()
 
@@ -144,7 +153,8 @@ class Reporter:
         when it cannot be written, ``StoreError`` when it cannot be kept.
         """
         async with self._writing:
-            document = await _written(self._wanted(plan, scheduled))
+            tasks = await self._tasks(self._now() + UPCOMING)
+            document = await _written(self._wanted(plan, scheduled, tasks))
             newest = await self._records.store.reports(limit=1)
             filed = Filed(newest[0].number + 1 if newest else 1, document, scheduled)
             owed = self._owed(plan, filed) if send else ()
@@ -153,7 +163,7 @@ class Reporter:
         log.info("report written", report=plan.name, number=filed.number, title=document.title, told=len(owed))
         return filed
 
-    def _wanted(self, plan: ReportPlan, whole: bool) -> Wanted:
+    def _wanted(self, plan: ReportPlan, whole: bool, tasks: Sequence[Upcoming]) -> Wanted:
         setup, now = self._watch.setup, self._now()
         before, since, until = period(plan.kind, plan.timezone, now, whole=whole)
         specs = self._specs()
@@ -172,7 +182,7 @@ class Reporter:
             until=until,
             subjects=tuple(subject(check, specs.get(check.name, ())) for check in chosen(setup, plan)),
             planned=planned(setup, tuple(self._watch.state.silences.values()), since, until),
-            upcoming=upcoming(setup, now),
+            upcoming=upcoming(setup, now, tasks),
         )
 
     def _owed(self, plan: ReportPlan, filed: Filed) -> tuple[Notification, ...]:

@@ -18,6 +18,7 @@ from wcr_watchd.core.errors import CommandError, ScheduleError
 from wcr_watchd.core.heartbeat import Book, HeartbeatState, Phase
 from wcr_watchd.core.heartbeat_words import told
 from wcr_watchd.core.protocols import Awaiting, Probe, Recurring
+from wcr_watchd.core.report import Upcoming
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.task import (
@@ -196,6 +197,17 @@ class TaskDesk:
                 due = None if probe.terms.drifting else await probe.due(due, self._shared)
             except ScheduleError:
                 break
+        return tuple(found)
+
+    async def coming(self, setup: Setup, until: float) -> tuple[Upcoming, ...]:
+        """What people have to do until then, and what they should have done, for a report."""
+        found = []
+        for view in await self.views(setup):
+            if view.kind is TaskKind.SIGNED:
+                who = f" ({view.owner})" if view.owner else ""
+                overdue = ", overdue" if view.phase is TaskPhase.OVERDUE else ""
+                times = await self.times(view.check, until)
+                found += [Upcoming(at, "task", f"{view.name}{who}{overdue}") for at in times]
         return tuple(found)
 
     def _check_of(self, name: str) -> str:

@@ -91,12 +91,12 @@ async def _identity(command: TaskCommand, threads: Threads) -> Identity | None:
 
 
 def _words(command: TaskCommand, file: str) -> list[str]:
-    """The program's words, behind those that make it give way to others."""
+    """The program's words, behind those that make it give way to others, where it is allowed to."""
     before: list[str] = []
     if command.nice:
         before += ["nice", "-n", str(command.nice)]
     if command.io_class:
-        before += ["ionice", "-c", command.io_class]
+        before += ["ionice", "-t", "-c", command.io_class]
     return [*before, file, *command.words[1:]]
 
 
