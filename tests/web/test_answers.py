@@ -541,3 +541,18 @@ async def test_a_body_that_does_not_come_is_not_waited_for(outside: Outside, mon
     async with asyncio.timeout(30):
         assert (await reader.readline()).startswith(b"HTTP/1.1 408")
     writer.close()
+
+
+async def test_who_answered_from_outside_is_in_the_audit_log(outside: Outside) -> None:
+    await outside.get(link())
+    await outside.post(link())
+    await outside.press(reply_to=outside.hooks.base + "/actions/T1/1/x")
+    await outside.text("ACK 41")
+    await outside.text("ACK 41", sender="+15559999")
+    found = [(one.who, one.means, one.action, one.target) for one in reversed(await outside.access.audit.entries())]
+    assert found == [
+        ("lead", "mail link", "acknowledge", "42"),
+        ("ann", "Slack", "answer by channel slack", ""),
+        ("lead", "SMS", "answer by channel sms", "ACK 41"),
+    ]
+    assert "+1555" not in str(await outside.access.audit.entries())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.view import Touched
 from wcr_watchd.kit import passwords
 from wcr_watchd.kit.passwords import fault_of, hash_of, matches
+from wcr_watchd.web.access.peer import user_name
 from wcr_watchd.web.access.sessions import LONGEST_SECONDS, NOTE_EVERY
 from wcr_watchd.web.access.sign_in import MOST_FAILURES_RECORDED
 from wcr_watchd.web.access.throttle import MOST_KEYS, Throttle
@@ -262,6 +265,26 @@ async def test_nobody_can_lock_another_out(place: Place) -> None:
     assert (await place.enter("ann"))[0] == 303, "from where she signed in before, she need not wait"
 
 
+async def test_who_shares_an_address_is_not_kept_out_for_long(place: Place) -> None:
+    """All have the address of a proxy that [web] trusted_proxies does not name."""
+    for _ in range(50):
+        place.access.sign_in.by_source.fail("127.0.0.1")
+    form, proxied = {"name": "ann", "password": PASSWORD}, {"X_Forwarded_For": "192.0.2.1"}
+    place.clock.now += 30.0
+    assert (await place.post("/sign-in", form, Origin=place.base))[0] == 429
+    assert (await place.post("/sign-in", form, Origin=place.base, **proxied))[0] == 303
+    for _ in range(50):
+        place.access.sign_in.by_source.fail("127.0.0.1")
+    place.clock.now += 30.0
+    assert (await place.post("/sign-in", form, Origin=place.base))[0] == 303, "she has signed in from here before"
+
+
+async def test_guessing_from_where_somebody_signed_in_before_is_slowed_down_as_well(place: Place) -> None:
+    assert (await place.enter("ann"))[0] == 303
+    statuses = [(await place.enter("ann", "wrong"))[0] for _ in range(6)]
+    assert statuses == [403] * 5 + [429]
+
+
 # --- audit log and store ----------------------------------------------------------------------------------------------
 
 
@@ -337,3 +360,12 @@ async def test_a_store_that_does_not_work_keeps_nobody_out(place: Place, monkeyp
     monkeypatch.setattr(place.records, "record", broken)
     _, _, cookie = await place.enter("ann")
     assert (await place.get("/", Cookie=cookie))[0] == 200
+
+
+async def test_what_is_done_over_the_unix_socket_is_recorded_under_the_systems_user(tmp_path: Path) -> None:
+    records = MemoryRecords()
+    async for local in serve(access_for(SETTINGS, records=records), tmp_path / "s"):
+        assert (await local.post("/api/v1/incidents/42/acknowledge", {"by": "ben"}))[0] == 200
+    (entry,) = records.log
+    assert (entry.who, entry.means, entry.source) == (user_name(os.getuid()), "Unix socket", "")
+    assert '"by": "ben"' in entry.detail

@@ -28,7 +28,16 @@ from wcr_watchd.web.access.open_id import OpenId
 from wcr_watchd.web.access.peer import is_direct, is_local, is_own_page, peer_is_loopback, unix_user
 from wcr_watchd.web.access.roles import READING, VISITOR, Means, Visitor, needed
 from wcr_watchd.web.access.sessions import Sessions
-from wcr_watchd.web.access.sign_in import ELSEWHERE, MOST_FAILURES_RECORDED, PASSWORD, TOKEN, SignIn, bound_to
+from wcr_watchd.web.access.sign_in import (
+    ELSEWHERE,
+    LONG_WAIT,
+    MOST_FAILURES_RECORDED,
+    PASSWORD,
+    SHORT_WAIT,
+    TOKEN,
+    SignIn,
+    bound_to,
+)
 from wcr_watchd.web.access.throttle import Throttle
 
 ALERTS_PATH = "/api/v2/"
@@ -71,8 +80,8 @@ class Access:
             OpenId(lambda: self.settings.single_sign_on, lambda: self.public_url(), http, monotonic),
             audit,
             self.token,
-            by_source=Throttle(monotonic, free=10, longest=900.0),
-            by_account=Throttle(monotonic, free=5, longest=30.0),
+            by_source=Throttle(monotonic, free=10, longest=LONG_WAIT),
+            by_account=Throttle(monotonic, free=5, longest=SHORT_WAIT),
             recorded=Allowance(monotonic, most=MOST_FAILURES_RECORDED, seconds=3_600.0),
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from wcr_watchd.web.access.audit import Audit
 from wcr_watchd.web.access.digest import digest_of
 from wcr_watchd.web.access.links import OneTimeLinks
 from wcr_watchd.web.access.open_id import OpenId
+from wcr_watchd.web.access.peer import is_direct
 from wcr_watchd.web.access.refused import SignInRefusedError
 from wcr_watchd.web.access.sessions import Sessions
 from wcr_watchd.web.access.throttle import Throttle
@@ -29,6 +31,8 @@ ACTION = "sign in"
 MOST_WAITING = 20
 """Passwords that wait to be checked; of more, people are told to come again."""
 MOST_PLACES = 10_000
+SHORT_WAIT, LONG_WAIT = 30.0, 900.0
+"""Seconds that anybody waits at most for a user's sake, and for that of the address alone."""
 MOST_FAILURES_RECORDED = 500
 """Failed sign-ins that are recorded in an hour: a flood of them must not push out of the audit log what was done."""
 PASSWORD, TOKEN, LINK, ELSEWHERE = "password", "token", "one-time link", "single sign-on"
@@ -56,7 +60,8 @@ class SignIn:
         """Return a new session's cookie. Raises :class:`SignInRefusedError`."""
         source = source_of(request)
         at_home = (name, source) in self._places
-        self._may_try(source, "" if at_home else name)
+        account = f"{name} from {source}" if at_home else name
+        self._may_try(request, source, account, at_home=at_home)
         user = self.settings().users.get(name)
         if not await self._is_right(user, password):
             # A name that nobody has may be a password, typed into the wrong field.
@@ -64,7 +69,7 @@ class SignIn:
             await self._failed(request, who, PASSWORD, "wrong name or password")
             raise SignInRefusedError("The name or the password is wrong.")
         assert user is not None
-        self._went_well(source, name)
+        self._went_well(source, account)
         self._places[name, source] = None
         while len(self._places) > MOST_PLACES:
             del self._places[next(iter(self._places))]
@@ -73,7 +78,7 @@ class SignIn:
     async def by_token(self, request: web.Request, shown: str) -> str:
         """Likewise, for a token."""
         source = source_of(request)
-        self._may_try(source, "")
+        self._may_try(request, source, "")
         token = self.token(shown)
         if token is None or token.role is Role.NONE:
             await self._failed(request, "", TOKEN, "no such token")
@@ -107,17 +112,21 @@ class SignIn:
         if self.recorded.take():
             await self.audit.note(request, who, means, ACTION, result=f"refused: {why}")
 
-    def _may_try(self, source: str, name: str) -> None:
-        wait = max(self.by_source.wait(source), self.by_account.wait(name) if name else 0.0)
+    def _may_try(self, request: web.Request, source: str, account: str, *, at_home: bool = False) -> None:
+        # Behind a proxy that is not declared all have one address: some of them must not keep the others out for long.
+        shared = at_home or not is_direct(request)
+        waits = [self.by_source.wait(source, SHORT_WAIT if shared else math.inf)]
+        waits += [self.by_account.wait(account)] if account else []
+        wait = max(waits)
         if wait > 0:
             raise SignInRefusedError("Too many attempts failed.", wait)
         self.by_source.fail(source)
-        if name:
-            self.by_account.fail(name)
+        if account:
+            self.by_account.fail(account)
 
-    def _went_well(self, source: str, name: str) -> None:
+    def _went_well(self, source: str, account: str) -> None:
         self.by_source.forget(source)
-        self.by_account.forget(name)
+        self.by_account.forget(account)
 
     async def _is_right(self, user: User | None, password: str) -> bool:
         if self._waiting >= MOST_WAITING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -23,12 +24,12 @@ class Throttle:
     _failed: dict[str, tuple[int, float]] = field(default_factory=dict)
     """How many failed, and when the last one did; what failed last stands last."""
 
-    def wait(self, key: str) -> float:
-        """Seconds until the next attempt may be made; 0 for now."""
+    def wait(self, key: str, longest: float = math.inf) -> float:
+        """Seconds until the next attempt may be made, 0 for now; ``longest`` may be less than usual."""
         count, last = self._of(key)
         if count < self.free:
             return 0.0
-        return max(0.0, last + min(self.longest, 2.0 ** min(count - self.free, 32)) - self.clock())
+        return max(0.0, last + min(self.longest, longest, 2.0 ** min(count - self.free, 32)) - self.clock())
 
     def fail(self, key: str) -> None:
         """Count a failure. Done before the attempt is looked at, so that many at once are as many."""
