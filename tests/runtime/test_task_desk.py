@@ -18,6 +18,7 @@ from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.heartbeat import Book, HeartbeatState, Standing
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.task import TaskBook, TaskKind, TaskOutcome, TaskPhase, TaskRecord, TaskState
+from wcr_watchd.kit import calendars
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.subprocess import is_alive, mark_of
@@ -136,6 +137,35 @@ async def test_only_the_end_of_much_output_is_kept(bench: Bench) -> None:
     await bench.look(START + HOUR)
     assert len(bench.records[0].output) <= 16 * 1024
     assert bench.records[0].output.endswith("x\nlast")
+
+
+async def test_what_it_wrote_is_shown_without_secrets_and_codes_for_a_terminal(bench: Bench) -> None:
+    padding = "x" * 190
+    bench.watch(job=shell(f"printf '\\033[2Jgone\\n'; echo '{padding} {SECRET}' >&2; exit 1"))
+    await bench.look(START + HOUR)
+    (record,) = bench.records
+    assert record.output == f"\ufffd[2Jgone\n{padding} ***"
+    assert "hunter2" not in record.text
+
+
+async def test_an_error_of_another_kind_fails_the_task_and_no_more(bench: Bench) -> None:
+    bench.watch(job=shell("true", env={"A": "a\0b"}))
+    await bench.look(START + HOUR)
+    assert bench.records[0].outcome is TaskOutcome.FAILED
+    assert "could not be run: ValueError" in bench.records[0].text
+
+
+async def test_a_schedule_of_which_nothing_can_be_told_is_looked_at_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.watch(job=shell("true", schedule="Mon..Sun 13:00"))
+    with monkeypatch.context() as patch:
+        patch.setattr(calendars, "ANALYZE", "not-there")
+        await bench.look(START + HOUR)
+    assert bench.records == []
+    assert bench.desk._edges["task.job"] == START + HOUR + 60
+    await bench.look(START + HOUR + 60)
+    assert bench.records[0].outcome is TaskOutcome.DONE
 
 
 async def test_it_makes_way_and_gets_what_it_is_given_and_no_more(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -19,6 +18,7 @@ from wcr_watchd.core.run import LONGEST_MEMORY, Announced, Run, Shared
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.view import Counters
 from wcr_watchd.kit import descriptors
+from wcr_watchd.kit.plain_text import plain
 
 log = structlog.get_logger(__name__)
 
@@ -28,8 +28,6 @@ HELD_UP = 0.5
 """Seconds for which this process may be held up during a run before what it saw is void."""
 VOID_IN_A_ROW = 3
 """Void runs after which it is said that nothing is known; a watcher that cannot see must not be silent about it."""
-_NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Codes for a terminal, changes of the direction of writing, and halves of characters, which cannot be stored."""
 
 
 class Clock(Protocol):
@@ -185,7 +183,7 @@ class Runner:
         return run.unknown("watcher", f"this watcher was held up in {count} runs in a row; nothing is known")
 
     def _finished(self, observation: Observation, series: _Series) -> Observation:
-        summary = _NO_TEXT.sub("�", " ".join(self._redactor.text(observation.summary).split()))
+        summary = plain(" ".join(self._redactor.text(observation.summary).split()))
         if len(summary) > SUMMARY_LENGTH:
             summary = summary[: SUMMARY_LENGTH - 1] + "…"
         return replace(
@@ -209,14 +207,14 @@ class Runner:
         )
 
     def _clean(self, text: str) -> str:
-        return _NO_TEXT.sub("�", self._redactor.text(text))
+        return plain(self._redactor.text(text))
 
     def _bounded(self, evidence: Mapping[str, str]) -> dict[str, str]:
         """The evidence without secrets, cut to what may be kept in all."""
         left, kept = EVIDENCE_BYTES, dict[str, str]()
         for name, text in evidence.items():
             # Redact before cutting: half a secret is one that nothing recognises any more.
-            clean = _NO_TEXT.sub("�", self._redactor.text(text)[:left])
+            clean = plain(self._redactor.text(text)[:left])
             cut = clean.encode()[:left].decode(errors="ignore")
             left -= len(cut.encode())
             if cut:

@@ -256,7 +256,8 @@ class TaskDesk:
             self._begin(check, probe.command, due, by or "", runs)
             return
         edges = (task.next_edge(terms, due, now), starts)
-        self._edges[check] = min((at for at in edges if at is not None and at > now), default=inf)
+        following = min((at for at in edges if at is not None and at > now), default=inf)
+        self._edges[check] = now + LOOK_AGAIN if due is None else following
 
     def _miss(self, state: TaskState, due: float | None) -> None:
         text = "its time passed while it could not begin, and it is not made up for"
@@ -298,7 +299,7 @@ class TaskDesk:
             by=begun.started_by,
             exit_status=end.last.status,
             attempts=end.attempts,
-            text=self._redact(end.last.text),
+            text=end.last.text,
             output=end.last.output,
         )
         log.info("a task ended", task=name_of(begun.task), outcome=record.outcome.value, said=record.text)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.task import OUTPUT_LIMIT, TaskCommand
 from wcr_watchd.core.units import format_duration
+from wcr_watchd.kit.plain_text import plain
 from wcr_watchd.kit.subprocess import Finished, Identity, identity_of, locate, run_child
 from wcr_watchd.kit.threads import Threads
 
+READ_LIMIT = 2 * OUTPUT_LIMIT
+"""Bytes from the end of each output that are looked through for secrets; one that is cut off there is not shown."""
+LONGEST_LINE = 200
 ENDS_WITHIN = 10.0
 """Seconds between the request to end and the end by force."""
 
@@ -63,7 +67,7 @@ async def _attempt(
             _words(command, file),
             _environment(command, identity),
             command.folder,
-            limit=OUTPUT_LIMIT,
+            limit=READ_LIMIT,
             keep_end=True,
             identity=identity,
             time_limit=command.time_limit,
@@ -79,15 +83,21 @@ async def _attempt(
         return Attempt(False, _not_permitted(command, error))
     except OSError as error:
         return Attempt(False, f"could not be run: {error.strerror or error}")
-    output = redact("\n".join(filter(None, (finished.stdout.rstrip(), finished.stderr.rstrip()))))[-OUTPUT_LIMIT:]
-    return Attempt(finished.status == 0 and not finished.timed_out, _ending(command, finished), finished.status, output)
+    except Exception as error:  # noqa: BLE001 - nothing that is wrong with a task may end the daemon
+        return Attempt(False, redact(f"could not be run: {type(error).__name__}: {error}"))
+    # Secrets go before it is cut: half of one is one that nothing recognises any more.
+    out, err = (plain(redact(text)).rstrip() for text in (finished.stdout, finished.stderr))
+    well = finished.status == 0 and not finished.timed_out
+    ending = _ending(command, finished, _last_line(err) or _last_line(out))
+    return Attempt(well, redact(ending), finished.status, "\n".join(filter(None, (out, err)))[-OUTPUT_LIMIT:])
 
 
 async def _identity(command: TaskCommand, threads: Threads) -> Identity | None:
     """Whose rights it gets; None: the daemon's own. Raises ``KeyError`` when there is no such user."""
-    if not command.user or command.user == await threads.call(getpass.getuser):
+    if not command.user:
         return None
-    return await threads.call(identity_of, command.user)
+    wanted = await threads.call(identity_of, command.user)
+    return None if wanted.uid == os.getuid() else wanted
 
 
 def _words(command: TaskCommand, file: str) -> list[str]:
@@ -109,25 +119,22 @@ def _environment(command: TaskCommand, identity: Identity | None) -> dict[str, s
 
 def _not_permitted(command: TaskCommand, error: PermissionError) -> str:
     if command.user and error.filename is None:
-        return (
-            f"could not be run as {command.user}: only a daemon that is root may; let the program itself change (sudo)"
-        )
+        return f"could not be run as {command.user}: only a daemon that is root may; write sudo into `run`"
     return f"could not be run: {command.words[0]} may not be run by this user: check its mode and folders"
 
 
-def _ending(command: TaskCommand, finished: Finished) -> str:
+def _ending(command: TaskCommand, finished: Finished, said: str) -> str:
     program = command.words[0]
     if finished.timed_out:
         return f"{program} did not end within {format_duration(command.time_limit)} and was ended"
     if finished.status == 0:
         return f"{program} ended well"
     status = f"status {finished.status}" if finished.status > 0 else f"signal {-finished.status}"
-    said = _last_line(finished.stderr) or _last_line(finished.stdout)
     return f"{program} ended with {status}, expected status 0" + (f": {said}" if said else "")
 
 
 def _last_line(text: str) -> str:
-    return text.rstrip().rpartition("\n")[2].strip()[:200]
+    return text.rpartition("\n")[2].strip()[:LONGEST_LINE]
 
 
 def seconds_until(at: float | None, now: float, longest: float) -> float:
