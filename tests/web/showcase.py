@@ -179,8 +179,7 @@ class Showcase:
         self.acknowledged: list[tuple[int, str]] = []
         self.asked: list[tuple[Any, ...]] = []
         self.drills: dict[int, DrillReport] = {}
-        self.change = asyncio.Event()
-        self.pending: tuple[Touched, ...] = ()
+        self.readers: list[asyncio.Queue[tuple[Touched, ...]]] = []
 
     def troubled(self) -> None:
         """From now on ``api`` has rules, phases, a parent and a child, and a rule that fires."""
@@ -235,14 +234,17 @@ class Showcase:
         return tuple((NOW - 60 * (60 - i), None if i in bad else 0.1 + (i * 7 % 11) / 50) for i in range(60))
 
     async def touched(self) -> AsyncIterator[tuple[Touched, ...]]:
-        while True:
-            await self.change.wait()
-            self.change.clear()
-            yield self.pending
+        pending: asyncio.Queue[tuple[Touched, ...]] = asyncio.Queue()
+        self.readers.append(pending)
+        try:
+            while True:
+                yield await pending.get()
+        finally:
+            self.readers.remove(pending)
 
     def happen(self, *changes: Touched) -> None:
-        self.pending = changes
-        self.change.set()
+        for reader in self.readers:
+            reader.put_nowait(changes)
 
     async def acknowledge(self, incident: int, by: str, *, until: float | None = None, sticky: bool = False) -> str:
         if incident not in self.state.incidents:
@@ -380,6 +382,9 @@ class Showcase:
             failed = (Delivery(replace(owed, id=one), DeliveryState.FAILED, 7, NOW - 60, why) for one in self.failed)
             return tuple(failed)
         return (Delivery(owed, DeliveryState.DELIVERED, 1, delivered_at=NOW - 699),)
+
+    async def outcomes(self, check: str, **_: object) -> Sequence[Any]:
+        return ()
 
     async def history(self, *_: object, **__: object) -> Sequence[object]:
         return ()

@@ -23,7 +23,7 @@ from wcr_watchd.core.protocols import Channel
 from wcr_watchd.core.rules import InstanceState, RuleState, Verdict, parse_rule
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.view import Touched, View
+from wcr_watchd.core.view import Touched
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.tickets import KEY_BYTES, Tickets
 from wcr_watchd.runtime.pings import PingDesk
@@ -32,7 +32,6 @@ from wcr_watchd.web.access.gate import Access
 from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import build
 from wcr_watchd.web.compatible.blackbox.endpoint import Prober
-from wcr_watchd.web.dashboard import overview
 from wcr_watchd.web.live import STREAMS
 
 
@@ -186,21 +185,6 @@ async def test_a_failure_that_no_rule_minds_is_called_down_and_not_confirming(se
     assert (states["api"], states["site"]) == ("confirming", "new")
 
 
-async def test_others_have_their_turn_while_a_long_page_is_made(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Here it is a reload of the configuration that comes in between; then the page is asked for anew."""
-    before, real = served.control.setup, overview.row_of
-
-    def row(view: View, name: str) -> dict[str, object]:
-        asyncio.get_running_loop().call_soon(setattr, served.control, "setup", replace(before))
-        return real(view, name)
-
-    monkeypatch.setattr(overview, "ROWS_AT_A_TIME", len(before.checks))
-    monkeypatch.setattr(overview, "row_of", row)
-    assert (await served.get("/"))[0] == 302
-
-
 async def test_pages_are_compressed_and_a_run_that_failed_is_a_full_bar(served: Served) -> None:
     async with served.session.get(served.base + "/checks/api") as answer:
         assert answer.headers["Content-Encoding"] in {"gzip", "deflate"}
@@ -342,29 +326,6 @@ async def test_what_cannot_be_done_says_why(served: Served) -> None:
         assert answer.status == 400
 
 
-async def _first_events(served: Served, path: str, wanted: int) -> list[str]:
-    events: list[str] = []
-    lines: list[str] = []
-    async with asyncio.timeout(10), served.session.get(served.base + path) as answer:
-        while len(events) < wanted:
-            line = (await answer.content.readline()).decode().rstrip()
-            if line.startswith("data:"):
-                lines.append(line[5:].strip())
-            elif not line and lines:
-                events.append("\n".join(lines))
-                lines.clear()
-                served.control.happen(Touched(check="api"), Touched(check="api", incident=42))
-    return events
-
-
-async def test_a_live_page_gets_the_fragments_that_changed(served: Served) -> None:
-    first, second, third = await _first_events(served, "/live", 3)
-    for above in (first, second):
-        assert re.findall(r'<div id="(\w+)" hx-swap-oob', above) == ["header", "incidents"]
-    assert '<a hx-swap-oob="true" id="check-api"' in third
-    assert "critical" in third
-
-
 async def test_a_live_page_is_told_to_load_anew_after_a_reload(served: Served) -> None:
     async with asyncio.timeout(10), served.session.get(served.base + "/live") as answer:
         await answer.content.readline()
@@ -430,6 +391,21 @@ async def test_a_time_that_is_none_is_explained(served: Served) -> None:
     async with served.session.post(f"{served.base}/api/v1/incidents/42/acknowledge", json={"for": "soon"}) as answer:
         assert answer.status == 400
         assert "write for example 2h" in (await answer.json())["error"]
+
+
+async def _first_events(served: Served, path: str, wanted: int) -> list[str]:
+    events: list[str] = []
+    lines: list[str] = []
+    async with asyncio.timeout(10), served.session.get(served.base + path) as answer:
+        while len(events) < wanted:
+            line = (await answer.content.readline()).decode().rstrip()
+            if line.startswith("data:"):
+                lines.append(line[5:].strip())
+            elif not line and lines:
+                events.append("\n".join(lines))
+                lines.clear()
+                served.control.happen(Touched(check="api"), Touched(check="api", incident=42))
+    return events
 
 
 async def test_programs_follow_along_in_json(served: Served) -> None:

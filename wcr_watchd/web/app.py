@@ -24,6 +24,7 @@ from wcr_watchd.web.compatible.blackbox import endpoint
 from wcr_watchd.web.dashboard import (
     assets,
     audit,
+    board,
     chart,
     check,
     dead_letters,
@@ -124,6 +125,7 @@ def build(
     app.router.add_get(assets.PATH, assets.serve)
     app.router.add_get("/favicon.ico", assets.favicon)
     layout.set_up(app)
+    board.set_up(app)
     return app
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import TypeVar
 
 from aiohttp import web
-from aiohttp_sse import sse_response
+from aiohttp_sse import EventSourceResponse, sse_response
 
-from wcr_watchd.core.view import Touched
 from wcr_watchd.web.access.gate import ACCESS
 from wcr_watchd.web.access.roles import VISITOR
-from wcr_watchd.web.health import CONTROL
 
 PING_INTERVAL = 20.0
 """Seconds between two keep-alives of an event stream, so that proxies do not close it."""
@@ -19,6 +18,8 @@ PACE = 0.5
 """Seconds between two batches: people see no faster, and many changes of one check become one."""
 
 STREAMS = web.AppKey("streams", set[asyncio.Task[None]])
+
+T = TypeVar("T")
 
 Event = tuple[str | None, str]
 """Name (None: unnamed) and data of a server-sent event."""
@@ -37,11 +38,16 @@ def set_up(app: web.Application) -> None:
 
 
 async def follow(
-    request: web.Request, first: Iterable[Event], events: Callable[[tuple[Touched, ...]], Iterable[Event]]
+    request: web.Request,
+    first: Iterable[Event],
+    events: Callable[[T], Iterable[Event]],
+    source: AsyncIterable[T],
+    stamp: Callable[[], str] = str,
 ) -> web.StreamResponse:
-    """Send ``first``, then what ``events`` makes of each batch of changes, until either side ends.
+    """Send ``first``, then what ``events`` makes of all that comes from ``source``, until either side ends.
 
-    The format is that of WHATWG HTML, section 9.2.
+    ``stamp`` gives an id to what was sent; a browser that lost the connection says which it got last. The format is
+    that of WHATWG HTML, section 9.2.
     """
     task = asyncio.current_task()
     assert task is not None
@@ -50,15 +56,24 @@ async def follow(
         async with sse_response(request, ping_interval=PING_INTERVAL) as stream:
             for name, data in first:
                 await stream.send(data, event=name)
-            async for batch in request.app[CONTROL].touched():
+                await asyncio.sleep(0)
+            await _mark(stream, stamp())
+            async for batch in source:
                 if VISITOR in request and request.app[ACCESS].visitor(request) is None:
                     break  # signed out meanwhile, or not allowed any more
                 for name, data in events(batch):
                     await stream.send(data, event=name)
                     await asyncio.sleep(0)
+                await _mark(stream, stamp())
                 await asyncio.sleep(PACE)
     except ConnectionResetError:  # the browser went away in the middle of something, which is nothing to report
         return web.Response()
     finally:
         request.app[STREAMS].discard(task)
     return stream
+
+
+async def _mark(stream: EventSourceResponse, stamp: str) -> None:
+    """Tell the browser what to ask from when it comes back; no page listens for the event itself."""
+    if stamp:
+        await stream.send("", id=stamp, event="stamp")

@@ -442,7 +442,7 @@ async def events(request: web.Request) -> web.StreamResponse:
             if kind:
                 yield kind, json.dumps(body)
 
-    return await follow(request, [("hello", "{}")], changed)
+    return await follow(request, [("hello", "{}")], changed, view.touched())
 
 
 def _change(view: View, change: Touched) -> tuple[str, shapes.Json]:

@@ -21,7 +21,7 @@ from wcr_watchd.web import quiet, shapes
 from wcr_watchd.web.access.roles import VISITOR
 from wcr_watchd.web.dashboard import chart
 from wcr_watchd.web.dashboard.layout import page
-from wcr_watchd.web.dashboard.overview import row_of
+from wcr_watchd.web.dashboard.rows import row_of
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import Event, follow
 

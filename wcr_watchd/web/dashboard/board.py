@@ -1,0 +1,203 @@
+"""What all viewers of the overview share: rows, header and strips are made once, however many people look.
+
+One task follows the daemon and counts versions; a page knows by which version it was made, so that whoever was away (a
+laptop that slept, a connection that broke, a daemon that was restarted) gets exactly what changed since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import structlog
+from aiohttp import web
+
+from wcr_watchd.core.errors import StoreError
+from wcr_watchd.core.model import Observation
+from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.state import CheckState
+from wcr_watchd.core.view import View
+from wcr_watchd.web import shapes
+from wcr_watchd.web.dashboard.layout import fragment
+from wcr_watchd.web.dashboard.rows import row_of
+from wcr_watchd.web.dashboard.strips import SLOT, SLOTS, Mark, Strips, mark_of
+from wcr_watchd.web.health import CONTROL
+from wcr_watchd.web.live import PACE
+
+log = structlog.get_logger(__name__)
+
+MOST_INCIDENTS = 1_000
+"""Incidents of the last day that are drawn."""
+NO_VERSION = -1
+_DAY = SLOT * SLOTS
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A row, and what it was made of; all of it is replaced when it changes, never altered."""
+
+    html: str
+    setup: Setup
+    latest: Observation | None
+    state: CheckState | None
+    slot: float
+    day: date
+
+
+class Board:
+    """The overview's memory."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._life = uuid4().hex[:8]
+        self._version = 0
+        self._rows: dict[str, _Made] = {}
+        self._touched: dict[str, int] = {}
+        self._words: dict[str, str] = {}
+        self._above: dict[bool, tuple[int, str]] = {}
+        self._changed = asyncio.Event()
+        self._setup = view.setup
+        self.strips = Strips()
+        self.counts: Counter[str] = Counter()
+        self._count_anew()
+
+    @property
+    def version(self) -> int:
+        """How many times something changed."""
+        return self._version
+
+    def stamp(self, version: int) -> str:
+        """A version, with the life of the daemon that it belongs to."""
+        return f"{self._life}-{version}"
+
+    def version_of(self, stamp: str) -> int:
+        """The version that a stamp means; ``NO_VERSION`` when it is of another life, or none."""
+        life, _, number = stamp.partition("-")
+        known = life == self._life and number.isdecimal() and len(number) < 16
+        return int(number) if known and int(number) <= self._version else NO_VERSION
+
+    def word(self, name: str) -> str:
+        """How a check is, in one word."""
+        return self._words.get(name, "new")
+
+    def newer(self, names: Iterable[str], version: int) -> list[str]:
+        """Those of the checks that changed after a version."""
+        if version == NO_VERSION:
+            return list(names)
+        return [name for name in names if self._touched.get(name, 0) > version]
+
+    def row(self, name: str) -> str:
+        """The row of a check."""
+        view = self._view
+        now = view.now()
+        latest, state = view.latest.get(name), view.state.checks.get(name)
+        slot, day = now // SLOT, datetime.fromtimestamp(now, UTC).astimezone(ZoneInfo(view.setup.timezone)).date()
+        made = self._rows.get(name)
+        fresh = made is not None and made.setup is view.setup and made.latest is latest and made.state is state
+        if made is None or not fresh or (made.slot, made.day) != (slot, day):
+            html = fragment(view, "_row.html", row=row_of(view, name), strip=self.strips.draw(name, now))
+            made = self._rows[name] = _Made(html, view.setup, latest, state, slot, day)
+        return made.html
+
+    def above(self, may_act: bool, make: Callable[[], str]) -> str:
+        """What stands above the list, made by ``make`` once per version; the same object while it says the same."""
+        version, html = self._above.get(may_act, (NO_VERSION, ""))
+        if version != self._version:
+            made = make()
+            html = html if made == html else made
+            self._above[may_act] = self._version, html
+        return html
+
+    async def versions(self, seen: int) -> AsyncIterator[int]:
+        """Each version after that one; who is slow misses some."""
+        while True:
+            if seen == self._version:
+                await self._changed.wait()
+                continue
+            seen = self._version
+            yield seen
+
+    async def follow(self) -> None:
+        """Keep up with the daemon; never ends."""
+        async for batch in self._view.touched():
+            if self._view.setup is not self._setup:
+                self._count_anew()
+            for name in {change.check for change in batch if change.check}:
+                self._note(name)
+            self._announce()
+            await asyncio.sleep(PACE)
+
+    async def remember(self) -> None:
+        """Draw what the records say of the last day, a check at a time."""
+        now = self._view.now()
+        try:
+            for incident in await self._view.store.incidents(since=now - _DAY, limit=MOST_INCIDENTS):
+                self.strips.note_incident(incident, now)
+            for name in tuple(self._view.setup.checks):
+                for found in await self._view.store.outcomes(name, since=now - _DAY, until=now):
+                    mark = Mark.WARNING if found.down else Mark.UP if found.up else Mark.UNKNOWN
+                    self.strips.note(name, found.at, found.at + found.width - 1, mark)
+                self._rows.pop(name, None)
+                self._touched[name] = self._version + 1
+                await asyncio.sleep(0)
+        except StoreError as error:
+            log.warning("the overview shows no history before the start", error=str(error))
+        self._announce()
+
+    def _note(self, name: str) -> None:
+        state = self._view.state.checks.get(name)
+        if name not in self._view.setup.checks:
+            return
+        self.counts[self.word(name)] -= 1
+        self._words[name] = shapes.state_word(state)
+        self.counts[self._words[name]] += 1
+        self._touched[name] = self._version + 1
+        if state is not None and state.outcome is not None:
+            now = self._view.now()
+            self.strips.note(name, now, now, mark_of(state))
+
+    def _announce(self) -> None:
+        self._version += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _count_anew(self) -> None:
+        """Other checks, after a reload."""
+        view = self._view
+        self._setup = view.setup
+        self._words = {name: shapes.state_word(view.state.checks.get(name)) for name in view.setup.checks}
+        self.counts = Counter(self._words.values())
+        for kept in (self._rows, self._touched):
+            for name in [name for name in kept if name not in view.setup.checks]:
+                del kept[name]
+        self.strips.forget(view.setup.checks)
+
+
+BOARD = web.AppKey("board", Board)
+
+
+def set_up(app: web.Application) -> None:
+    """Let the board follow the daemon as long as pages are served."""
+
+    async def running(app: web.Application) -> AsyncIterator[None]:
+        app[BOARD] = board = Board(app[CONTROL])
+        tasks = [asyncio.create_task(board.follow()), asyncio.create_task(board.remember())]
+        for task in tasks:
+            task.add_done_callback(_report)
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    app.cleanup_ctx.append(running)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """A board that failed must not be silent: pages would stand still and look fine."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("the dashboard's live changes ended", exc_info=error)
