@@ -33,7 +33,7 @@ from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
 from wcr_watchd.core.task import TaskBook, TaskRecord, TaskView, reported
-from wcr_watchd.core.view import Counters, DrillReport, DrillWish, Touched
+from wcr_watchd.core.view import ChannelView, Counters, DrillReport, DrillWish, Touched
 from wcr_watchd.kit import descriptors, garbage
 from wcr_watchd.kit.outbound import OutboundHttp
 from wcr_watchd.kit.redact import Redactor
@@ -207,6 +207,26 @@ class Daemon:
     def store(self) -> Store:
         """History, incidents and deliveries."""
         return self._parts.store
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The files of the configuration in force."""
+        return [str(file) for file in self._loaded.files]
+
+    def channels(self) -> Sequence[ChannelView]:
+        """The configured channels."""
+        loaded = self._loaded
+        return [
+            ChannelView(
+                name,
+                channel.type,
+                channel.address_kind,
+                channel.limits.rate,
+                loaded.channel_caps.get(name),
+                loaded.canaries.get(name),
+            )
+            for name, channel in loaded.channels.items()
+        ]
 
     def now(self) -> float:
         """The daemon's time (epoch seconds)."""

@@ -56,8 +56,8 @@ class Browser:
             self.complaints.append(str(parameters))
 
     async def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression on the page."""
-        result = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """The value of a JavaScript expression on the page; a promise is waited for."""
+        result = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         return result["result"].get("value")
 
     async def open(self, url: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.browser.chromium import Browser, chromium
+from tests.browser.signing_in import sign_in
 from tests.daemon.harness import RunningDaemon, eventually
 from tests.real.servers.nginx import Nginx, Site, free_port
 from wcr_watchd.web.access.peer import user_name
@@ -48,7 +49,7 @@ async def test_a_failure_appears_on_an_open_page_and_can_be_acknowledged(
 ) -> None:
     server, daemon, base = await asyncio.to_thread(start, make_daemon, nginx)
     async with chromium(tmp_path / "profile") as browser:
-        await browser.open(await asyncio.to_thread(daemon.sign_in_link))
+        await sign_in(browser, daemon)
         await browser.until("document.querySelector('h1').textContent.includes('fine')")
         server.stop()
         await browser.until("document.querySelector('h1').textContent.includes('1 of 2 checks needs attention')")
@@ -72,7 +73,7 @@ async def test_pages_fit_a_telephone_and_fingers(make_daemon: Daemons, nginx: St
     found = await asyncio.to_thread(eventually, lambda: daemon.incidents(open_only=True), "there is an incident")
     number = found[0]["id"]
     async with chromium(tmp_path / "profile") as browser:
-        await browser.open(await asyncio.to_thread(daemon.sign_in_link))
+        await sign_in(browser, daemon)
         for path in ("/", "/checks/host", f"/incidents/{number}", "/on-call", "/sign-in"):
             for width, scheme in ((360, "light"), (360, "dark"), (1280, "light"), (1280, "dark")):
                 await browser.width(width, scheme)
@@ -91,7 +92,7 @@ async def test_the_dashboard_works_without_javascript(make_daemon: Daemons, ngin
     await asyncio.to_thread(eventually, lambda: daemon.incidents(open_only=True), "there is an incident")
     async with chromium(tmp_path / "profile") as browser:
         await browser.call("Emulation.setScriptExecutionDisabled", value=True)
-        await browser.open(await asyncio.to_thread(daemon.sign_in_link))
+        await sign_in(browser, daemon)
         document = await browser.call("DOM.getDocument", depth=-1)
         assert "needs attention" in str(document)
         assert "Acknowledge" in str(document)

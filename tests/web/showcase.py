@@ -33,13 +33,13 @@ from wcr_watchd.core.modifications import Mark
 from wcr_watchd.core.on_call import Layer, OnCallSchedule, Override, weekly
 from wcr_watchd.core.protocols import Point
 from wcr_watchd.core.rules import InstanceState, RuleState, Verdict, parse_rule
-from wcr_watchd.core.setup import AlertSettings, Check, Setup
+from wcr_watchd.core.setup import AlertSettings, Canary, Check, Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.task import TaskKind, TaskOutcome, TaskPhase, TaskRecord, TaskView
 from wcr_watchd.core.units import Unit
 from wcr_watchd.core.uptime import Outcomes
-from wcr_watchd.core.view import Counters, DrillReport, Touched
+from wcr_watchd.core.view import ChannelView, Counters, DrillReport, Touched
 
 NOW = 1_795_456_800.0
 SPECS = (
@@ -233,6 +233,14 @@ class Showcase:
         bad = {"api": range(48, 60), "certificate <b>": range(20, 22)}.get(check, range(0))
         return tuple((NOW - 60 * (60 - i), None if i in bad else 0.1 + (i * 7 % 11) / 50) for i in range(60))
 
+    files = ("/etc/wcr-watchd/watchd.toml",)
+
+    def channels(self) -> Sequence[ChannelView]:
+        return (
+            ChannelView("sms", "sms", "phone", (1, 1.0), (20, 3_600.0), None),
+            ChannelView("broken", "webhook", "", None, None, Canary(86_400.0)),
+        )
+
     async def touched(self) -> AsyncIterator[tuple[Touched, ...]]:
         pending: asyncio.Queue[tuple[Touched, ...]] = asyncio.Queue()
         self.readers.append(pending)
@@ -382,9 +390,6 @@ class Showcase:
             failed = (Delivery(replace(owed, id=one), DeliveryState.FAILED, 7, NOW - 60, why) for one in self.failed)
             return tuple(failed)
         return (Delivery(owed, DeliveryState.DELIVERED, 1, delivered_at=NOW - 699),)
-
-    async def outcomes(self, check: str, **_: object) -> Sequence[Any]:
-        return ()
 
     async def history(self, *_: object, **__: object) -> Sequence[object]:
         return ()

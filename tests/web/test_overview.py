@@ -16,7 +16,7 @@ from tests.web.access import SECRETS, access_for
 from tests.web.showcase import NOW, Showcase
 from tests.web.test_web import Served, serve, served
 from wcr_watchd.core.errors import StoreError
-from wcr_watchd.core.model import Outcome, Severity
+from wcr_watchd.core.model import Incident, Outcome, Severity
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.view import Touched
 from wcr_watchd.web.dashboard import listing
@@ -172,7 +172,7 @@ async def test_a_reload_of_the_configuration_while_a_page_is_made(
         ("q=data", ["database"]),
         ("q=HTTP+health", ["api"]),
         ("q=lead+relay", ["mail"]),
-        ("state=wrong", ["host", "api"]),
+        ("state=wrong", ["api", "host"]),
         ("state=unknown", ["certificate <b>"]),
         ("state=new", ["mail"]),
         ("state=nonsense&group=production", ["api", "database", "site"]),
@@ -226,7 +226,7 @@ async def test_the_wall_and_the_counts(served: Served) -> None:
 
 async def test_a_failing_history_leaves_the_page_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     class Forgetful(Showcase):
-        async def outcomes(self, check: str, **_: object) -> list[object]:
+        async def incidents(self, **_: object) -> list[Incident]:
             raise StoreError("the disk is full")
 
     async for one in serve(access_for(), control=Forgetful(), signed_in=True):

@@ -14,7 +14,7 @@ from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Severity
 from wcr_watchd.core.modifications import Mark, Modification
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.report import Filed, ReportWish
-from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.setup import Canary, Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
 from wcr_watchd.core.task import TaskRecord, TaskView
@@ -100,6 +100,22 @@ class Counters:
     scheduler_progress_at: float = 0.0
     store_progress_at: float = 0.0
     dispatcher_progress_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelView:
+    """A channel as it is configured.
+
+    ``address_kind`` is the kind of address that it needs of a contact (empty: none), ``rate`` what its provider takes
+    and ``limit`` what the configuration allows, both as messages and seconds (None: no such bound).
+    """
+
+    name: str
+    type: str
+    address_kind: str
+    rate: tuple[int, float] | None
+    limit: tuple[int, float] | None
+    canary: Canary | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +235,15 @@ class View(Protocol):
     @property
     def version(self) -> str:
         """The version of the program."""
+        ...
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The files that the configuration in force was read from."""
+        ...
+
+    def channels(self) -> Sequence[ChannelView]:
+        """The configured channels."""
         ...
 
     def now(self) -> float:

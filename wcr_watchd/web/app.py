@@ -25,8 +25,10 @@ from wcr_watchd.web.dashboard import (
     assets,
     audit,
     board,
+    channels,
     chart,
     check,
+    configuration,
     dead_letters,
     incident,
     layout,
@@ -36,11 +38,26 @@ from wcr_watchd.web.dashboard import (
     sign_in,
     silences,
 )
+from wcr_watchd.web.dashboard import tasks as task_pages
 from wcr_watchd.web.health import CONTROL, healthz, readyz
 from wcr_watchd.web.status.serve import StatusDoor, offered
 
 MAX_BODY = 64 * 1024
 PAGES = (overview, check, chart, incident, silences, on_call, reports, dead_letters, sign_in, audit)
+PAGES = (
+    overview,
+    check,
+    incident,
+    silences,
+    on_call,
+    task_pages,
+    reports,
+    channels,
+    dead_letters,
+    sign_in,
+    audit,
+    configuration,
+)
 PUBLIC = (
     answers.ROUTES
     | ping.ROUTES

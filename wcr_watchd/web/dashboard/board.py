@@ -25,7 +25,7 @@ from wcr_watchd.core.view import View
 from wcr_watchd.web import shapes
 from wcr_watchd.web.dashboard.layout import fragment
 from wcr_watchd.web.dashboard.rows import row_of
-from wcr_watchd.web.dashboard.strips import SLOT, SLOTS, Mark, Strips, mark_of
+from wcr_watchd.web.dashboard.strips import SLOT, SLOTS, Strips, mark_of
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import PACE
 
@@ -133,18 +133,13 @@ class Board:
             await asyncio.sleep(PACE)
 
     async def remember(self) -> None:
-        """Draw what the records say of the last day, a check at a time."""
+        """Draw what the records say of the last day."""
         now = self._view.now()
         try:
             for incident in await self._view.store.incidents(since=now - _DAY, limit=MOST_INCIDENTS):
                 self.strips.note_incident(incident, now)
-            for name in tuple(self._view.setup.checks):
-                for found in await self._view.store.outcomes(name, since=now - _DAY, until=now):
-                    mark = Mark.WARNING if found.down else Mark.UP if found.up else Mark.UNKNOWN
-                    self.strips.note(name, found.at, found.at + found.width - 1, mark)
-                self._rows.pop(name, None)
-                self._touched[name] = self._version + 1
-                await asyncio.sleep(0)
+                self._rows.pop(incident.check, None)
+                self._touched[incident.check] = self._version + 1
         except StoreError as error:
             log.warning("the overview shows no history before the start", error=str(error))
         self._announce()

@@ -130,8 +130,9 @@ def _groups(view: View, found: list[str], names: list[str], words: Mapping[str, 
         yield Group(group, tuple((word, counted[word]) for word in STATES if counted[word]), tuple(some))
 
 
-def _urgency(view: View, name: str) -> tuple[str, int, bool, str]:
+def _urgency(view: View, name: str) -> tuple[bool, str, int, bool, str]:
     state = view.state.checks.get(name)
     severity = state.severity if state else Severity.OK
     uncertain = state is None or state.outcome is not Outcome.UP
-    return view.setup.checks[name].group, -severity, not uncertain, name
+    group = view.setup.checks[name].group
+    return not group, group, -severity, not uncertain, name
