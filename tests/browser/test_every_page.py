@@ -31,6 +31,7 @@ PAGES = (
     "/dead-letters",
     "/incidents/{incident}",
     "/on-call",
+    "/reports",
     "/silences",
     "/silences?match=check%3D%22shop%22",
     "/sign-in",

@@ -33,6 +33,7 @@ PUBLIC_BECAUSE = {
 """All that answers without a credential. Whatever is added to it needs a reason that holds."""
 ADMIN = {
     ("POST", "/api/v1/reload"),
+    ("POST", "/config/reload"),
     ("POST", "/api/v1/sign-in-links"),
     ("GET", "/api/v1/audit"),
     ("GET", "/audit"),

@@ -28,6 +28,7 @@ NAVIGATION: Final = (
     ("/on-call", "On call"),
     ("/tasks", "Tasks"),
     ("/changes", "Changes"),
+    ("/reports", "Reports"),
     ("/channels", "Channels"),
     ("/reports", "Reports"),
     ("/status", "Status page"),
