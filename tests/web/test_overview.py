@@ -206,6 +206,12 @@ async def test_many_checks_come_page_by_page(served: Served, monkeypatch: pytest
     assert 'rel="next"' not in page
 
 
+async def test_the_strip_tells_what_the_records_know(served: Served) -> None:
+    await remembered(served)
+    (words,) = re.findall(r'id="check-site".*?aria-label="last 24 h: ([^"]+)"', (await served.get("/"))[1], re.DOTALL)
+    assert words == "up 23 h, not watched 1 h"
+
+
 async def test_who_may_not_act_sees_no_button() -> None:
     async for guarded in serve(access_for()):
         token = {"Authorization": f"Bearer {SECRETS['viewer']}"}

@@ -43,10 +43,10 @@ from wcr_watchd.web.health import CONTROL, healthz, readyz
 from wcr_watchd.web.status.serve import StatusDoor, offered
 
 MAX_BODY = 64 * 1024
-PAGES = (overview, check, chart, incident, silences, on_call, reports, dead_letters, sign_in, audit)
 PAGES = (
     overview,
     check,
+    chart,
     incident,
     silences,
     on_call,

@@ -21,11 +21,12 @@ from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.model import Observation
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.state import CheckState
+from wcr_watchd.core.uptime import Outcomes
 from wcr_watchd.core.view import View
 from wcr_watchd.web import shapes
 from wcr_watchd.web.dashboard.layout import fragment
 from wcr_watchd.web.dashboard.rows import row_of
-from wcr_watchd.web.dashboard.strips import SLOT, SLOTS, Strips, mark_of
+from wcr_watchd.web.dashboard.strips import SLOT, SLOTS, Mark, Strips, mark_of
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import PACE
 
@@ -133,13 +134,16 @@ class Board:
             await asyncio.sleep(PACE)
 
     async def remember(self) -> None:
-        """Draw what the records say of the last day."""
+        """Draw what the records say of the last day, a check at a time."""
         now = self._view.now()
         try:
             for incident in await self._view.store.incidents(since=now - _DAY, limit=MOST_INCIDENTS):
                 self.strips.note_incident(incident, now)
-                self._rows.pop(incident.check, None)
-                self._touched[incident.check] = self._version + 1
+            for name in tuple(self._view.setup.checks):
+                for found in await self._view.store.outcomes(name, since=now - _DAY, until=now):
+                    self.strips.note(name, found.start, min(now, found.start + found.width - 1), _mark(found))
+                self._rows.pop(name, None)
+                self._touched[name] = self._version + 1
         except StoreError as error:
             log.warning("the overview shows no history before the start", error=str(error))
         self._announce()
@@ -171,6 +175,13 @@ class Board:
             for name in [name for name in kept if name not in view.setup.checks]:
                 del kept[name]
         self.strips.forget(view.setup.checks)
+
+
+def _mark(found: Outcomes) -> Mark:
+    """What is drawn of these runs; when in a whole hour something was down, the incidents know better."""
+    if found.down and (found.width <= SLOT or not found.up):
+        return Mark.WARNING
+    return Mark.UP if found.up else Mark.UNKNOWN
 
 
 BOARD = web.AppKey("board", Board)

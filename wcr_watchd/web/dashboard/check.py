@@ -82,7 +82,7 @@ async def live(request: web.Request) -> web.StreamResponse:
         if any(one.check == name for one in batch):
             yield "changed", "{}"
 
-    return await follow(request, [], changed)
+    return await follow(request, [], changed, request.app[CONTROL].touched())
 
 
 async def _page(
