@@ -13,8 +13,8 @@ from wcr_watchd.store.rollup import (
     DAY,
     FIVE_MINUTES,
     HOUR,
+    PackedRollup,
     bin_of,
-    columns_of,
     decode,
     encode,
     quantile,
@@ -54,7 +54,7 @@ def brute_force(rows: list[PackedRow], series: int, width: int) -> dict[int, lis
 def assert_same(body: bytes, rows: list[PackedRow], width: int) -> None:
     for series in (1, 2, 3):
         expected = brute_force(rows, series, width)
-        columns = columns_of(body, [series, 99]).get(series, [[]] * 5)
+        columns = PackedRollup(body).columns(series)
         buckets = {number: bucket for number, *bucket in zip(*columns, strict=True)}
         assert buckets.keys() == expected.keys()
         for number, values in expected.items():

@@ -11,7 +11,7 @@ from wcr_watchd.core.uptime import Outcomes
 from wcr_watchd.store.codec import seconds
 from wcr_watchd.store.database import Database, Row
 from wcr_watchd.store.pack import PackedRow, newest_per_run, unpack, unpack_numbers
-from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, SPAN, columns_of, outcomes
+from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, SPAN, PackedRollup
 
 Rollups = tuple[int, list[Row]]
 """The width of the buckets, and packed rows of them with their start."""
@@ -34,7 +34,9 @@ class Course:
         """Take in packed rows of buckets of this width."""
         for start, body in rows:
             inside = self.since <= start and start + SPAN[width] <= self.until
-            for series, (numbers, *rest) in columns_of(body, self.series).items():
+            row = PackedRollup(body)
+            for series in self.series:
+                numbers, *rest = row.columns(series)
                 parts = zip([start + int(number) * width for number in numbers], *rest, strict=True)
                 chosen = parts if inside else (one for one in parts if self.since - width < one[0] < self.until)
                 self._parts(series).extend(chosen)
@@ -85,7 +87,7 @@ class Tally:
     def add_rollups(self, width: int, rows: Iterable[Row]) -> None:
         """Take in packed rows of buckets of this width."""
         for start, body in rows:
-            for number, runs in outcomes(body).items():
+            for number, runs in PackedRollup(body).outcomes.items():
                 self._add(start + number * width, width, runs)
 
     def add_rows(self, rows: Iterable[PackedRow]) -> None:

@@ -141,58 +141,70 @@ def roll_up_day(start: int, hours: Iterable[tuple[int, Rollup]]) -> Rollup:
 
 
 def encode(rollup: Rollup) -> bytes:
-    """Pack a row: what it holds, then each series, then the sketches, every one JSON compressed by itself.
+    """Pack a row: what it holds, then each series, then the sketches of each, every one JSON compressed by itself.
 
     A year has hundreds of rows and a host hundreds of series: so the course of one is read without all the others.
     Values are kept to nine significant digits.
     """
-    series = {identity: _compressed(_columns(buckets)) for identity, buckets in rollup.series.items()}
-    head = _compressed([rollup.outcomes, list(series), [len(part) for part in series.values()]])
-    return b"".join((len(head).to_bytes(_LENGTH), head, *series.values(), _compressed(rollup.sketches)))
+    identities = list(rollup.series)
+    parts = [_compressed(_columns(buckets)) for buckets in rollup.series.values()]
+    parts += [_compressed(rollup.sketches.get(identity, {})) for identity in identities]
+    head = _compressed([rollup.outcomes, identities, [len(part) for part in parts]])
+    return b"".join((len(head).to_bytes(_LENGTH), head, *parts))
 
 
 def decode(body: bytes) -> Rollup:
     """The reverse of :func:`encode`."""
-    runs, identities, ends = _head(body)
+    row = PackedRollup(body)
+    sketches = {one: row.sketches(one) for one in row.series}
     return Rollup(
-        outcomes=_by_number(runs),
-        series={identity: _buckets(_json(body, *ends[at : at + 2])) for at, identity in enumerate(identities)},
+        outcomes=row.outcomes,
+        series={one: _buckets(row.columns(one)) for one in row.series},
         sketches={
-            int(identity): {int(number): _sketch(sketch) for number, sketch in found.items()}
-            for identity, found in _json(body, ends[-1], len(body)).items()
+            one: {int(number): _sketch(sketch) for number, sketch in found.items()}
+            for one, found in sketches.items()
+            if found
         },
     )
 
 
-def columns_of(body: bytes, wanted: Iterable[int]) -> dict[int, list[list[float]]]:
-    """Unpack some series only, those that the row has: numbers of the buckets, counts, sums, minima, maxima."""
-    _, identities, ends = _head(body)
-    places = ((one, identities.index(one)) for one in wanted if one in identities)
-    return {one: _json(body, *ends[at : at + 2]) for one, at in places}
+class PackedRollup:
+    """A packed row of which only what is asked for is read."""
 
+    __slots__ = ("_body", "_ends", "_outcomes", "series")
 
-def outcomes(body: bytes) -> dict[int, list[int]]:
-    """How many runs were up, down and unknown in each bucket of a packed row, by its number within the row."""
-    return _by_number(_head(body)[0])
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        end = _LENGTH + int.from_bytes(body[:_LENGTH])
+        self.series: list[int]
+        self._outcomes, self.series, lengths = json.loads(zlib.decompress(body[_LENGTH:end]))
+        self._ends = list(accumulate(lengths, initial=end))
 
+    @property
+    def outcomes(self) -> dict[int, list[int]]:
+        """How many runs were up, down and unknown in each bucket, by its number within the row."""
+        return {int(number): found for number, found in self._outcomes.items()}
 
-def _head(body: bytes) -> tuple[dict[str, list[int]], list[int], list[int]]:
-    """What a row holds: outcomes, the numbers of its series, and where each of these begins and the last one ends."""
-    end = _LENGTH + int.from_bytes(body[:_LENGTH])
-    runs, identities, lengths = _json(body, _LENGTH, end)
-    return runs, identities, list(accumulate(lengths, initial=end))
+    def columns(self, series: int) -> list[list[float]]:
+        """Of a series: numbers of its buckets, counts, sums, minima and maxima; five empty ones when it is not here."""
+        found: list[list[float]] = (
+            self._part(self.series.index(series)) if series in self.series else [[], [], [], [], []]
+        )
+        return found
 
+    def sketches(self, series: int) -> dict[str, dict[str, int]]:
+        """The sketches of a series by the number of the span, as they stand in the JSON."""
+        if series not in self.series:
+            return {}
+        found: dict[str, dict[str, int]] = self._part(len(self.series) + self.series.index(series))
+        return found
 
-def _by_number(runs: Mapping[str, list[int]]) -> dict[int, list[int]]:
-    return {int(number): found for number, found in runs.items()}
+    def _part(self, at: int) -> Any:
+        return json.loads(zlib.decompress(self._body[self._ends[at] : self._ends[at + 1]]))
 
 
 def _compressed(document: object) -> bytes:
     return zlib.compress(json.dumps(document, separators=(",", ":")).encode())
-
-
-def _json(body: bytes, start: int, end: int) -> Any:
-    return json.loads(zlib.decompress(body[start:end]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +225,10 @@ _NO_VALUE = (0, 0.0, 0.0)
 
 def extents(body: bytes) -> dict[int, Extent]:
     """What is known of each bucket of a packed row, by its number within the row."""
-    runs_by_bucket, identities, ends = _head(body)
-    columns = (_json(body, *ends[at : at + 2]) for at in range(len(identities)))
+    row = PackedRollup(body)
     series = {
-        identity: {number: known for number, *known in zip(numbers, counts, lows, highs, strict=True)}
-        for identity, (numbers, counts, _, lows, highs) in zip(identities, columns, strict=True)
+        identity: {int(number): known for number, *known in zip(numbers, counts, lows, highs, strict=True)}
+        for identity, (numbers, counts, _, lows, highs) in ((one, row.columns(one)) for one in row.series)
     }
     return {
         number: Extent(
@@ -225,7 +236,7 @@ def extents(body: bytes) -> dict[int, Extent]:
             not runs[1] and not runs[2],
             {identity: buckets.get(number, _NO_VALUE) for identity, buckets in series.items()},
         )
-        for number, runs in _by_number(runs_by_bucket).items()
+        for number, runs in row.outcomes.items()
     }
 
 

@@ -5,19 +5,15 @@ Of each packed row only what is asked for is read: most of it is other series, a
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from wcr_watchd.store.pack import PackedRow
-from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, SPAN, Bucket, bin_of, quantile
+from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, SPAN, Bucket, PackedRollup, bin_of, quantile
 
 Runs = list[int]
 """Runs that were up, down and unknown."""
-
-_SERIES, _SKETCHES = b',"series":', b',"sketches":'
 
 
 @dataclass(slots=True)
@@ -76,22 +72,19 @@ class Totals:
 
         Without its ``sketches`` that takes a third of the time, and there are no quantiles.
         """
-        head, _, rest = zlib.decompress(row).partition(_SERIES)
-        for number, runs in json.loads(head + b"}")["outcomes"].items():
-            if span.has(at := start + int(number) * width):
+        packed = PackedRollup(row)
+        for number, runs in packed.outcomes.items():
+            if span.has(at := start + number * width):
                 self.add_runs(at, runs)
-        if not wanted:
-            return
-        series, _, of_hours = rest.partition(_SKETCHES)
         whole = span.since <= start and start + SPAN[width] <= span.until
         for identity in wanted:
-            columns = _columns(series, identity)
+            columns = list(zip(*packed.columns(identity), strict=True))
             if not whole:
                 columns = [one for one in columns if span.has(start + int(one[0]) * width)]
             if columns:
                 self._add_columns(identity, start // DAY * DAY, columns)
                 if sketches:
-                    self._add_sketches(identity, of_hours, start, span)
+                    self._add_sketches(identity, packed.sketches(identity), start, span)
 
     def _add_columns(self, series: int, day: int, columns: Sequence[tuple[float, ...]]) -> None:
         _, counts, totals, lows, highs = zip(*columns, strict=True)
@@ -99,35 +92,12 @@ class Totals:
         self.values.setdefault(series, Distribution()).bucket.merge(bucket)
         self.daily.setdefault(series, {}).setdefault(day, Bucket()).merge(bucket)
 
-    def _add_sketches(self, series: int, text: bytes, start: int, span: Span) -> None:
+    def _add_sketches(self, series: int, sketches: Mapping[str, Mapping[str, int]], start: int, span: Span) -> None:
         into = self.values[series].sketch
-        for number, sketch in _sketches(text, series).items():
+        for number, sketch in sketches.items():
             if span.has(start + int(number) * HOUR):
                 for place, count in sketch.items():
                     into[place] = into.get(place, 0) + count
-
-
-def _columns(text: bytes, series: int) -> Sequence[tuple[float, ...]]:
-    """Number, count, sum and extremes of each bucket of one series, out of the JSON of all."""
-    at = text.find(b'"%d":[[' % series)
-    if at < 0:
-        return ()
-    begin = text.index(b"[[", at)
-    return list(zip(*json.loads(text[begin : text.index(b"]]", begin) + 2]), strict=True))
-
-
-def _sketches(text: bytes, series: int) -> Mapping[str, Mapping[str, int]]:
-    """The sketches of one series by hour, out of the JSON of all: only a series has objects in its objects."""
-    key = b'"%d":{' % series
-    at = text.find(key)
-    while at >= 0:
-        begin = at + len(key) - 1
-        inner = text.find(b"{", begin + 1)
-        if inner >= 0 and text[inner - 1 : inner] == b":" and text.find(b",", begin, inner) < 0:
-            found: dict[str, dict[str, int]] = json.loads(text[begin : text.index(b"}}", begin) + 2])
-            return found
-        at = text.find(key, begin)
-    return {}
 
 
 def add_raw(totals: Totals, row: PackedRow, wanted: Collection[int]) -> None:
