@@ -147,6 +147,14 @@ async def test_signing_out_everywhere_ends_all_of_ones_own_sessions(place: Place
     assert [(await place.get("/", Cookie=cookie))[0] for cookie in cookies] == [303, 303, 200]
 
 
+async def test_the_page_of_ones_own_says_whether_one_is_on_call(place: Place) -> None:
+    for contact, said in (("lead", "on call now in"), ("ann", "the contact <strong>ann</strong>."), ("", "")):
+        place.configure(replace(SETTINGS, users={"ann": replace(ANN, contact=contact)}))
+        text = (await place.get("/account", Cookie=(await place.enter("ann"))[2]))[1]
+        assert said in text
+        assert ("You are the contact" in text) == bool(contact)
+
+
 async def test_a_stream_ends_with_its_session(place: Place) -> None:
     cookie = (await place.enter("ann"))[2]
     async with (

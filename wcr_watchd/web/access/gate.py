@@ -98,7 +98,9 @@ class Access:
             token = self.token(_bearer(request))
             return Visitor(token.name, token.role, Means.TOKEN, token.doors) if token else None
         if session := self.sessions.of(request):
-            return Visitor(session.name, self._role_of(session), Means.SESSION)
+            known = self.settings.users.get(session.name) if session.how == PASSWORD else None
+            contact = known.contact if known else ""
+            return Visitor(session.name, self._role_of(session), Means.SESSION, contact=contact)
         if self.settings.alerts_without_token and request.path.startswith(ALERTS_PATH) and is_local(request):
             return Visitor("alerts", Role.NONE, Means.LOOPBACK, frozenset({ALERTS}))
         return Visitor("calendar", Role.VIEWER, Means.CALENDAR) if self._has_key(request) else None

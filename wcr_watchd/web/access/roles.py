@@ -34,12 +34,17 @@ class Means(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Somebody who was let in. ``doors`` are what a token opens besides: ``metrics``, ``alerts``, ``probe``."""
+    """Somebody who was let in.
+
+    ``doors`` are what a token opens besides: ``metrics``, ``alerts``, ``probe``. ``contact`` is the configured contact
+    that a user is; empty for none.
+    """
 
     name: str
     role: Role
     means: Means
     doors: frozenset[str] = frozenset()
+    contact: str = ""
 
     @property
     def may_act(self) -> bool:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from wcr_watchd.core.access import Role
+from wcr_watchd.core.on_call import on_call_at
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.web.access.gate import ACCESS, SIGN_IN
 from wcr_watchd.web.access.links import LINK_PATH, LINK_SECONDS
@@ -17,6 +18,7 @@ from wcr_watchd.web.access.refused import SignInRefusedError
 from wcr_watchd.web.access.roles import VISITOR, Means, needs
 from wcr_watchd.web.access.sessions import drop_cookie, set_cookie
 from wcr_watchd.web.dashboard.layout import page
+from wcr_watchd.web.health import CONTROL
 
 LINKS = "/api/v1/sign-in-links"
 PUBLIC = frozenset({SIGN_IN, LINK_PATH, START, CALLBACK})
@@ -93,9 +95,18 @@ async def make_link(request: web.Request) -> web.Response:
 
 async def account(request: web.Request) -> web.Response:
     """Who one is, and where one is signed in."""
-    access, visitor = request.app[ACCESS], request[VISITOR]
+    access, visitor, view = request.app[ACCESS], request[VISITOR], request.app[CONTROL]
+    duties = [
+        schedule.name
+        for schedule in view.setup.on_call.values()
+        if visitor.contact and visitor.contact in on_call_at(schedule, view.now()).contacts
+    ]
     return page(
-        request, "account.html", current=access.sessions.of(request), others=access.sessions.theirs(visitor.name)
+        request,
+        "account.html",
+        duties=duties,
+        current=access.sessions.of(request),
+        others=access.sessions.theirs(visitor.name),
     )
 
 
