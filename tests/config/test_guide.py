@@ -27,6 +27,13 @@ TASKS = (
 """Lines that ask for work that recurs: a task of etc/ has it done, or sees that people do it."""
 
 
+CHECKLISTS = "72 74 78 80 84 91-95 98-101 105 123 209 211-212"
+"""Lines that are steps of a change."""
+
+REPORTS = "115 175 195-196 289-290 359 376 389-392 395-398"
+"""Lines that a report tells."""
+
+
 def numbers(ranges: str) -> set[int]:
     """``12-14 18`` as numbers."""
     found: set[int] = set()
@@ -97,6 +104,29 @@ def test_what_can_be_watched_is_watched(line: int) -> None:
 @pytest.mark.parametrize("line", sorted(numbers(TASKS)))
 def test_what_recurs_is_a_task(line: int) -> None:
     assert any(kind == "task" for _, kind, _ in named(rows()[line][1])), GUIDE[line - 1]
+
+
+@pytest.mark.parametrize("line", sorted(numbers(CHECKLISTS)))
+def test_what_belongs_to_a_change_is_a_step_of_one(line: int) -> None:
+    assert re.search(r"\bstep\b|change_category|changes\.md|wcr-watchd change", rows()[line][1]), GUIDE[line - 1]
+
+
+@pytest.mark.parametrize("line", sorted(numbers(REPORTS)))
+def test_what_is_told_in_hindsight_is_in_a_report(line: int) -> None:
+    assert re.search(r"`\[report\.\w+\]` of etc/", rows()[line][1]), GUIDE[line - 1]
+
+
+def test_tables_that_are_named_stand_in_etc() -> None:
+    known = {
+        (section, name)
+        for file in (ROOT / "etc").rglob("*.toml")
+        for section, tables in tomllib.loads(file.read_text()).items()
+        if isinstance(tables, dict)
+        for name in tables
+    }
+    said = set(re.findall(r"`\[(\w+)\.([\w-]+)(?:\.\w+)?\]`", TABLE))
+    assert len(said) > 5
+    assert said <= known
 
 
 def test_what_acts_on_the_system_is_off_and_what_people_do_is_on() -> None:
