@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.web.test_web import Served, serve
 from wcr_watchd.core.access import AccessSettings
 from wcr_watchd.web.access.links import LINK_SECONDS, MOST_LINKS, OneTimeLinks
 from wcr_watchd.web.access.sessions import COOKIE, IDLE_SECONDS, LONGEST_SECONDS, SECURE_COOKIE
+from wcr_watchd.web.dashboard import sign_in as sign_in_page
 
 
 class Clock:
@@ -191,3 +193,15 @@ async def test_a_token_that_opens_single_doors_does_not_sign_in(guarded: Served)
 async def test_a_wrong_credential_is_not_made_up_for_by_another(guarded: Served) -> None:
     shown = await sign_in(guarded)
     assert (await guarded.get("/api/v1/status", **shown, Authorization="Bearer wrong"))[0] == 401
+
+
+async def test_a_form_that_does_not_come_is_not_waited_for(guarded: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sign_in_page, "BODY_WITHIN", 0.1)
+    host, _, port = guarded.base.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /sign-in HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\nContent-Length: 100\r\n")
+    writer.write(b"Content-Type: application/x-www-form-urlencoded\r\n\r\ntoken=")
+    async with asyncio.timeout(20):
+        assert b"408" in await reader.readline()
+    writer.close()
+    await writer.wait_closed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from urllib.parse import urlsplit
 
@@ -21,6 +22,8 @@ from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
 
 LINKS = "/api/v1/sign-in-links"
+BODY_WITHIN = 10.0
+"""Seconds for the form to come in: strangers may send it."""
 PUBLIC = frozenset({SIGN_IN, LINK_PATH, START, CALLBACK})
 
 
@@ -47,7 +50,11 @@ async def sign_in(request: web.Request) -> web.Response:
     access = request.app[ACCESS]
     if not is_own_page(request, access.public_url(), ambient=True):
         raise web.HTTPForbidden(text="sign in on the dashboard's own page\n")
-    form = {key: str(value) for key, value in (await request.post()).items()}
+    try:
+        async with asyncio.timeout(BODY_WITHIN):
+            form = {key: str(value) for key, value in (await request.post()).items()}
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout(text="the request did not come in time\n") from error
     try:
         if form.get("token"):
             cookie = await access.sign_in.by_token(request, form["token"])
