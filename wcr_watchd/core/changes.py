@@ -298,8 +298,9 @@ def must_be_startable(change: Change, override: str) -> None:
 def started(change: Change, by: str, silence: str, ends_at: float, override: str, now: float) -> Change:
     """It runs from now on, under a window with this id until then."""
     not_done = undone(change, Phase.PRE)
+    although = f", although: {override.strip()}" if any(step.required for step in not_done) else ""
     change = replace(change, state=ChangeState.RUNNING, started_at=now, ends_at=ends_at, silence=silence)
-    change = logged(change, by, "started" + (f", although: {override.strip()}" if override.strip() else ""), now)
+    change = logged(change, by, f"started{although}", now)
     if not_done:
         change = logged(change, by, f"started without: {'; '.join(step.text for step in not_done)}", now)
     return ticked_by_itself(change, Tick.STARTED, "", now)
