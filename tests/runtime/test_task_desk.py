@@ -22,7 +22,7 @@ from wcr_watchd.kit import calendars
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.subprocess import is_alive, mark_of
-from wcr_watchd.runtime.task_desk import TaskDesk
+from wcr_watchd.runtime.task_desk import MOST_AT_A_TIME, TaskDesk
 
 START = datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp()
 """A Monday."""
@@ -241,6 +241,22 @@ async def test_what_was_due_while_nobody_was_there(bench: Bench) -> None:
         "task.strict": TaskOutcome.DONE,
     }
     assert not bench.state("lax").failed
+
+
+async def test_after_an_absence_only_some_run_beside_each_other(bench: Bench) -> None:
+    bench.watch(**{f"job{number}": shell("sleep 0.2") for number in range(MOST_AT_A_TIME + 3)})
+    bench.at = START + 5 * DAY
+    async with asyncio.TaskGroup() as runs:
+        await bench.desk._look(runs)
+        assert len(bench.desk._running) == MOST_AT_A_TIME
+        bench.at += 1
+        await bench.desk._look(runs)
+        assert len(bench.desk._running) == MOST_AT_A_TIME
+        await bench.desk.run_now(f"job{MOST_AT_A_TIME + 2}", "ann")
+        await bench.desk._look(runs)
+        assert len(bench.desk._running) == MOST_AT_A_TIME + 1, "what a person wants does not wait"
+    await bench.look(bench.at + 5)
+    assert len({one.task for one in bench.records}) == MOST_AT_A_TIME + 3
 
 
 async def test_it_waits_for_its_window(bench: Bench) -> None:

@@ -42,6 +42,10 @@ LOOK_AGAIN = 60.0
 """Seconds after which it is looked at in any case: the wall clock may have been set."""
 LOOK_FOR_ORPHANS = 0.5
 """Seconds between looks at whether a run that an earlier life left behind has ended."""
+MOST_AT_A_TIME = 6
+"""Runs that the schedule begins beside each other: after a time without the daemon all that was due is due at once."""
+LOOK_FOR_ROOM = 5.0
+"""Seconds after which it is looked whether there is room for one more."""
 LISTED_TIMES = 24
 """Times of one task that are listed at most."""
 
@@ -253,7 +257,10 @@ class TaskDesk:
             self._miss(state, due)
             return
         if probe.command is not None and check not in self._running and (by is not None or starts == now):
-            self._begin(check, probe.command, due, by or "", runs)
+            if by is None and len(self._running) >= MOST_AT_A_TIME:
+                self._edges[check] = now + LOOK_FOR_ROOM
+            else:
+                self._begin(check, probe.command, due, by or "", runs)
             return
         edges = (task.next_edge(terms, due, now), starts)
         following = min((at for at in edges if at is not None and at > now), default=inf)
