@@ -63,8 +63,6 @@ class Events:
                 data.append(value)
             elif field == "id":
                 self.stamp = value
-            elif not field and data and name == "stamp":
-                name, data = "message", []
             elif not field and data:
                 return name, "\n".join(data)
 

@@ -14,6 +14,8 @@ from wcr_watchd.web.access.roles import VISITOR
 
 PING_INTERVAL = 20.0
 """Seconds between two keep-alives of an event stream, so that proxies do not close it."""
+SEND_WITHIN = 30.0
+"""Seconds for a browser to take an event."""
 PACE = 0.5
 """Seconds between two batches: people see no faster, and many changes of one check become one."""
 
@@ -21,8 +23,8 @@ STREAMS = web.AppKey("streams", set[asyncio.Task[None]])
 
 T = TypeVar("T")
 
-Event = tuple[str | None, str]
-"""Name (None: unnamed) and data of a server-sent event."""
+Event = tuple[str | None, str | bytes]
+"""Name (None: unnamed) and data of a server-sent event; bytes are ``data:`` lines as they are sent to many."""
 
 
 def set_up(app: web.Application) -> None:
@@ -54,26 +56,36 @@ async def follow(
     request.app[STREAMS].add(task)
     try:
         async with sse_response(request, ping_interval=PING_INTERVAL) as stream:
-            for name, data in first:
-                await stream.send(data, event=name)
+            for event in first:
+                await _send(stream, event, stamp())
                 await asyncio.sleep(0)
-            await _mark(stream, stamp())
             async for batch in source:
                 if VISITOR in request and request.app[ACCESS].visitor(request) is None:
                     break  # signed out meanwhile, or not allowed any more
-                for name, data in events(batch):
-                    await stream.send(data, event=name)
+                for event in events(batch):
+                    await _send(stream, event, stamp())
                     await asyncio.sleep(0)
-                await _mark(stream, stamp())
                 await asyncio.sleep(PACE)
     except ConnectionResetError:  # the browser went away in the middle of something, which is nothing to report
+        return web.Response()
+    except TimeoutError:  # or it sleeps; it will ask for what it missed
+        if request.transport is not None:
+            request.transport.abort()
         return web.Response()
     finally:
         request.app[STREAMS].discard(task)
     return stream
 
 
-async def _mark(stream: EventSourceResponse, stamp: str) -> None:
-    """Tell the browser what to ask from when it comes back; no page listens for the event itself."""
-    if stamp:
-        await stream.send("", id=stamp, event="stamp")
+async def _send(stream: EventSourceResponse, event: Event, stamp: str) -> None:
+    name, data = event
+    if isinstance(data, str):
+        await stream.send(data, id=stamp or None, event=name)
+        return
+    async with asyncio.timeout(SEND_WITHIN):
+        await stream.write(b"%sid: %s\n\n" % (data, stamp.encode()))
+
+
+def lines(html: str) -> bytes:
+    """A piece of a page as the data of an event, in one line: sent to many, it is not looked through for each."""
+    return b"data: %s\n" % " ".join(html.splitlines()).encode()

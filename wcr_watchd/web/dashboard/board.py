@@ -24,17 +24,19 @@ from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.uptime import Outcomes
 from wcr_watchd.core.view import View
 from wcr_watchd.web import shapes
-from wcr_watchd.web.dashboard.layout import fragment
+from wcr_watchd.web.dashboard.layout import fragment, warm_up
 from wcr_watchd.web.dashboard.rows import row_of
 from wcr_watchd.web.dashboard.strips import SLOT, SLOTS, Mark, Strips, mark_of
 from wcr_watchd.web.health import CONTROL
-from wcr_watchd.web.live import PACE
+from wcr_watchd.web.live import lines
 
 log = structlog.get_logger(__name__)
 
 MOST_INCIDENTS = 1_000
 """Incidents of the last day that are drawn."""
 NO_VERSION = -1
+PACE = 1.0
+"""Seconds between two versions."""
 _DAY = SLOT * SLOTS
 
 
@@ -43,6 +45,7 @@ class _Made:
     """A row, and what it was made of; all of it is replaced when it changes, never altered."""
 
     html: str
+    event: bytes
     setup: Setup
     latest: Observation | None
     state: CheckState | None
@@ -60,7 +63,7 @@ class Board:
         self._rows: dict[str, _Made] = {}
         self._touched: dict[str, int] = {}
         self._words: dict[str, str] = {}
-        self._above: dict[bool, tuple[int, str]] = {}
+        self._above: dict[bool, tuple[int, bytes]] = {}
         self._changed = asyncio.Event()
         self._setup = view.setup
         self.strips = Strips()
@@ -94,6 +97,13 @@ class Board:
 
     def row(self, name: str) -> str:
         """The row of a check."""
+        return self._made(name).html
+
+    def row_event(self, name: str) -> bytes:
+        """The row of a check, in an event: it takes the place of the one that is there."""
+        return self._made(name).event
+
+    def _made(self, name: str) -> _Made:
         view = self._view
         now = view.now()
         latest, state = view.latest.get(name), view.state.checks.get(name)
@@ -102,17 +112,18 @@ class Board:
         fresh = made is not None and made.setup is view.setup and made.latest is latest and made.state is state
         if made is None or not fresh or (made.slot, made.day) != (slot, day):
             html = fragment(view, "_row.html", row=row_of(view, name), strip=self.strips.draw(name, now))
-            made = self._rows[name] = _Made(html, view.setup, latest, state, slot, day)
-        return made.html
+            event = lines(html.replace("<a ", '<a hx-swap-oob="true" ', 1))
+            made = self._rows[name] = _Made(html, event, view.setup, latest, state, slot, day)
+        return made
 
-    def above(self, may_act: bool, make: Callable[[], str]) -> str:
-        """What stands above the list, made by ``make`` once per version; the same object while it says the same."""
-        version, html = self._above.get(may_act, (NO_VERSION, ""))
+    def above(self, may_act: bool, make: Callable[[], str]) -> bytes:
+        """What stands above the list, as ``make`` says once per version: the same object while it is the same."""
+        version, event = self._above.get(may_act, (NO_VERSION, b""))
         if version != self._version:
-            made = make()
-            html = html if made == html else made
-            self._above[may_act] = self._version, html
-        return html
+            made = lines(make())
+            event = event if made == event else made
+            self._above[may_act] = self._version, event
+        return event
 
     async def versions(self, seen: int) -> AsyncIterator[int]:
         """Each version after that one; who is slow misses some."""
@@ -134,7 +145,8 @@ class Board:
             await asyncio.sleep(PACE)
 
     async def remember(self) -> None:
-        """Draw what the records say of the last day, a check at a time."""
+        """Draw what the records say of the last day, a check at a time; prepare the pages before."""
+        await asyncio.to_thread(warm_up)
         now = self._view.now()
         try:
             for incident in await self._view.store.incidents(since=now - _DAY, limit=MOST_INCIDENTS):

@@ -22,7 +22,7 @@ from wcr_watchd.web.dashboard.listing import STATES, WRONG, Wanted, listing, rea
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import Event, follow
 
-ROWS_AT_A_TIME = 20
+ROWS_AT_A_TIME = 8
 """Rows rendered before others have their turn: the event loop must not wait for a whole page."""
 MOST_INCIDENTS = 50
 """Open incidents that stand on the page; the others are on a page of their own."""
@@ -101,7 +101,7 @@ class _Reader:
     setup: Setup
     may_act: bool
     seen: int
-    above: str = ""
+    above: bytes = b""
 
     def stamp(self) -> str:
         """Up to where the page has been told."""
@@ -109,7 +109,7 @@ class _Reader:
 
     def changes(self, version: int) -> Iterator[Event]:
         """What of the page changed up to this version, in pieces that render quickly."""
-        before, self.seen = self.seen, version
+        before = self.seen
         if self.view.setup is not self.setup or self._should_show_others(before):
             yield _RELOAD
             return
@@ -120,7 +120,9 @@ class _Reader:
         names = self.board.newer(self.shown, before)
         for at in range(0, len(names), ROWS_AT_A_TIME):
             some = [name for name in names[at : at + ROWS_AT_A_TIME] if name in self.view.setup.checks]
-            yield None, "".join(self.board.row(name).replace("<a ", '<a hx-swap-oob="true" ', 1) for name in some)
+            if some:
+                yield None, b"".join(map(self.board.row_event, some))
+        self.seen = version  # not before all of it is sent: who loses the connection meanwhile asks for it again
 
     def _should_show_others(self, since: int) -> bool:
         """Whether a page that lists by state has to list other checks, because one of them changed."""
@@ -131,7 +133,7 @@ class _Reader:
         return any(self.wanted.takes(checks[name], self.board.word(name)) != (name in shown) for name in changed)
 
 
-def _above(view: View, board: Board, may_act: bool) -> str:
+def _above(view: View, board: Board, may_act: bool) -> bytes:
     """What stands above the list, as elements that take the place of those with their ids."""
 
     def make() -> str:
