@@ -50,7 +50,8 @@ SETTLES_WITHIN = 6 * 3_600.0
 SETTLE_LOOK = 600.0
 LAST_DELIVERIES = 120.0
 """Seconds that are left to tell of what came to its end last."""
-UNCONCERNED = ("upkeep", "watchdog", "heartbeats", "changes", "reports")
+UNCONCERNED = ("upkeep", "watchdog", "heartbeats", "pings", "tasks", "drills", "canaries", "changes", "reports")
+"""Jobs with nothing to do here; their looks at the time would be a third of what a simulated day consists of."""
 PATIENCE = 2.0
 """Seconds that the store has to take what people are then told all the same."""
 
