@@ -19,7 +19,7 @@ from wcr_watchd.core.protocols import Limits, Receipt
 from wcr_watchd.kit import plugins
 from wcr_watchd.kit.options import Options
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.runtime.dispatcher import hand_over
+from wcr_watchd.runtime.sending import hand_over
 
 PACKAGE = "wcr_watchd.channels"
 COMMON_KEYS = ("type", "limit", "template")

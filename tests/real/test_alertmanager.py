@@ -29,7 +29,7 @@ from wcr_watchd.core.model import (
     Severity,
 )
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.runtime.dispatcher import hand_over
+from wcr_watchd.runtime.sending import hand_over
 from wcr_watchd.runtime.standing import Standing
 
 THERE = Recipient("am")

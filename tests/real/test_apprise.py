@@ -19,7 +19,7 @@ from wcr_watchd.config import load
 from wcr_watchd.core.errors import ChannelError, ConfigError
 from wcr_watchd.core.model import EventKind, Recipient
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.runtime.dispatcher import hand_over
+from wcr_watchd.runtime.sending import hand_over
 
 SECRET = "a-path-that-must-never-be-seen"
 

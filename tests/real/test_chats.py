@@ -20,7 +20,7 @@ from wcr_watchd.core.errors import ChannelError
 from wcr_watchd.core.model import EventKind, Message, Recipient, Severity
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.templates import Wording
-from wcr_watchd.runtime.dispatcher import hand_over
+from wcr_watchd.runtime.sending import hand_over
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from wcr_watchd.core.errors import ChannelError
 from wcr_watchd.core.message import DIGEST_ITEMS, digest, incident_key
 from wcr_watchd.core.model import EventKind, IncidentState, Message, Recipient, Severity
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.runtime.dispatcher import hand_over
+from wcr_watchd.runtime.sending import hand_over
 
 KEY = f"wcr-prod-42-{OPENED:.0f}"
 RESOLVED = make_message(event=EventKind.RESOLVED, at=OPENED + 900, state=IncidentState.RESOLVED)

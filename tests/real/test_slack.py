@@ -16,7 +16,7 @@ from wcr_watchd.core.message import digest, redirected
 from wcr_watchd.core.model import EventKind, Message, Recipient
 from wcr_watchd.core.protocols import Receipt
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.runtime.dispatcher import hand_over
+from wcr_watchd.runtime.sending import hand_over
 
 
 @pytest.fixture

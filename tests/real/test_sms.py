@@ -16,7 +16,7 @@ from wcr_watchd.core.errors import ChannelError
 from wcr_watchd.core.model import Recipient
 from wcr_watchd.core.protocols import Receipt
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.runtime.dispatcher import hand_over
+from wcr_watchd.runtime.sending import hand_over
 
 LEAD = Recipient("sms", "lead", "+15550101")
 

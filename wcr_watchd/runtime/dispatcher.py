@@ -29,6 +29,7 @@ from wcr_watchd.kit.templates import Wording
 from wcr_watchd.runtime.gathering import Gathering
 from wcr_watchd.runtime.lane import CONCURRENCY, SUMMARY, Cap, Clock, Key, Lane, Owed, keys_of
 from wcr_watchd.runtime.ledger import Ledger
+from wcr_watchd.runtime.sending import hand_over
 from wcr_watchd.runtime.stand_ins import FALLBACK, StandIns
 
 log = structlog.get_logger(__name__)
@@ -58,7 +59,6 @@ RECALLED = 1000
 """Deliveries of the last life that are looked at: to count against the cost caps, and for who was told instead."""
 RECALLED_BEFORE = 3600.0
 """Seconds before the oldest open incident, or before the start, from which they are looked at."""
-REMEMBERED_REDIRECTIONS = 1000
 REMEMBERED_DELIVERIES = 1000
 """Notifications known to be delivered: a wall clock that is set back makes the same hand-over come twice."""
 
@@ -103,7 +103,6 @@ class Dispatcher:
         self._owed: dict[str, Owed] = {}
         self._digests: dict[Recipient, list[Owed]] = {}
         self._gathering = Gathering(clock, self._enqueue, self._tell_together)
-        self._redirections: OrderedDict[tuple[int, EventKind, float, Recipient], None] = OrderedDict()
         self._told: OrderedDict[str, None] = OrderedDict()
         self._stand_ins = StandIns()
         self._open_since: dict[int, float] = {}
@@ -118,7 +117,7 @@ class Dispatcher:
         for notification in owed:
             self._take(Delivery(notification))
         for end, meant in self._stand_ins.ends(owed, self._clock.now()):
-            self._remember_redirection(end)
+            self._stand_ins.note(end)
             self._owe_new(end, self._fell_back(meant, end.recipient))
 
     def overtaken(self, incidents: Iterable[int]) -> None:
@@ -403,7 +402,7 @@ class Dispatcher:
             return
         owed.delivery = replace(owed.delivery, fell_back=True)
         following, *others = original.fallbacks
-        if _story(original, following) in self._redirections:  # two channels failed, and both fall back to this person
+        if self._stand_ins.told(original, following):  # two channels failed, and both fall back to this person
             self._ledger.note([owed.delivery])
             return
         now = self._clock.now()
@@ -418,7 +417,6 @@ class Dispatcher:
             message=redirected(original.message, original.recipient.channel, why),
         )
         log.warning("fallback told", id=instead.id, instead_of=original.recipient.channel, channel=following.channel)
-        self._remember_redirection(instead)
         self._stand_ins.note(instead)
         self._owe_new(instead, [owed.delivery])
 
@@ -429,11 +427,6 @@ class Dispatcher:
             return []
         owed.delivery = replace(owed.delivery, fell_back=True)
         return [owed.delivery]
-
-    def _remember_redirection(self, instead: Notification) -> None:
-        self._redirections[_story(instead, instead.recipient)] = None
-        if len(self._redirections) > REMEMBERED_REDIRECTIONS:
-            self._redirections.popitem(last=False)
 
     def _owe_new(self, notification: Notification, changed: Sequence[Delivery]) -> None:
         """Record a notification that was made here, together with those that led to it, then deliver it."""
@@ -530,9 +523,7 @@ class Dispatcher:
             return
         for notification in (row.notification for row in reversed(rows)):
             if FALLBACK in notification.id:
-                self._remember_redirection(notification)
-                if notification.incident in self._open_since:
-                    self._stand_ins.note(notification)
+                self._stand_ins.note(notification, ended=notification.incident not in self._open_since)
 
 
 def _due(delivery: Delivery, now: float) -> float:
@@ -540,37 +531,6 @@ def _due(delivery: Delivery, now: float) -> float:
     notification = delivery.notification
     held = notification.not_before > notification.created_at
     return max(delivery.next_attempt_at, notification.not_before if held else min(notification.not_before, now))
-
-
-def _story(news: Notification, who: Recipient) -> tuple[int, EventKind, float, Recipient]:
-    """What somebody is told, whichever channel it was meant for first."""
-    return news.incident, news.event, news.message.at, who
-
-
-async def hand_over(
-    channel: Channel, notification: Notification, shared: Shared, wording: Wording | None = None
-) -> Receipt:
-    """Render and send one notification within the channel's deadline; raises nothing but :class:`ChannelError`."""
-    try:
-        message = notification.message
-        parts = channel.render(wording.of(message) if wording else message)
-    except Exception as error:  # a channel may be anybody's; its defect must not stop the others
-        raise _defect("rendering", channel, error, permanent=True) from error
-    try:
-        async with asyncio.timeout(channel.timeout):
-            return await channel.send(notification, parts, shared)
-    except ChannelError:
-        raise
-    except TimeoutError as error:
-        said = f"no answer within {channel.timeout:g} s; it may have been accepted all the same"
-        raise ChannelError(said, reason="timeout", permanent=False) from error
-    except Exception as error:
-        raise _defect("sending", channel, error, permanent=False) from error
-
-
-def _defect(doing: str, channel: Channel, error: Exception, *, permanent: bool) -> ChannelError:
-    summary = f"{doing} by a channel of type {channel.type} failed: {type(error).__name__}: {error}; please report this"
-    return ChannelError(summary, reason="internal", permanent=permanent)
 
 
 def backoff(attempts: int, chance: float) -> float:

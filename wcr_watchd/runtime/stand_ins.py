@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -10,6 +11,8 @@ from wcr_watchd.core.model import EventKind, Notification, Recipient
 
 FALLBACK = ":fallback:"
 """Stands in the id of a notification that is owed in another's place."""
+REMEMBERED = 1000
+"""Pieces of news told in another's place that are known, the newest."""
 
 
 class StandIns:
@@ -21,10 +24,18 @@ class StandIns:
 
     def __init__(self) -> None:
         self._by_incident: dict[int, dict[Recipient, None]] = {}
+        self._told: OrderedDict[tuple[int, EventKind, float, Recipient], None] = OrderedDict()
 
-    def note(self, notification: Notification) -> None:
-        """A notification is owed to a fallback."""
-        if notification.event is not EventKind.RESOLVED and notification.incident:
+    def told(self, news: Notification, who: Recipient) -> bool:
+        """Whether somebody was told this already in another's place, whichever channel it was meant for first."""
+        return _story(news, who) in self._told
+
+    def note(self, notification: Notification, *, ended: bool = False) -> None:
+        """A notification is owed to a fallback; ``ended`` says that its incident is over by now."""
+        self._told[_story(notification, notification.recipient)] = None
+        if len(self._told) > REMEMBERED:
+            self._told.popitem(last=False)
+        if notification.incident and notification.event is not EventKind.RESOLVED and not ended:
             self._by_incident.setdefault(notification.incident, {})[notification.recipient] = None
 
     def ends(self, notifications: Iterable[Notification], now: float) -> list[tuple[Notification, Notification]]:
@@ -42,6 +53,10 @@ class StandIns:
             for who in self._by_incident.pop(number)
             if who not in {one.recipient for one in told}
         ]
+
+
+def _story(news: Notification, who: Recipient) -> tuple[int, EventKind, float, Recipient]:
+    return news.incident, news.event, news.message.at, who
 
 
 def _end(who: Recipient, told: Sequence[Notification], now: float) -> tuple[Notification, Notification]:
