@@ -27,8 +27,9 @@ from wcr_watchd.core.heartbeat import Book, Ping
 from wcr_watchd.core.message import trial
 from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Outcome
 from wcr_watchd.core.modifications import Mark, Modification, grouped
-from wcr_watchd.core.protocols import Accepting, Probe, Restored, Store
+from wcr_watchd.core.protocols import Accepting, Batch, Probe, Restored, Store
 from wcr_watchd.core.report import Audience, Filed, ReportKind, ReportPlan, ReportWish
+from wcr_watchd.core.review import Review
 from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
@@ -299,6 +300,13 @@ class Daemon:
         if found is None:
             raise CommandError(f"there is no incident #{incident}; `wcr-watchd incidents --all` lists them")
         return await self._parts.monitor.note(found, by, text)
+
+    async def review(self, written: Review) -> str:
+        """Keep what somebody wrote about an incident; returns a sentence."""
+        if await self.store.incident(written.incident) is None:
+            raise CommandError(f"there is no incident #{written.incident}; `wcr-watchd incidents --all` lists them")
+        await self.store.commit(Batch(reviews=(written,)))
+        return f"the review of incident #{written.incident} is kept"
 
     async def assign(self, incident: int, owner: str, by: str) -> str:
         """Say who works on an incident; returns a sentence."""

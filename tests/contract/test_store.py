@@ -26,7 +26,8 @@ from wcr_watchd.core.model import (
     Severity,
 )
 from wcr_watchd.core.modifications import KnownFacts, Modification
-from wcr_watchd.core.protocols import Batch, Restored, Store
+from wcr_watchd.core.protocols import Batch, Restored, Store, Wanted
+from wcr_watchd.core.review import Review
 from wcr_watchd.core.rules import InstanceState, RuleState, Verdict
 from wcr_watchd.core.silence import Matcher, Operator, Silence
 from wcr_watchd.core.state import CheckState
@@ -406,6 +407,48 @@ async def test_tasks_and_how_they_ended_outlive_the_daemon_and_their_check(store
     assert kept == tuple(reversed(ends[2:]))
     assert await store.task_records("task.review", limit=1) == (ends[-1],)
     assert await store.task_records("task.other") == ()
+
+
+async def test_incidents_are_found_by_what_they_are(store: Store) -> None:
+    over = {"state": IncidentState.RESOLVED, "resolved_at": NOW + 500}
+    await store.commit(
+        Batch(
+            incidents=(
+                an_incident(1, "api", NOW, summary="HTTP 500, expected 2xx", **over),
+                an_incident(2, "db", NOW + 100, severity=Severity.INFO, peak=Severity.WARNING, subject="disk /data"),
+                an_incident(3, "api", NOW + 1_000, summary="timeout after 10 s"),
+            )
+        )
+    )
+
+    async def found(before: int = 0, limit: int = 50, **wanted: object) -> list[int]:
+        rows = await store.find_incidents(Wanted(**wanted), before=before, limit=limit)  # type: ignore[arg-type]
+        return [one.id for one in rows]
+
+    assert await found() == [3, 2, 1]
+    assert await found(before=3, limit=1) == [2]
+    assert await found(checks=frozenset({"api", "gone"})) == [3, 1]
+    assert await found(checks=frozenset()) == []
+    assert await found(states=(IncidentState.OPEN, IncidentState.SILENCED)) == [3, 2]
+    assert await found(severity=Severity.CRITICAL) == [3, 1]
+    assert await found(text="http 500") == [1]
+    assert await found(text="DISK /d") == [2]
+    assert await found(text="100%") == []
+    assert await found(since=NOW + 600) == [3, 2]
+    assert await found(until=NOW + 100) == [1]
+
+
+async def test_a_review_is_kept_and_goes_with_its_incident(store: Store) -> None:
+    over = {"state": IncidentState.RESOLVED, "resolved_at": NOW + 500}
+    await store.commit(Batch(incidents=(an_incident(1, **over), an_incident(2))))
+    written = Review(1, root_cause="ä", by="ann", at=NOW)
+    await store.commit(Batch(reviews=(replace(written, impact="old"),)))
+    await store.commit(Batch(reviews=(written,)))
+    assert await store.review(1) == written
+    assert await store.review(2) is None
+    await store.prune(NOW + 3_000 * 86_400.0)
+    assert await store.incident(1) is None
+    assert await store.review(1) is None
 
 
 async def test_several_courses_are_read_at_once_and_runs_are_counted(store: Store) -> None:

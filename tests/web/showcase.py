@@ -31,7 +31,8 @@ from wcr_watchd.core.model import (
 )
 from wcr_watchd.core.modifications import Mark
 from wcr_watchd.core.on_call import Layer, OnCallSchedule, Override, weekly
-from wcr_watchd.core.protocols import Point
+from wcr_watchd.core.protocols import Point, Wanted
+from wcr_watchd.core.review import Review
 from wcr_watchd.core.rules import InstanceState, RuleState, Verdict, parse_rule
 from wcr_watchd.core.setup import AlertSettings, Canary, Check, Setup
 from wcr_watchd.core.silence import Silence
@@ -179,6 +180,9 @@ class Showcase:
         self.acknowledged: list[tuple[int, str]] = []
         self.asked: list[tuple[Any, ...]] = []
         self.drills: dict[int, DrillReport] = {}
+        self.old: list[Incident] = []
+        self.wanted: list[Wanted] = []
+        self.reviews: dict[int, Review] = {}
         self.readers: list[asyncio.Queue[tuple[Touched, ...]]] = []
 
     def troubled(self) -> None:
@@ -351,10 +355,30 @@ class Showcase:
 
     # the reading side of the store
     async def incidents(self, **_: object) -> Sequence[Incident]:
-        return tuple(self.state.incidents.values())
+        return (*self.state.incidents.values(), *self.old)
 
     async def incident(self, number: int) -> Incident | None:
         return None
+
+    async def find_incidents(self, wanted: Wanted, *, before: int = 0, limit: int = 50) -> Sequence[Incident]:
+        self.wanted.append(wanted)
+        known = sorted((*self.state.incidents.values(), *self.old), key=lambda one: -one.id)
+        return [
+            one
+            for one in known
+            if (not before or one.id < before)
+            and (wanted.checks is None or one.check in wanted.checks)
+            and (not wanted.states or one.state in wanted.states)
+            and one.opened_at < wanted.until
+            and (one.resolved_at or NOW) >= wanted.since
+        ][:limit]
+
+    async def review(self, written: Review | int) -> Any:
+        """What the store and the daemon have under this name."""
+        if isinstance(written, int):
+            return self.reviews.get(written)
+        self.reviews[written.incident] = written
+        return "kept"
 
     async def events(self, incident: int) -> Sequence[Event]:
         opened = Event(incident, 1, EventKind.OPENED, NOW - 700, Severity.CRITICAL, "503", "confirmed by 3 of 3 runs")

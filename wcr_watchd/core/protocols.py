@@ -14,6 +14,7 @@ from wcr_watchd.core.model import (
     DeliveryState,
     Event,
     Incident,
+    IncidentState,
     Labels,
     MeasurementSpec,
     Message,
@@ -25,6 +26,7 @@ from wcr_watchd.core.model import (
 from wcr_watchd.core.modifications import KnownFacts, Modification
 from wcr_watchd.core.posts import OwedMail, Post, Subscriber
 from wcr_watchd.core.report import Filed
+from wcr_watchd.core.review import Review
 from wcr_watchd.core.run import Run, Shared
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState
@@ -251,6 +253,7 @@ class Batch:
     modifications: tuple[Modification, ...] = ()
     facts: tuple[KnownFacts, ...] = ()
     reports: tuple[Filed, ...] = ()
+    reviews: tuple[Review, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +278,22 @@ class Restored:
     changes: tuple[Change, ...] = ()
     """Those that are not over, and the newest ones, newest first."""
     facts: tuple[KnownFacts, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which incidents are wanted: those open at some time from ``since`` to before ``until`` (epoch seconds).
+
+    ``checks`` are names of which one must be meant (None: any), ``states`` likewise (empty: any), ``severity`` is the
+    least one at worst, ``text`` a part of check, subject or summary in any case.
+    """
+
+    checks: frozenset[str] | None = None
+    states: tuple[IncidentState, ...] = ()
+    severity: Severity = Severity.OK
+    text: str = ""
+    since: float = 0.0
+    until: float = 250_000_000_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +426,14 @@ class Store(AccessRecords, Protocol):
         self, *, check: str | None = None, open_only: bool = False, since: float = 0.0, limit: int = 100
     ) -> Sequence[Incident]:
         """Incidents, newest first."""
+        ...
+
+    async def find_incidents(self, wanted: Wanted, *, before: int = 0, limit: int = 50) -> Sequence[Incident]:
+        """Those that are wanted, newest first; with ``before``, those with a lower number."""
+        ...
+
+    async def review(self, incident: int) -> Review | None:
+        """What people wrote about an incident after it."""
         ...
 
     async def incident(self, number: int) -> Incident | None:

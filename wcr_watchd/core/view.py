@@ -14,6 +14,7 @@ from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Severity
 from wcr_watchd.core.modifications import Mark, Modification
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.report import Filed, ReportWish
+from wcr_watchd.core.review import Review
 from wcr_watchd.core.setup import Canary, Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
@@ -379,6 +380,10 @@ class Control(View, Protocol):
 
     async def note(self, incident: int, by: str, text: str) -> str:
         """Add a note to an incident's timeline, also after its end. Raises ``CommandError`` when there is none."""
+        ...
+
+    async def review(self, written: Review) -> str:
+        """Keep what somebody wrote about an incident; returns a sentence. Raises ``CommandError`` without such one."""
         ...
 
     async def assign(self, incident: int, owner: str, by: str) -> str:

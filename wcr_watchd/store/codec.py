@@ -30,6 +30,7 @@ from wcr_watchd.core.model import (
 )
 from wcr_watchd.core.modifications import KnownFacts, Modification
 from wcr_watchd.core.report import Audience, Document, Filed, ReportKind
+from wcr_watchd.core.review import Review
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.task import TaskRecord, TaskState
@@ -50,6 +51,7 @@ AUDIT = TypeAdapter(AuditEntry)
 CHANGE = TypeAdapter(Change)
 FACTS = TypeAdapter(KnownFacts)
 DOCUMENT = TypeAdapter(Document)
+REVIEW = TypeAdapter(Review)
 
 OUTCOMES = (Outcome.UP, Outcome.DOWN, Outcome.UNKNOWN)
 """By the number they are stored as."""

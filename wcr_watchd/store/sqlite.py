@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -27,8 +28,9 @@ from wcr_watchd.core.model import (
     Recipient,
 )
 from wcr_watchd.core.modifications import Modification
-from wcr_watchd.core.protocols import Batch, Point, Restored
+from wcr_watchd.core.protocols import Batch, Point, Restored, Wanted
 from wcr_watchd.core.report import Filed
+from wcr_watchd.core.review import Review
 from wcr_watchd.core.task import KEPT_RECORDS, TaskRecord
 from wcr_watchd.core.uptime import Outcomes
 from wcr_watchd.store import codec
@@ -39,6 +41,7 @@ from wcr_watchd.store.codec import (
     FACTS,
     HEARTBEAT,
     INCIDENT,
+    REVIEW,
     SESSION,
     SILENCE,
     TASK,
@@ -156,7 +159,7 @@ class SqliteStore:
         """
         await self._in_thread(self._database.look)
         decides = batch.incidents or batch.events or batch.notifications or batch.deliveries or batch.silences
-        durable = bool(decides or batch.pings or batch.task_records or batch.changes or batch.reports)
+        durable = bool(decides or batch.pings or batch.task_records or batch.changes or batch.reports or batch.reviews)
         try:
             async with self._database.transaction(durable=durable) as transaction:
                 await self._write_observations(transaction, batch.observations)
@@ -246,6 +249,26 @@ class SqliteStore:
         """One report with its contents, by its number."""
         rows = await self._database.fetch("report", number)
         return await self._in_thread(lambda: codec.report_of(rows[0][:-1], rows[0][-1])) if rows else None
+
+    async def find_incidents(self, wanted: Wanted, *, before: int = 0, limit: int = 50) -> Sequence[Incident]:
+        """Those that are wanted, newest first; with ``before``, those with a lower number."""
+        rows = await self._database.fetch(
+            "find_incidents",
+            before or _FOR_EVER,
+            None if wanted.checks is None else json.dumps(sorted(wanted.checks)),
+            "".join(f"|{state.value}" for state in wanted.states) + "|" if wanted.states else "",
+            int(wanted.severity),
+            wanted.text.lower(),
+            milliseconds(wanted.since),
+            milliseconds(wanted.until),
+            limit,
+        )
+        return tuple(from_json(INCIDENT, row[0]) for row in rows)
+
+    async def review(self, incident: int) -> Review | None:
+        """What people wrote about an incident after it."""
+        rows = await self._database.fetch("review", incident)
+        return from_json(REVIEW, rows[0][0]) if rows else None
 
     async def incident(self, number: int) -> Incident | None:
         """One incident by its number."""
@@ -419,6 +442,7 @@ async def _write_present(transaction: Transaction, batch: Batch) -> None:
     await transaction.run_many("keep_event", [codec.event_row(event) for event in batch.events])
     await transaction.run_many("owe", [codec.delivery_row(_owed(one)) for one in batch.notifications])
     await transaction.run_many("keep_delivery", [codec.delivery_row(delivery) for delivery in batch.deliveries])
+    await transaction.run_many("keep_review", [(one.incident, to_json(REVIEW, one)) for one in batch.reviews])
     await transaction.run_many("keep_report", [codec.report_row(report) for report in batch.reports])
 
 

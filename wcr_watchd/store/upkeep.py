@@ -179,7 +179,12 @@ class Upkeep:
         old = await self._database.fetch("old_incidents", before, _DELETE_INCIDENTS)
         if old:
             async with self._database.transaction(durable=False) as transaction:
-                for statement in ("delete_incident_events", "delete_incident_outbox", "delete_incident"):
+                for statement in (
+                    "delete_incident_events",
+                    "delete_incident_outbox",
+                    "delete_review",
+                    "delete_incident",
+                ):
                     await transaction.run_many(statement, old)
         async with self._database.transaction(durable=False) as transaction:
             await transaction.run("delete_old_reports", before)

@@ -1,51 +1,219 @@
-"""The page of one incident: what is wrong, who was told and why, what happened since, and what people do with it."""
+"""The page of one incident: what is wrong, what may be the cause, who was told, what happened, what one can do."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator, Sequence
 
 from aiohttp import web
 
+from wcr_watchd.core import review, similar
+from wcr_watchd.core.causes import AROUND, Cause, likely_causes
 from wcr_watchd.core.errors import CommandError, UnitError
+from wcr_watchd.core.model import Delivery, Incident
+from wcr_watchd.core.model import Event as Happened
+from wcr_watchd.core.modifications import SHORTLY, SLACK
+from wcr_watchd.core.protocols import Wanted
 from wcr_watchd.core.units import parse_duration
+from wcr_watchd.core.view import Touched, View
 from wcr_watchd.core.work import check_of
 from wcr_watchd.web import reasons
 from wcr_watchd.web.access.roles import VISITOR
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
+from wcr_watchd.web.live import Event, follow
 
 PATH = "/incidents/{number:\\d{1,9}}"
 MAX_NOTE = 4_000
+MAX_OWNER = 200
+MOST_DELIVERIES = 500
+MOST_AROUND = 200
+MOST_EARLIER = 200
+SHOWN_EARLIER = 5
 
 
 def add_routes(app: web.Application) -> None:
     """Put the page's routes into the application."""
     app.router.add_get(PATH, show)
-    app.router.add_post(f"{PATH}/acknowledge", acknowledge)
-    app.router.add_post(f"{PATH}/resolve", resolve)
-    app.router.add_post(f"{PATH}/note", note)
+    app.router.add_get(f"{PATH}/live", live)
+    app.router.add_get(f"{PATH}/review.md", review_as_markdown)
+    app.router.add_get(f"{PATH}/review.html", review_as_page)
+    for name, handler in (
+        ("acknowledge", acknowledge),
+        ("resolve", resolve),
+        ("note", note),
+        ("assign", assign),
+        ("review", write_review),
+    ):
+        app.router.add_post(f"{PATH}/{name}", handler)
 
 
 async def show(request: web.Request) -> web.Response:
-    """One incident: what is wrong, who was told and why, and what happened since."""
-    view = request.app[CONTROL]
+    """One incident: what is wrong, who was told and why, what happened since; ``?contact=…`` asks why of somebody."""
+    return await _page(request)
+
+
+async def live(request: web.Request) -> web.StreamResponse:
+    """Server-sent events: ``changed`` whenever something happened to the incident."""
     number = _number(request)
-    found = view.state.incidents.get(number) or await view.store.incident(number)
-    if found is None:
-        raise web.HTTPNotFound(text=f"there is no incident #{number}\n")
+
+    def changed(batch: Sequence[Touched]) -> Iterator[Event]:
+        if any(one.incident == number for one in batch):
+            yield "changed", "{}"
+
+    return await follow(request, [], changed, request.app[CONTROL].touched())
+
+
+async def acknowledge(request: web.Request) -> web.Response:
+    """Take an incident, for a time (``for``) or until it is over; ``sticky``: also when it gets worse."""
+    control, form = request.app[CONTROL], await request.post()
+    text = str(form.get("for", "")).strip()
+    try:
+        until = control.now() + parse_duration(text) if text else None
+    except UnitError as error:
+        return await _page(request, said=f"{error}; write for example 2h", status=400)
+    who, sticky = request[VISITOR].name, bool(form.get("sticky"))
+    # The buttons of the overview come back to it.
+    to = "/" if form.get("from") == "overview" else ""
+    return await _done(request, control.acknowledge(_number(request), who, until=until, sticky=sticky), to)
+
+
+async def resolve(request: web.Request) -> web.Response:
+    """End an incident by hand, from its button."""
+    return await _done(request, request.app[CONTROL].resolve(_number(request), request[VISITOR].name))
+
+
+async def note(request: web.Request) -> web.Response:
+    """Add a note to the timeline, from the form under it."""
+    text = str((await request.post()).get("text", ""))[:MAX_NOTE]
+    return await _done(request, request.app[CONTROL].note(_number(request), request[VISITOR].name, text))
+
+
+async def assign(request: web.Request) -> web.Response:
+    """Say who works on the incident, from the form."""
+    owner = str((await request.post()).get("owner", "")).strip()[:MAX_OWNER]
+    return await _done(request, request.app[CONTROL].assign(_number(request), owner, request[VISITOR].name))
+
+
+async def write_review(request: web.Request) -> web.Response:
+    """Keep the four texts of the review, from their form."""
+    control, form = request.app[CONTROL], await request.post()
+    texts = {name: str(form.get(name, "")).strip()[: review.LONGEST_TEXT] for name in review.TEXTS}
+    written = review.Review(_number(request), **texts, by=request[VISITOR].name, at=control.now())
+    return await _done(request, control.review(written))
+
+
+async def _done(request: web.Request, command: Awaitable[str], to: str = "") -> web.Response:
+    """Carry a command out and go back to the page; say on it what is in the way."""
+    try:
+        await command
+    except CommandError as error:
+        return await _page(request, said=str(error), status=409)
+    raise web.HTTPSeeOther(to or request.path.rpartition("/")[0])
+
+
+# --- what the page shows ---
+
+
+async def _page(request: web.Request, *, said: str = "", status: int = 200) -> web.Response:
+    view = request.app[CONTROL]
+    found = await _found(request)
     contact = request.query.get("contact", "")
-    return page(
+    timeline = await view.store.events(found.id)
+    deliveries = await view.store.deliveries(incident=found.id, limit=MOST_DELIVERIES)
+    causes = await _causes(view, found)
+    known = [one for one in await view.store.incidents(check=found.check, limit=MOST_EARLIER) if one.id != found.id]
+    check = check_of(view.setup, found) if found.alert else view.setup.checks.get(found.check)
+    latest = view.latest.get(found.check)
+    facts = await _facts(view, found, timeline, deliveries, causes)
+    response = page(
         request,
         "incident.html",
         incident=found,
+        said=said,
         people=list(view.setup.contacts),
         contact=contact,
         answer=await reasons.answer(view, found, contact) if contact else None,
-        check=check_of(view.setup, found) if found.alert else view.setup.checks.get(found.check),
+        check=check,
         generator=_safe_url(found.alert.generator) if found.alert else "",
-        timeline=await view.store.events(number),
-        deliveries=await view.store.deliveries(incident=number),
+        timeline=timeline,
+        deliveries=deliveries,
+        causes=causes,
+        earlier=await _earlier(view, found, known),
+        recent_count=similar.count_recent(found, known),
+        evidence=latest.evidence if latest and found.resolved_at is None else {},
+        figures=review.figures(facts),
+        written=await view.store.review(found.id) or review.Review(found.id),
+        texts=review.TEXTS,
+        longest=review.LONGEST_TEXT,
     )
+    response.set_status(status)
+    return response
+
+
+async def _causes(view: View, found: Incident) -> tuple[Cause, ...]:
+    """What may be the cause, from what else was open around its beginning and what was changed before."""
+    around = Wanted(since=found.opened_at - AROUND, until=found.opened_at + AROUND)
+    others = await view.store.find_incidents(around, limit=MOST_AROUND)
+    marks = await view.marks(found.opened_at - SHORTLY, found.opened_at + SLACK)
+    return likely_causes(view.setup, found, others, marks)
+
+
+async def _earlier(view: View, found: Incident, known: Sequence[Incident]) -> list[similar.Earlier]:
+    """The likest earlier incidents, with what their timelines say."""
+    likest = similar.similar(found, known)[:SHOWN_EARLIER]
+    return [similar.told(found, one, await view.store.events(one.id)) for one in likest]
+
+
+async def _facts(
+    view: View,
+    found: Incident,
+    timeline: Sequence[Happened],
+    deliveries: Sequence[Delivery],
+    causes: Sequence[Cause],
+) -> review.Facts:
+    """The facts of the review: what was recorded, and what the runs meanwhile found."""
+    end = found.resolved_at or view.now()
+    outcomes = await view.store.outcomes(found.check, since=found.opened_at, until=end)
+    inside = [one for one in outcomes if one.start >= found.opened_at - one.width]
+    return review.facts(found, timeline, deliveries, inside, causes, view.now())
+
+
+async def _review(request: web.Request) -> tuple[review.Facts, review.Review]:
+    view, found = request.app[CONTROL], await _found(request)
+    timeline = await view.store.events(found.id)
+    deliveries = await view.store.deliveries(incident=found.id, limit=MOST_DELIVERIES)
+    facts = await _facts(view, found, timeline, deliveries, await _causes(view, found))
+    return facts, await view.store.review(found.id) or review.Review(found.id)
+
+
+async def review_as_markdown(request: web.Request) -> web.Response:
+    """The review as a Markdown file."""
+    facts, written = await _review(request)
+    text = review.markdown(facts, written, request.app[CONTROL].setup.timezone)
+    name = f'attachment; filename="incident-{facts.incident.id}.md"'
+    return web.Response(text=text, content_type="text/markdown", headers={"Content-Disposition": name})
+
+
+async def review_as_page(request: web.Request) -> web.Response:
+    """The review as one page without anything around it, to print or to keep."""
+    facts, written = await _review(request)
+    return page(
+        request,
+        "review.html",
+        facts=facts,
+        incident=facts.incident,
+        figures=review.figures(facts),
+        written=written,
+        texts={heading: getattr(written, name) for name, heading in review.TEXTS.items()},
+    )
+
+
+async def _found(request: web.Request) -> Incident:
+    view, number = request.app[CONTROL], _number(request)
+    found = view.state.incidents.get(number) or await view.store.incident(number)
+    if found is None:
+        raise web.HTTPNotFound(text=f"there is no incident #{number}\n")
+    return found
 
 
 def _safe_url(url: str) -> str:
@@ -53,38 +221,5 @@ def _safe_url(url: str) -> str:
     return url if url.startswith(("http://", "https://")) else ""
 
 
-async def acknowledge(request: web.Request) -> web.Response:
-    """Take an incident, from the button of a page, for a time (``for``) or until it is over."""
-    control, form = request.app[CONTROL], await request.post()
-    text = str(form.get("for", "")).strip()
-    try:
-        until = control.now() + parse_duration(text) if text else None
-    except UnitError as error:
-        raise web.HTTPBadRequest(text=f"{error}; write for example 2h\n") from error
-    await _done(control.acknowledge(_number(request), request[VISITOR].name, until=until))
-    raise web.HTTPSeeOther("/")
-
-
-async def resolve(request: web.Request) -> web.Response:
-    """End an incident by hand, from its button."""
-    await _done(request.app[CONTROL].resolve(_number(request), request[VISITOR].name))
-    raise web.HTTPSeeOther(request.path.removesuffix("/resolve"))
-
-
-async def note(request: web.Request) -> web.Response:
-    """Add a note to the timeline, from the form under it."""
-    form = await request.post()
-    text = str(form.get("text", ""))[:MAX_NOTE]
-    await _done(request.app[CONTROL].note(_number(request), request[VISITOR].name, text))
-    raise web.HTTPSeeOther(request.path.removesuffix("/note"))
-
-
 def _number(request: web.Request) -> int:
     return int(request.match_info["number"])
-
-
-async def _done(command: Awaitable[str]) -> None:
-    try:
-        await command
-    except CommandError as error:
-        raise web.HTTPConflict(text=f"{error}\n") from error
