@@ -30,7 +30,6 @@ NAVIGATION: Final = (
     ("/changes", "Changes"),
     ("/reports", "Reports"),
     ("/channels", "Channels"),
-    ("/reports", "Reports"),
     ("/status", "Status page"),
     ("/config", "Configuration"),
     ("/audit", "Audit log"),
