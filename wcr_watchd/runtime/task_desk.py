@@ -13,14 +13,12 @@ from typing import Never, Protocol
 
 import structlog
 
-from wcr_watchd.core import heartbeat, task
+from wcr_watchd.core import task
 from wcr_watchd.core.errors import CommandError, ScheduleError
-from wcr_watchd.core.heartbeat import Book, HeartbeatState, Phase
-from wcr_watchd.core.heartbeat_words import told
 from wcr_watchd.core.protocols import Awaiting, Probe, Recurring
 from wcr_watchd.core.report import Upcoming
 from wcr_watchd.core.run import Shared
-from wcr_watchd.core.setup import Check, Setup
+from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.task import (
     TaskBook,
     TaskCommand,
@@ -35,6 +33,7 @@ from wcr_watchd.core.task import (
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.kit.subprocess import is_alive, mark_of
 from wcr_watchd.runtime.task_run import carry_out, seconds_until
+from wcr_watchd.runtime.task_views import reported_view, view
 
 log = structlog.get_logger(__name__)
 
@@ -46,17 +45,9 @@ MOST_AT_A_TIME = 6
 """Runs that the schedule begins beside each other: after a time without the daemon all that was due is due at once."""
 LOOK_FOR_ROOM = 5.0
 """Seconds after which it is looked whether there is room for one more."""
+_NOT_STORED = "; it is not stored yet, as the store refuses, and is kept in memory until it does"
 LISTED_TIMES = 24
 """Times of one task that are listed at most."""
-
-_PHASES = {
-    Phase.NEW: TaskPhase.WAITING,
-    Phase.UP: TaskPhase.WAITING,
-    Phase.LATE: TaskPhase.DUE,
-    Phase.FAILED: TaskPhase.FAILED,
-    Phase.OVERDUE: TaskPhase.OVERDUE,
-    Phase.HUNG: TaskPhase.OVERDUE,
-}
 
 
 class Clock(Protocol):
@@ -183,9 +174,11 @@ class TaskDesk:
         found = []
         for name, check in setup.checks.items():
             if name in self._probes:
-                found.append(await self._view(check, self._probes[name]))
+                due = await self._due(name, self._probes[name])
+                found.append(view(check, self._probes[name], self._book.states[name], due, self._clock.now()))
             elif name in self._reported:
-                found.append(await self._reported_view(check, self._reported[name], setup.timezone))
+                now = self._clock.now()
+                found.append(await reported_view(check, self._reported[name], self._shared, setup.timezone, now))
         return tuple(found)
 
     async def times(self, check: str, until: float) -> tuple[float, ...]:
@@ -206,12 +199,12 @@ class TaskDesk:
     async def coming(self, setup: Setup, until: float) -> tuple[Upcoming, ...]:
         """What people have to do until then, and what they should have done, for a report."""
         found = []
-        for view in await self.views(setup):
-            if view.kind is TaskKind.SIGNED:
-                who = f" ({view.owner})" if view.owner else ""
-                overdue = ", overdue" if view.phase is TaskPhase.OVERDUE else ""
-                times = await self.times(view.check, until)
-                found += [Upcoming(at, "task", f"{view.name}{who}{overdue}") for at in times]
+        for one in await self.views(setup):
+            if one.kind is TaskKind.SIGNED:
+                who = f" ({one.owner})" if one.owner else ""
+                overdue = ", overdue" if one.phase is TaskPhase.OVERDUE else ""
+                times = await self.times(one.check, until)
+                found += [Upcoming(at, "task", f"{one.name}{who}{overdue}") for at in times]
         return tuple(found)
 
     def _check_of(self, name: str) -> str:
@@ -336,70 +329,3 @@ class TaskDesk:
         except ScheduleError as error:  # the check's own run says so, too
             log.error("it cannot be told when a task is due", task=name_of(check), error=str(error))
             return None
-
-    # --- how they stand ---
-
-    async def _view(self, check: Check, probe: Recurring) -> TaskView:
-        due, now = await self._due(check.name, probe), self._clock.now()
-        state, terms = self._book.states[check.name], probe.terms
-        return TaskView(
-            name=name_of(check.name),
-            check=check.name,
-            kind=terms.kind,
-            about=probe.about,
-            schedule=check.target,
-            owner=check.owner,
-            tags=check.tags,
-            runbook=check.runbook,
-            phase=task.phase(state, terms, due, now),
-            summary=probe.told(state, due, now),
-            due=due,
-            deadline=task.deadline(terms, due),
-            started_at=state.started_at,
-            last_success_at=state.last_success_at,
-            duration=state.duration,
-            last=state.last,
-        )
-
-    async def _reported_view(self, check: Check, probe: Awaiting, timezone: str) -> TaskView:
-        state, now = self._shared.get(Book).of(check.name), self._clock.now()
-        due = await self._reported_due(state, probe)
-        stands = heartbeat.phase(state, due, probe.terms.grace, now)
-        running = state.started_at is not None and not stands.is_down
-        return TaskView(
-            name=name_of(check.name),
-            check=check.name,
-            kind=TaskKind.REPORTED,
-            about="",
-            schedule=check.target,
-            owner=check.owner,
-            tags=check.tags,
-            runbook=check.runbook,
-            phase=TaskPhase.RUNNING if running else _PHASES[stands],
-            summary=told(state, due, probe.terms.grace, now, timezone, self._shared.get(Book).away),
-            due=due,
-            deadline=None if due is None else due + probe.terms.grace,
-            started_at=state.started_at,
-            last_success_at=state.last_at if state.standing is heartbeat.Standing.UP else None,
-            duration=state.duration,
-            last=_reported_record(state),
-        )
-
-    async def _reported_due(self, state: HeartbeatState, probe: Awaiting) -> float | None:
-        try:
-            return await probe.due(state, self._shared)
-        except ScheduleError:
-            return None
-
-
-_NOT_STORED = "; it is not stored yet, as the store refuses, and is kept in memory until it does"
-
-
-def _reported_record(state: HeartbeatState) -> TaskRecord | None:
-    if state.last_at is None:
-        return None
-    outcome = TaskOutcome.DONE if state.standing is heartbeat.Standing.UP else TaskOutcome.FAILED
-    said = next((heard.text for heard in reversed(state.heard) if heard.at == state.last_at), "")
-    return TaskRecord(
-        state.check, state.count, outcome, state.last_at, exit_status=state.exit_status, text="reported", output=said
-    )
