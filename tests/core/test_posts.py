@@ -45,6 +45,12 @@ def test_what_fails_soon_after_joins_and_later_begins_anew() -> None:
     assert other.id != first.id
 
 
+def test_what_fails_together_is_told_in_one_post() -> None:
+    (post,) = follow((), {"site": outage(), "api": outage("API"), "x": outage(since=NOW)}, {}, PUBLISH, NOW)
+    assert (post.title, post.components) == ("Website and API are unavailable", ("site", "api"))
+    assert len(post.updates) == 1
+
+
 def test_it_is_resolved_when_all_has_been_well_for_a_while() -> None:
     (post,) = follow((), {"site": outage()}, {}, PUBLISH, NOW)
     assert follow((post,), {}, {"site": NOW + 100}, PUBLISH, NOW + 399) == ()

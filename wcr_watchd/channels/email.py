@@ -207,7 +207,9 @@ password = "${credential:smtp_password}"
         """The mail; the same notification always has the same Message-ID, so that a repeated one can be recognised."""
         message = notification.message
         domain = bare_address(self.sender).rpartition("@")[2]
-        mail = EmailMessage(policy=SMTP_POLICY)
+        # A link in a header must stay whole: one that is folded would be encoded, and no program could follow it.
+        unsubscribing = UNSUBSCRIBING & parts.keys()
+        mail = EmailMessage(policy=SMTP_POLICY.clone(max_line_length=998) if unsubscribing else SMTP_POLICY)
         try:
             mail["From"] = self.sender
             mail["To"] = bare_address(notification.recipient.address)
@@ -226,7 +228,7 @@ password = "${credential:smtp_password}"
             mail["In-Reply-To"] = thread
             mail["References"] = thread
             mail["X-Watchd-Incident"] = str(message.incident)
-        for name in UNSUBSCRIBING & parts.keys():
+        for name in sorted(unsubscribing):
             mail[name] = parts[name]
         mail.set_content(parts["text"])
         mail.add_alternative(parts["html"], subtype="html")

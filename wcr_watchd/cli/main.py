@@ -41,6 +41,7 @@ from wcr_watchd.cli.quiet import maintenance, silence
 from wcr_watchd.cli.reasons import policy, why
 from wcr_watchd.cli.replay import replay
 from wcr_watchd.cli.reports import report
+from wcr_watchd.cli.status_page import status_page
 from wcr_watchd.cli.task import task
 from wcr_watchd.config import discover as discovery
 from wcr_watchd.config import load as loading
@@ -84,6 +85,7 @@ cli.add_command(drill)
 cli.add_command(why)
 cli.add_command(policy)
 cli.add_command(task)
+cli.add_command(status_page)
 cli.add_command(sign_in_link)
 cli.add_command(user)
 cli.add_command(audit)

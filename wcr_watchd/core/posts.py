@@ -6,7 +6,7 @@ They are drafted from the state of components alone, in neutral words, so that n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -18,6 +18,8 @@ MOST_UPDATES = 200
 JOINS_WITHIN = 900.0
 """Seconds after an automatic post in which further outages are taken for the same trouble and join it."""
 AUTOMATIC = "wcr-watchd"
+MOST_NAMED = 3
+"""Components that a sentence names."""
 
 
 class PostState(StrEnum):
@@ -193,14 +195,16 @@ def follow(
     changed: dict[str, Post] = {}
     current = {post.id: post for post in posts}
     told = {component for post in posts for component in post.components}
-    for component, trouble in sorted(troubles.items(), key=lambda item: item[1].since):
-        if component in told or now - trouble.since < settings.post_after:
-            continue
-        same = next((one for one in current.values() if one.automatic and now - one.created_at < JOINS_WITHIN), None)
-        news = (component, trouble, settings, now)
-        post = _joined(same, *news) if same else _begun(*news)
+    news = {
+        component: trouble
+        for component, trouble in troubles.items()
+        if component not in told and now - trouble.since >= settings.post_after
+    }
+    if news:
+        # What fails together is told together, lest subscribers get a mail for each.
+        same = next((one for one in posts if one.automatic and now - one.created_at < JOINS_WITHIN), None)
+        post = _joined(same, news, settings, now) if same else _begun(news, settings, now)
         current[post.id] = changed[post.id] = post
-        told.add(component)
     for post in list(current.values()):
         if post.automatic and _is_over(post, troubles, calm_since, settings, now):
             text = "This is resolved: everything it was about is available again."
@@ -217,22 +221,35 @@ class Settings:
     resolve_after: float
 
 
-def _begun(component: str, trouble: Trouble, settings: Settings, now: float) -> Post:
-    title = f"{trouble.name} is {_words(trouble)}"
-    post = replace(written(title, (component,), trouble.impact, now), automatic=True)
-    text = f"We see that {trouble.name} is {_words(trouble)}, and are looking into it."
+def _begun(news: Mapping[str, Trouble], settings: Settings, now: float) -> Post:
+    words, impact = _words(news), _worst(news)
+    post = replace(written(words[:LONGEST_TITLE], tuple(news), impact, now), automatic=True)
+    text = f"We see that {words}, and are looking into it."
     return said(post, PostState.INVESTIGATING, text, now, AUTOMATIC, publish=settings.publish)
 
 
-def _joined(post: Post, component: str, trouble: Trouble, settings: Settings, now: float) -> Post:
-    impact = max((post.impact, trouble.impact), key=list(Impact).index)
-    grown = replace(post, components=(*post.components, component), impact=impact)
-    text = f"{trouble.name} is {_words(trouble)}, too."
-    return said(grown, post.state, text, now, AUTOMATIC, publish=settings.publish)
+def _joined(post: Post, news: Mapping[str, Trouble], settings: Settings, now: float) -> Post:
+    impact = max((post.impact, _worst(news)), key=list(Impact).index)
+    grown = replace(post, components=(*post.components, *news), impact=impact)
+    return said(grown, post.state, f"{_words(news)}, too.", now, AUTOMATIC, publish=settings.publish)
 
 
-def _words(trouble: Trouble) -> str:
-    return "unavailable" if trouble.impact is Impact.CRITICAL else "partly unavailable"
+def _worst(news: Mapping[str, Trouble]) -> Impact:
+    return max((one.impact for one in news.values()), key=list(Impact).index)
+
+
+def _words(news: Mapping[str, Trouble]) -> str:
+    names = [one.name for one in news.values()]
+    listed = named(names)
+    adjective = "unavailable" if _worst(news) is Impact.CRITICAL else "partly unavailable"
+    return f"{listed} {'is' if len(names) == 1 else 'are'} {adjective}"
+
+
+def named(names: Sequence[str]) -> str:
+    """Names in a sentence; of very many, how many more there are."""
+    if len(names) > MOST_NAMED:
+        return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _is_over(

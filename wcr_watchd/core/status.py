@@ -14,7 +14,7 @@ from itertools import islice, takewhile
 from wcr_watchd.core.connectivity import is_offline
 from wcr_watchd.core.model import Incident, Outcome, Severity
 from wcr_watchd.core.mute import UNKNOWN_SUBJECT, facts_of_check, open_span
-from wcr_watchd.core.posts import Impact, Post
+from wcr_watchd.core.posts import Impact, Post, named
 from wcr_watchd.core.rules import Verdict
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.silence import Matcher, Silence, covers
@@ -28,8 +28,6 @@ MOST_SPANS = 2
 """Times to come that are told of one maintenance window."""
 MISSED_RUNS = 2
 """Intervals without a result after which nothing is known of a check."""
-MOST_NAMED = 3
-"""Components that a sentence names."""
 
 
 class Condition(StrEnum):
@@ -402,10 +400,3 @@ def overall(status: PublicStatus) -> tuple[Condition, str]:
     others = sum(one.condition.trouble for one in status.components) - len(concerned)
     more = f"; {others} more with lesser trouble" if others else ""
     return worst, f"{named(concerned)} {verb} {WORDS[worst]}{more}"
-
-
-def named(names: Sequence[str]) -> str:
-    """Names in a sentence; of very many, how many more there are."""
-    if len(names) > MOST_NAMED:
-        return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -44,7 +44,7 @@ MOST_INVITATIONS = 100
 """Invitations that wait to be sent; more are not sent at all."""
 AT_A_TIME = 4
 PORTION = 40
-FIRST_BACKOFF = 30.0
+FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 3_600.0
 GIVE_UP_AFTER = 24 * 3_600.0
 LOOK_EVERY = 30.0
@@ -144,20 +144,21 @@ class StatusMails:
         """Send what is owed until cancelled."""
         while True:
             self._news.clear()
-            page = self._page()
+            patience, page = LOOK_EVERY, self._page()
             channel = self._channels().get(page.mail) if page and page.mail else None
             if page is not None and channel is not None:
                 try:
-                    await self._send_all(page, channel)
+                    patience = await self._send_all(page, channel)
                 except StoreError as error:
                     log.warning("mails to subscribers wait: the records cannot be read", error=str(error))
             try:
-                async with asyncio.timeout(LOOK_EVERY):
+                async with asyncio.timeout(patience):
                     await self._news.wait()
             except TimeoutError:
                 pass
 
-    async def _send_all(self, page: StatusPage, channel: Channel) -> None:
+    async def _send_all(self, page: StatusPage, channel: Channel) -> float:
+        """Send what is due; returns for how many seconds nothing more is."""
         while not self._invited.empty():
             await self._invite(page, channel, self._invited.get_nowait())
         while due := await self._view.store.status_page.mails(self._view.now(), PORTION):
@@ -165,6 +166,8 @@ class StatusMails:
                 async with asyncio.TaskGroup() as tasks:
                     for mail, address in due[start : start + AT_A_TIME]:
                         tasks.create_task(self._tell(page, channel, mail, address))
+        due_at = await self._view.store.status_page.next_mail_at()
+        return LOOK_EVERY if due_at is None else min(LOOK_EVERY, max(1.0, due_at - self._view.now()))
 
     async def _invite(self, page: StatusPage, channel: Channel, address: str) -> None:
         link = f"{page.url}/confirm/{self._invitations.write(address, self._view.now())}"

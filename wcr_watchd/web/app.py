@@ -18,6 +18,7 @@ from wcr_watchd.web.access.proxy import behind_proxy
 from wcr_watchd.web.api import changes as api_changes
 from wcr_watchd.web.api import reports as api_reports
 from wcr_watchd.web.api import routes as api
+from wcr_watchd.web.api import status_posts as status_posts_api
 from wcr_watchd.web.api import tasks
 from wcr_watchd.web.compatible import alertmanager, ping
 from wcr_watchd.web.compatible.blackbox import endpoint
@@ -39,9 +40,11 @@ from wcr_watchd.web.dashboard import (
     reports,
     sign_in,
     silences,
+    status_posts,
 )
 from wcr_watchd.web.dashboard import tasks as task_pages
 from wcr_watchd.web.health import CONTROL, healthz, readyz
+from wcr_watchd.web.status.posts import POSTS
 from wcr_watchd.web.status.serve import StatusDoor, offered
 
 MAX_BODY = 64 * 1024
@@ -141,6 +144,10 @@ def build(
     alertmanager.add_routes(app)
     ping.add_routes(app)
     answers.add_routes(app)
+    if status:
+        app[POSTS] = status.desk
+        status_posts_api.add_routes(app)
+        status_posts.add_routes(app)
     for one in PAGES:
         one.add_routes(app)
     app.router.add_get(assets.PATH, assets.serve)

@@ -30,7 +30,7 @@ NAVIGATION: Final = (
     ("/changes", "Changes"),
     ("/reports", "Reports"),
     ("/channels", "Channels"),
-    ("/status", "Status page"),
+    ("/status-posts", "Status page"),
     ("/config", "Configuration"),
     ("/audit", "Audit log"),
 )

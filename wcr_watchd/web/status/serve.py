@@ -24,6 +24,7 @@ from wcr_watchd.web.access.peer import is_own_page
 from wcr_watchd.web.access.proxy import Network, behind_proxy
 from wcr_watchd.web.access.roles import READING
 from wcr_watchd.web.status import site
+from wcr_watchd.web.status.posts import PostDesk
 
 log = structlog.get_logger(__name__)
 
@@ -37,13 +38,8 @@ MOST_REMEMBERED = 10_000
 HTML = "text/html"
 
 
-class Desk(Protocol):
+class Desk(PostDesk, Protocol):
     """Where the page is kept up to date."""
-
-    @property
-    def settings(self) -> StatusPage | None:
-        """The page's settings in force; None when there is no page."""
-        ...
 
     @property
     def files(self) -> Mapping[str, PublicFile]:
