@@ -39,6 +39,7 @@ PAGES = (
     "/silences",
     "/silences?match=check%3D%22shop%22",
     "/sign-in",
+    "/status-posts",
     "/tasks",
     "/tasks/books",
 )
@@ -79,6 +80,11 @@ start = "03:00"
 duration = "2h"
 checks = ["shop"]
 comment = "vacuum and reindex"
+[status_page]
+title = "Shop status"
+[status_page.component.shop]
+name = "Shop"
+tags = ["public"]
 [check.host]
 type = "host"
 group = "machines"
@@ -124,6 +130,8 @@ def start(make_daemon: Callable[..., RunningDaemon]) -> tuple[RunningDaemon, str
         lambda: [one for one in daemon.incidents(open_only=True) if one["check"] == "shop"], "the shop has an incident"
     )
     daemon.api("POST", f"/incidents/{found[0]['id']}/notes", {"by": "ann", "text": "looking into it"})
+    post = {"title": "The shop is slow", "text": "We are looking.", "components": ["shop"]}
+    daemon.api("POST", "/status-posts", post)
     daemon.api("POST", "/silences", {"matchers": ['check="letter"'], "for": "2h", "comment": "known, on its way"})
     return daemon, f"http://127.0.0.1:{port}", found[0]["id"]
 

@@ -171,7 +171,7 @@ def test_nothing_internal_is_public_and_mails_survive_a_crash(
     assert [path for path, body in written.items() if SECRET.encode() in body] == []
     assert [bare(mail) for mail in mail_relay.mails if SECRET in bare(mail)] == []
     # Who wrote it is known inside.
-    posts = daemon.command_json("status-page", "posts")
+    posts = daemon.api("GET", "/status-posts")["posts"]
     assert [one["by"] for one in posts[0]["updates"]] == ["zqby"]
 
 
@@ -184,16 +184,17 @@ def test_an_outage_is_drafted_published_by_a_person_and_resolved(
     base = f"http://127.0.0.1:{port}"
     eventually(lambda: daemon.outcome("zqcheck") == "up", "the site is up")
     server.stop()
-    [draft] = eventually(lambda: daemon.command_json("status-page", "posts", "--open"), "it is drafted")
+    [draft] = eventually(lambda: daemon.api("GET", "/status-posts?open=1")["posts"], "it is drafted")
     assert (draft["published"], draft["automatic"]) == (False, True)
     assert "What goes on" not in ask(f"{base}/")[2]
     assert daemon.command("status-page", "publish", draft["id"]).stdout == "published; subscribers are told\n"
     eventually(lambda: "What goes on" in ask(f"{base}/")[2], "it is public")
     summary = json.loads(ask(f"{base}/api/v2/summary.json")[2])
     assert summary["incidents"][0]["status"] == "investigating"
-    assert daemon.command("status-page", "update", draft["id"], "resolved", "Fixed.").returncode == 0
+    daemon.api("POST", f"/status-posts/{draft['id']}/updates", {"state": "resolved", "text": "Fixed.", "publish": True})
     eventually(lambda: not json.loads(ask(f"{base}/api/v2/incidents/unresolved.json")[2])["incidents"], "it is over")
-    assert "no post" in daemon.command("status-page", "publish", "0" * 12).stderr
+    status, page = daemon.get("/status-posts")
+    assert (status, "Website" in page) == (200, True)
 
 
 def test_nginx_serves_the_copy_while_the_daemon_is_down(
