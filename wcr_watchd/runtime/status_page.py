@@ -6,6 +6,7 @@ The page is made here, not when somebody asks: however many visitors come, they 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -119,6 +120,7 @@ class StatusDesk:
         self._made: tuple[object, ...] = ()
         self._made_at = float("-inf")
         self._changing = asyncio.Lock()
+        self._written = asyncio.Event()
         self._copy = StatusCopy()
         self._copy_fails = ""
 
@@ -221,6 +223,7 @@ class StatusDesk:
             ]
             await self._view.store.status_page.keep(posts, news, self._view.now())
             self._posts.update((post.id, post) for post in posts)
+        self._written.set()
         for tell in self._on_news if news else ():
             tell()
         return posts[0]
@@ -234,11 +237,15 @@ class StatusDesk:
     async def serve(self) -> None:
         """Keep the page fresh until cancelled."""
         while True:
+            self._written.clear()
             try:
                 await self.refresh()
             except StoreError as error:
                 log.warning("the status page is not renewed: the records cannot be read", error=str(error))
-            await asyncio.sleep(LOOK_EVERY)
+            page = self._page()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(LOOK_EVERY, page.every) if page else LOOK_EVERY):
+                    await self._written.wait()
 
     async def refresh(self) -> None:
         """Look at the components, post what is to be posted, and make the page anew when something is different."""
