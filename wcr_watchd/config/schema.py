@@ -22,6 +22,7 @@ from wcr_watchd.config.models import (
     Watchd,
     Web,
 )
+from wcr_watchd.config.reports import ReportTable
 from wcr_watchd.config.schedules import OnCallTable
 from wcr_watchd.config.status_page import StatusPageTable
 from wcr_watchd.config.typed import CHANNELS, PROBES
@@ -61,6 +62,7 @@ def json_schema() -> dict[str, Any]:
         "maintenance": _by_name(
             _of(MaintenanceTable, "maintenance", definitions), "Planned times in which nobody is told."
         ),
+        "report": _by_name(_of(ReportTable, "report", definitions), "Reports that are written and sent by themselves."),
         "change": _by_name(_of(ChangeTable, "change", definitions), "Kinds of updates."),
         "change_category": _by_name(
             _of(CategoryTable, "change_category", definitions), "Categories of updates, with their checklists."
