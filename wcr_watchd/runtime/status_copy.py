@@ -44,7 +44,7 @@ class StatusCopy:
 
     def _begin(self, root: Path) -> dict[str, str]:
         """What an earlier life wrote; its content is not known any more, so that all of it is written anew."""
-        root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make(root)
         manifest = root / MANIFEST
         if not manifest.exists():
             if any(root.iterdir()):
@@ -65,8 +65,16 @@ def _is_below(name: str) -> bool:
     return not name.startswith("/") and ".." not in PurePosixPath(name).parts
 
 
+def _make(folder: Path) -> None:
+    """Make a folder, and those above it, for the web server to read, whatever the umask is."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+
+
 def _put(path: Path, body: bytes) -> None:
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _make(path.parent)
     beside = path.with_name(f".{path.name}.new")
     with beside.open("wb") as file:
         file.write(body)
