@@ -24,6 +24,7 @@ PAGES = (
     "/?wall",
     "/account",
     "/audit",
+    "/changes",
     "/channels",
     "/checks/shop",
     "/checks/shop?span=7d&figures=response_time",
@@ -45,7 +46,9 @@ PAGES = (
 )
 """Paths of all pages; ``{incident}`` is the number of an open one."""
 
-WIDTHS = (390, 1280, 1920)
+SCREENS = tuple((width, scheme) for width in (390, 1280, 1920) for scheme in ("light", "dark"))
+JUDGED = ((390, "light"), (1280, "light"), (1280, "dark"))
+"""Where axe looks: the others differ in nothing that it minds."""
 AXE = Path(__file__).with_name("axe.js")
 PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 
@@ -146,9 +149,10 @@ async def picture(browser: Browser, path: str, width: int, scheme: str) -> None:
 
 async def barriers(browser: Browser) -> list[str]:
     """What axe finds that keeps people from using the page (WCAG 2.2 A and AA), each with the elements."""
-    rules = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']"
+    kinds = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']"
+    options = f"{{runOnly: {kinds}, rules: {{'target-size': {{enabled: true}}}}}}"
     found: list[dict[str, Any]] = await browser.evaluate(
-        f"axe.run({{runOnly: {rules}}}).then((found) => found.violations.map((one) => "
+        f"axe.run({options}).then((found) => found.violations.map((one) => "
         "({id: one.id, impact: one.impact, help: one.help, where: one.nodes.map((node) => node.target.join(' '))})))"
     )
     return [f"{one['id']} ({one['impact']}): {one['help']}: {one['where'][:3]}" for one in found]
@@ -156,18 +160,16 @@ async def barriers(browser: Browser) -> list[str]:
 
 async def faults(browser: Browser, url: str, path: str) -> list[str]:
     """What is wrong with a page, at all widths, light and dark."""
-    await browser.width(WIDTHS[0])
     await browser.open(url)
     await browser.evaluate(AXE.read_text() + "; true")
     found = []
-    for width in WIDTHS:
-        for scheme in ("light", "dark"):
-            await browser.width(width, scheme)
-            await picture(browser, path, width, scheme)
-            if await browser.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
-                found.append(f"{path} hangs out at the side at {width} px")
-            if width != WIDTHS[-1]:
-                found += [f"{path} at {width} px, {scheme}: {barrier}" for barrier in await barriers(browser)]
+    for width, scheme in SCREENS:
+        await browser.width(width, scheme)
+        await picture(browser, path, width, scheme)
+        if await browser.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+            found.append(f"{path} hangs out at the side at {width} px")
+        if (width, scheme) in JUDGED:
+            found += [f"{path} at {width} px, {scheme}: {barrier}" for barrier in await barriers(browser)]
     return found
 
 

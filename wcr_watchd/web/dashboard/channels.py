@@ -69,6 +69,7 @@ async def _page(request: web.Request, said: str = "", state: str = "", status: i
         "channels.html",
         channels=shown,
         failing=failing,
+        trying=[one.channel.name for one in shown if one.state == "warning"],
         said=said,
         said_state=state,
         dead_letters=view.counters.dead_letters,

@@ -68,13 +68,25 @@ def _page(request: web.Request, form: Mapping[str, str], said: str = "") -> web.
     view = request.app[CONTROL]
     now = view.now()
     known = sorted(view.state.silences.values(), key=lambda one: one.ends_at)
+    windows = [(one, open_span(view.state, one, now), shapes.next_spans(one, now)) for one in view.setup.windows]
+    holding = [one for one in known if one.active(now)]
+    silences = sum(not one.maintenance for one in holding)
     return page(
         request,
         "silences.html",
         now=now,
         current=[one for one in known if one.standing(now) is not Standing.EXPIRED],
         over=[one for one in reversed(known) if one.standing(now) is Standing.EXPIRED],
-        windows=[(one, open_span(view.state, one, now), shapes.next_spans(one, now)) for one in view.setup.windows],
+        windows=windows,
+        sentence=_sentence(silences, len(holding) - silences + sum(span is not None for _, span, _ in windows)),
         form={"matchers": "", "for": "2h", "comment": "", "kind": "silence", **form},
         said=said,
     )
+
+
+def _sentence(silences: int, maintenance: int) -> str:
+    """What holds now."""
+    said = [f"{silences} silence{'s' if silences > 1 else ''}"] if silences else []
+    said += [f"{maintenance} maintenance window{'s' if maintenance > 1 else ''}"] if maintenance else []
+    one = silences + maintenance == 1
+    return f"{' and '.join(said)} {'is' if one else 'are'} in force" if said else "Everything is told"

@@ -96,7 +96,7 @@ async def _page(request: web.Request, said: str = "") -> web.Response:
         "task.html",
         task=task,
         state=STATES[task.phase],
-        times=[at for at in times if at > view.now()][:SHOWN_TIMES],
+        times=[at for at in times if at > (task.due or 0.0)][:SHOWN_TIMES],
         records=await view.task_records(task.check),
         is_run=task.kind is TaskKind.RUN,
         is_signed=task.kind is TaskKind.SIGNED,
