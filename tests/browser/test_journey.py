@@ -52,6 +52,9 @@ async def test_from_the_message_to_the_end(make_daemon: Daemons, nginx: Start, t
         await asyncio.to_thread(server.start)
         await browser.until("document.querySelector('h1').textContent.includes('fine')")
         assert await browser.evaluate("document.title.startsWith('(')") is False
+        daemon.config.write_text(daemon.config.read_text() + '[check.more]\ntype = "certfile"\npath = "/none"\n')
+        daemon.reload()
+        await browser.until("document.getElementById('check-more') !== null")
         assert browser.complaints == []
         assert [url for url in browser.requests if not url.startswith((base, "data:"))] == []
 
@@ -74,15 +77,15 @@ async def test_keys_can_be_turned_off_and_times_are_the_viewers(
 ) -> None:
     _, daemon, base = await asyncio.to_thread(start, make_daemon, nginx)
     async with chromium(tmp_path / "profile") as browser:
-        await browser.call("Emulation.setTimezoneOverride", timezoneId="Asia/Kathmandu")
+        await browser.call("Emulation.setTimezoneOverride", timezoneId="Asia/Tokyo")
         await sign_in(browser, daemon)
         shown = "document.querySelector('.since time')"
         here = await browser.evaluate(
-            f"new Date({shown}.dateTime).toLocaleTimeString('en-GB', {{timeZone: 'Asia/Kathmandu'}})"
+            f"new Date({shown}.dateTime).toLocaleTimeString('en-GB', {{timeZone: 'Asia/Tokyo'}})"
         )
         assert here in await browser.evaluate(f"{shown}.textContent")
         assert "UTC ·" in await browser.evaluate(f"{shown}.title")
-        assert "Asia/Kathmandu" in await browser.evaluate("document.getElementById('zone').textContent")
+        assert "Asia/Tokyo" in await browser.evaluate("document.getElementById('zone').textContent")
 
         await browser.evaluate(KEY.format("?"))
         assert await browser.evaluate("document.getElementById('keys').open")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from uuid import uuid4
@@ -61,7 +61,9 @@ class Board:
         self._life = uuid4().hex[:8]
         self._version = 0
         self._rows: dict[str, _Made] = {}
+        self._events: dict[str, bytes] = {}
         self._touched: dict[str, int] = {}
+        self._last: set[str] = set()
         self._words: dict[str, str] = {}
         self._above: dict[bool, tuple[int, bytes]] = {}
         self._changed = asyncio.Event()
@@ -89,10 +91,12 @@ class Board:
         """How a check is, in one word."""
         return self._words.get(name, "new")
 
-    def newer(self, names: Iterable[str], version: int) -> list[str]:
+    def newer(self, names: Set[str], version: int) -> Collection[str]:
         """Those of the checks that changed after a version."""
         if version == NO_VERSION:
-            return list(names)
+            return names
+        if version == self._version - 1:
+            return [name for name in self._last if name in names]
         return [name for name in names if self._touched.get(name, 0) > version]
 
     def row(self, name: str) -> str:
@@ -100,8 +104,11 @@ class Board:
         return self._made(name).html
 
     def row_event(self, name: str) -> bytes:
-        """The row of a check, in an event: it takes the place of the one that is there."""
-        return self._made(name).event
+        """The row of a check, in an event: it takes the place of the one that is there. Made once per version."""
+        event = self._events.get(name)
+        if event is None:
+            event = self._events[name] = self._made(name).event
+        return event
 
     def _made(self, name: str) -> _Made:
         view = self._view
@@ -139,9 +146,10 @@ class Board:
         async for batch in self._view.touched():
             if self._view.setup is not self._setup:
                 self._count_anew()
-            for name in {change.check for change in batch if change.check}:
+            names = {change.check for change in batch if change.check}
+            for name in names:
                 self._note(name)
-            self._announce()
+            self._announce(names)
             await asyncio.sleep(PACE)
 
     async def remember(self) -> None:
@@ -158,7 +166,7 @@ class Board:
                 self._touched[name] = self._version + 1
         except StoreError as error:
             log.warning("the overview shows no history before the start", error=str(error))
-        self._announce()
+        self._announce(set(self._view.setup.checks))
 
     def _note(self, name: str) -> None:
         state = self._view.state.checks.get(name)
@@ -172,8 +180,10 @@ class Board:
             now = self._view.now()
             self.strips.note(name, now, now, mark_of(state))
 
-    def _announce(self) -> None:
+    def _announce(self, names: set[str]) -> None:
         self._version += 1
+        self._last = names
+        self._events.clear()
         self._changed.set()
         self._changed = asyncio.Event()
 

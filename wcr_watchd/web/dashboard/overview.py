@@ -71,7 +71,9 @@ async def live(request: web.Request) -> web.StreamResponse:
     setup = view.setup
     listed = await asyncio.to_thread(listing, view, wanted)
     stamp = request.headers.get("Last-Event-ID") or request.query.get("since", "")
-    reader = _Reader(view, board, wanted, listed.names, setup, request[VISITOR].may_act, board.version_of(stamp))
+    reader = _Reader(
+        view, board, wanted, frozenset(listed.names), setup, request[VISITOR].may_act, board.version_of(stamp)
+    )
     if request.query.get("of", "") not in ("", _digest(listed.names)):
         return await follow(request, [_RELOAD], _nothing, board.versions(board.version))
     now = board.version
@@ -97,7 +99,7 @@ class _Reader:
     view: View
     board: Board
     wanted: Wanted
-    shown: tuple[str, ...]
+    shown: frozenset[str]
     setup: Setup
     may_act: bool
     seen: int
@@ -117,7 +119,7 @@ class _Reader:
         if above is not self.above:
             self.above = above
             yield None, above
-        names = self.board.newer(self.shown, before)
+        names = tuple(self.board.newer(self.shown, before))
         for at in range(0, len(names), ROWS_AT_A_TIME):
             some = [name for name in names[at : at + ROWS_AT_A_TIME] if name in self.view.setup.checks]
             if some:
@@ -128,9 +130,9 @@ class _Reader:
         """Whether a page that lists by state has to list other checks, because one of them changed."""
         if not self.wanted.state or since == NO_VERSION:
             return False
-        checks, shown = self.view.setup.checks, frozenset(self.shown)
-        changed = self.board.newer(checks, since)
-        return any(self.wanted.takes(checks[name], self.board.word(name)) != (name in shown) for name in changed)
+        checks = self.view.setup.checks
+        changed = [name for name in self.board.newer(checks.keys(), since) if name in checks]
+        return any(self.wanted.takes(checks[name], self.board.word(name)) != (name in self.shown) for name in changed)
 
 
 def _above(view: View, board: Board, may_act: bool) -> bytes:
