@@ -138,10 +138,8 @@ async def _paint(served: Served) -> None:
                 await browser.evaluate("sized = (kind) => performance.getEntriesByType(kind)")
                 entries = "[...sized('resource'), ...sized('navigation')]"
                 sent = await browser.evaluate(f"{entries}.reduce((sum, one) => sum + one.transferSize, 0)")
-    click.echo(
-                await browser.evaluate("sized = (kind) => performance.getEntriesByType(kind)")
-                entries = "[...sized('resource'), ...sized('navigation')]"
-    )
+    best, middle = min(painted), median(painted)
+    click.echo(f"first paint {best:.0f} ms at best, {middle:.0f} ms in the middle; {sent / 1000:.0f} KB in all")
 
 
 async def _streams(served: Served, count: int) -> None:
