@@ -54,6 +54,7 @@ from wcr_watchd.runtime.hooks import Hooks
 from wcr_watchd.runtime.links import Links
 from wcr_watchd.runtime.modifications import ModificationLog
 from wcr_watchd.runtime.monitor import Monitor
+from wcr_watchd.runtime.objectives import ObjectiveWatch
 from wcr_watchd.runtime.pings import PingDesk
 from wcr_watchd.runtime.reports import Enclosures, Records, Reporter
 from wcr_watchd.runtime.runner import Runner
@@ -115,6 +116,7 @@ class Parts:
     access: Access
     changes: ChangeDesk
     modifications: ModificationLog
+    objectives: ObjectiveWatch
     certificate: Certificate | None
     """Of our own listener, where it speaks TLS."""
     reporter: Reporter
@@ -248,6 +250,11 @@ class Daemon:
         marked = (*changes.marks(begun.values()), *grouped(found))
         held = (one for one in marked if one.at < until and (one.at >= since or (one.change and not _over(one, since))))
         return tuple(sorted(held, key=lambda one: one.at))
+
+    @property
+    def objectives(self) -> ObjectiveWatch:
+        """Error budgets and burn rates."""
+        return self._parts.objectives
 
     def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:
         """The last runs of a check."""
@@ -562,6 +569,7 @@ class Daemon:
             access,
             desk,
             ModificationLog(monitor, clock, restored.facts),
+            ObjectiveWatch(monitor, store, clock),
             await asyncio.to_thread(Certificate, *loaded.web.certificate) if loaded.web.certificate else None,
             self._build_reporter(monitor, store, dispatcher, clock, since, tasks),
             status_page,
@@ -632,6 +640,7 @@ class Daemon:
             "drills": parts.drills.serve(),
             "canaries": parts.canaries.serve(),
             "changes": parts.changes.serve(),
+            "objectives": parts.objectives.serve(),
             "reports": parts.reporter.serve(),
             "status page": parts.status_page.serve(),
             "mails to subscribers": parts.status_mails.serve(),
@@ -652,6 +661,7 @@ class Daemon:
             return
         self._parts.monitor.receive(observation)
         self._parts.modifications.see(observation)
+        self._parts.objectives.see(observation)
         self._say_first(observation)
         for future in (*self._waiting.pop(name, ()), *((accepting,) if accepting else ())):
             if not future.done():

@@ -252,6 +252,19 @@ def incidents(socket: Path, all_: bool, check: str | None, json_: bool) -> None:
         render.incidents(rows)
 
 
+@cli.command()
+@socket_option
+@json_option
+@exits
+def objectives(socket: Path, json_: bool) -> None:
+    """What share of runs must be up, how much of the error budget is left, and how fast it goes."""
+    rows = call(socket, "GET", "/objectives")["objectives"]
+    if json_:
+        render.as_json(rows)
+    else:
+        render.objectives(rows)
+
+
 @cli.command("on-call")
 @click.option("--at", metavar="TIME", help="From this time on: 2026-12-24T18:00 (of this machine), or with an offset.")
 @click.option("--next", "ahead", default="7d", show_default=True, help="So far ahead.")

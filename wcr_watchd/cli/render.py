@@ -110,6 +110,34 @@ def incidents(rows: list[dict[str, Any]]) -> None:
     )
 
 
+def objectives(rows: list[dict[str, Any]]) -> None:
+    """A table of objectives."""
+    if not rows:
+        console.print("no objectives are configured")
+        return
+    table(
+        {
+            "OBJECTIVE": [escape(row["name"]) for row in rows],
+            "TARGET": [_percent(row["target"]) for row in rows],
+            "UP": [_percent(row["availability"]) for row in rows],
+            "WITH PLANNED": [_percent(row["availability_with_planned"]) for row in rows],
+            "BUDGET LEFT": [_percent(row["budget_left"]) for row in rows],
+            "BURN RATE, 1 H": [_rate(row["burn_rates"], 3_600.0) for row in rows],
+            "OVER": [format_duration(row["period"]) for row in rows],
+            "UNWATCHED": [format_duration(row["unwatched"]) for row in rows],
+        }
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "?" if share is None else f"{100 * share:.5g} %"
+
+
+def _rate(rates: list[dict[str, Any]], window: float) -> str:
+    rate = next((one["rate"] for one in rates if one["window"] == window), None)
+    return "?" if rate is None else f"{rate:.3g}"
+
+
 def dead_letters(rows: list[dict[str, Any]]) -> None:
     """A table of messages that could not be delivered."""
     if not rows:

@@ -33,6 +33,7 @@ from wcr_watchd.config.models import (
     Watchd,
     Web,
 )
+from wcr_watchd.config.objectives import read_objectives
 from wcr_watchd.config.people import People, read_people
 from wcr_watchd.config.reports import read_reports
 from wcr_watchd.config.secrets import Secrets, passwords_in
@@ -73,6 +74,7 @@ SECTIONS = (
     "probe",
     "change",
     "change_category",
+    "objective",
     "report",
     "status_page",
 )
@@ -172,7 +174,9 @@ def _loaded(sources: Sources) -> Loaded:
     now = time.time()
     known = _known(data, defaults)
     windows = read_windows(faults, data, watchd.timezone, known, now)
-    plans, categories = read_changes(faults, data, people, known, checks.checks.keys() - checks.resting.keys())
+    running = checks.checks.keys() - checks.resting.keys()
+    plans, categories = read_changes(faults, data, people, known, running)
+    objectives = read_objectives(faults, data, known.checks, running)
     heartbeats = _heartbeats(faults, data)
     reports = read_reports(faults, data, watchd.timezone, people, _known(data, defaults))
     status_page = read_status_page(faults, data, watchd.timezone, web.public_url or "", people, known)
@@ -188,6 +192,7 @@ def _loaded(sources: Sources) -> Loaded:
             alerts=_alert_settings(alerts, defaults),
             changes=MappingProxyType(plans),
             change_categories=MappingProxyType(categories),
+            objectives=MappingProxyType(objectives),
         ),
         probes=MappingProxyType({name: one for name, one in checks.probes.items() if name not in checks.resting}),
         channels=MappingProxyType(people.channels),

@@ -22,6 +22,7 @@ from wcr_watchd.config.models import (
     Watchd,
     Web,
 )
+from wcr_watchd.config.objectives import ObjectiveTable
 from wcr_watchd.config.reports import ReportTable
 from wcr_watchd.config.schedules import OnCallTable
 from wcr_watchd.config.status_page import StatusPageTable
@@ -64,6 +65,7 @@ def json_schema() -> dict[str, Any]:
         ),
         "report": _by_name(_of(ReportTable, "report", definitions), "Reports that are written and sent by themselves."),
         "change": _by_name(_of(ChangeTable, "change", definitions), "Kinds of updates."),
+        "objective": _by_name(_of(ObjectiveTable, "objective", definitions), "What share of runs must be up."),
         "change_category": _by_name(
             _of(CategoryTable, "change_category", definitions), "Categories of updates, with their checklists."
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from wcr_watchd.core.connectivity import is_offline, waiting_for_controls
 from wcr_watchd.core.dependencies import cause, patience_ends
@@ -11,6 +12,8 @@ from wcr_watchd.core.setup import OWN, Check, Setup
 from wcr_watchd.core.silence import Facts, Silence, Window, covers
 from wcr_watchd.core.state import State
 
+MOST_SPANS = 500
+"""Spans of a window that are looked at."""
 UNKNOWN_SUBJECT = "no result"
 """The subject of an incident about a check that stays unknown."""
 
@@ -76,6 +79,34 @@ def open_span(state: State, window: Window, now: float) -> tuple[float, float] |
     if span is None or (stopped is not None and stopped.starts_at <= span[0] < stopped.ends_at):
         return None
     return span
+
+
+def planned_spans(setup: Setup, state: State, check: Check, since: float, until: float) -> list[tuple[float, float]]:
+    """When planned maintenance covered a check between two times: by the present windows, and started by hand.
+
+    Finding when something recurs takes a while: not on an event loop.
+    """
+    facts = facts_of_check(setup, check)
+    found = [
+        (one.starts_at, one.ends_at)
+        for one in list(state.silences.values())
+        if one.maintenance and covers(one.matchers, facts) and one.starts_at < until and one.ends_at > since
+    ]
+    for window in setup.windows:
+        if covers(window.matchers, facts):
+            held = window.spans.around(since)
+            coming = takewhile(lambda span: span[0] < until, window.spans.after(since))
+            found += [*((held,) if held else ()), *islice(coming, MOST_SPANS)]
+    return found
+
+
+def is_planned(setup: Setup, state: State, check: Check, now: float) -> bool:
+    """Whether planned maintenance covers a check now."""
+    facts = facts_of_check(setup, check)
+    started = (one.matchers for one in state.silences.values() if one.maintenance and one.active(now))
+    return any(covers(matchers, facts) for matchers in started) or any(
+        covers(window.matchers, facts) and open_span(state, window, now) is not None for window in setup.windows
+    )
 
 
 def stopped_id(window: str) -> str:

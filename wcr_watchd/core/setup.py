@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from wcr_watchd.core.changes import Category, Plan
 from wcr_watchd.core.local_time import Hours
 from wcr_watchd.core.model import Retry, Severity
+from wcr_watchd.core.objectives import Objective
 from wcr_watchd.core.on_call import OnCallSchedule
 from wcr_watchd.core.rules import Rule
 from wcr_watchd.core.silence import Window
@@ -174,3 +175,4 @@ class Setup:
     tell_absence: float = 300.0
     changes: Mapping[str, Plan] = field(default_factory=dict)
     change_categories: Mapping[str, Category] = field(default_factory=dict)
+    objectives: Mapping[str, Objective] = field(default_factory=dict)

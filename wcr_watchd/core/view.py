@@ -12,6 +12,7 @@ from wcr_watchd.core.changes import Change, ChangeWish, Outcome
 from wcr_watchd.core.heartbeat import Ping
 from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Severity
 from wcr_watchd.core.modifications import Mark, Modification
+from wcr_watchd.core.objectives import Budget, Objective
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.report import Filed, ReportWish
 from wcr_watchd.core.review import Review
@@ -266,6 +267,11 @@ class View(Protocol):
         """
         ...
 
+    @property
+    def objectives(self) -> Objectives:
+        """Error budgets and burn rates of the objectives of the configuration."""
+        ...
+
     def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:
         """The last runs of a check, oldest first, at most 60: time and duration in seconds (None: not up)."""
         ...
@@ -298,6 +304,18 @@ class View(Protocol):
 
         A ``sticky`` one stays when it gets worse. Raises ``CommandError`` when that cannot be done.
         """
+        ...
+
+
+class Objectives(Protocol):
+    """Error budgets of the objectives, and how fast they go."""
+
+    async def budget(self, objective: Objective) -> Budget:
+        """The error budget over the period until now. Raises ``StoreError``."""
+        ...
+
+    def rates(self, objective: Objective) -> Sequence[tuple[float, float | None]]:
+        """The burn rates now: each window (seconds), and how many times as fast as allowed (None: no run)."""
         ...
 
 

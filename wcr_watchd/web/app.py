@@ -16,10 +16,10 @@ from wcr_watchd.web.access.gate import ACCESS, Access, guard
 from wcr_watchd.web.access.headers import add_headers
 from wcr_watchd.web.access.proxy import behind_proxy
 from wcr_watchd.web.api import changes as api_changes
+from wcr_watchd.web.api import objectives, tasks
 from wcr_watchd.web.api import reports as api_reports
 from wcr_watchd.web.api import routes as api
 from wcr_watchd.web.api import status_posts as status_posts_api
-from wcr_watchd.web.api import tasks
 from wcr_watchd.web.compatible import alertmanager, ping
 from wcr_watchd.web.compatible.blackbox import endpoint
 from wcr_watchd.web.dashboard import (
@@ -140,6 +140,7 @@ def build(
     api.add_routes(app)
     tasks.add_routes(app)
     api_changes.add_routes(app)
+    objectives.add_routes(app)
     api_reports.add_routes(app)
     alertmanager.add_routes(app)
     ping.add_routes(app)

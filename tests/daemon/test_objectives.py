@@ -1,0 +1,59 @@
+"""Objectives on a running daemon: an outage burns the budget, is told, and what is left is known after a restart."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+
+from click.testing import CliRunner
+
+from tests.daemon.harness import RunningDaemon, eventually
+from tests.real.ports import free_port
+from wcr_watchd.cli.main import cli
+
+CONFIG = """
+[defaults]
+every = "200ms"
+timeout = "200ms"
+[check.api]
+type = "tcp"
+address = "127.0.0.1:{port}"
+[objective.api]
+checks = ["api"]
+target = "99.9%"
+"""
+
+
+def test_an_outage_burns_the_budget(make_daemon: Callable[..., RunningDaemon]) -> None:
+    port = free_port()
+    listening = socket.create_server(("127.0.0.1", port))
+    daemon = make_daemon(CONFIG.format(port=port))
+
+    def subjects() -> set[str]:
+        return {one["subject"] for one in daemon.incidents(open_only=True) if one["check"] == "wcr-watchd"}
+
+    eventually(lambda: daemon.outcome("api") == "up", "it is up")
+    listening.close()
+    eventually(lambda: subjects() == {"objective api burns fast", "objective api burns"}, "it is told")
+    (incident,) = (one for one in daemon.incidents() if one["subject"] == "objective api burns fast")
+    assert incident["severity"] == "critical"
+    assert "of the runs failed in the last" in incident["summary"]
+    daemon.kill()
+    daemon.start()
+    (row,) = daemon.api("GET", "/objectives")["objectives"]
+    assert (row["name"], row["checks"], row["target"]) == ("api", ["api"], 0.999)
+    assert 0 < row["availability"] < 1
+    assert row["unwatched"] > 29 * 86_400
+    eventually(lambda: _rates(daemon)[3_600.0], "what was counted is read back")
+    assert subjects() == {"objective api burns fast", "objective api burns"}
+    shown = CliRunner().invoke(cli, ["objectives", "--socket", str(daemon.socket)])
+    assert shown.exit_code == 0
+    assert "99.9 %" in shown.stdout
+    listed = CliRunner().invoke(cli, ["objectives", "--json", "--socket", str(daemon.socket)])
+    assert json.loads(listed.stdout)[0]["name"] == "api"
+
+
+def _rates(daemon: RunningDaemon) -> dict[float, float | None]:
+    (row,) = daemon.api("GET", "/objectives")["objectives"]
+    return {one["window"]: one["rate"] for one in row["burn_rates"]}

@@ -1,0 +1,148 @@
+"""Objectives as time passes: runs are counted, and somebody is told when an error budget goes too fast."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from wcr_watchd.core.errors import StoreError
+from wcr_watchd.core.life import Finding
+from wcr_watchd.core.model import Observation, Outcome, Severity
+from wcr_watchd.core.mute import is_planned, planned_spans
+from wcr_watchd.core.objectives import ALERTS, Budget, Counts, Objective, budget, burning
+from wcr_watchd.core.protocols import Store
+from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.state import State
+from wcr_watchd.core.uptime import Uptime, joined, overlap, uptime
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY = 15.0
+"""Seconds between two looks at the burn rates."""
+PAST = max(alert.long for alert in ALERTS)
+SUBJECTS = {Severity.CRITICAL: "burns fast", Severity.WARNING: "burns"}
+
+
+class Clock(Protocol):
+    """The daemon's time."""
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        ...
+
+
+class Engine(Protocol):
+    """What is configured and known, and where incidents of the daemon itself are opened."""
+
+    setup: Setup
+    state: State
+
+    def trouble(self, subject: str, finding: Finding, confirmed: str) -> None:
+        """Open an incident of the daemon itself, unless it is open."""
+        ...
+
+    def trouble_over(self, subject: str, why: str) -> None:
+        """End that incident, if it is open."""
+        ...
+
+
+class ObjectiveWatch:
+    """Counts the runs that objectives are about; those in planned maintenance and those that could not tell do not."""
+
+    def __init__(self, engine: Engine, store: Store, clock: Clock) -> None:
+        self._engine = engine
+        self._store = store
+        self._clock = clock
+        self._counts: dict[str, tuple[Objective, Counts]] = {}
+
+    def see(self, observation: Observation) -> None:
+        """Count a run."""
+        if observation.outcome is Outcome.UNKNOWN:
+            return
+        wanted = [one for one in self._counts.values() if observation.check in one[0].checks]
+        if not wanted:
+            return
+        setup, state = self._engine.setup, self._engine.state
+        check = setup.checks.get(observation.check)
+        if check is None or is_planned(setup, state, check, self._clock.now()):
+            return
+        for _, counts in wanted:
+            counts.add(observation.at, 1, int(observation.outcome is Outcome.DOWN))
+
+    async def serve(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            try:
+                await self._reconfigure()
+            except StoreError as error:
+                log.warning("objectives know only what comes from now on", error=str(error))
+            for objective, counts in list(self._counts.values()):
+                self._judge(objective, counts)
+                await asyncio.sleep(0)
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def budget(self, objective: Objective) -> Budget:
+        """The error budget over the period until now. Raises ``StoreError``."""
+        until = self._clock.now()
+        found = [await self._uptime(name, until - objective.period, until) for name in objective.checks]
+        return budget(objective, found)
+
+    def rates(self, objective: Objective) -> list[tuple[float, float | None]]:
+        """The burn rates now: each window (seconds), and how many times as fast as allowed (None: no run)."""
+        known = self._counts.get(objective.name)
+        counts, now = known[1] if known else Counts(), self._clock.now()
+        windows = sorted({window for alert in ALERTS for window in (alert.long, alert.short)})
+        shares = ((window, counts.share(now, window)[0]) for window in windows)
+        return [(window, None if share is None else share / objective.allowed) for window, share in shares]
+
+    def _judge(self, objective: Objective, counts: Counts) -> None:
+        holds = {one.severity: one for one in reversed(burning(objective, counts, self._clock.now()))}
+        for severity, word in SUBJECTS.items():
+            subject = f"objective {objective.name} {word}"
+            if severity in holds:
+                self._engine.trouble(subject, Finding(severity, holds[severity].because, ""), "by its burn rates")
+            else:
+                self._engine.trouble_over(subject, "the error budget goes no faster than it may")
+
+    async def _reconfigure(self) -> None:
+        """Count for the objectives of the present configuration; what is new begins with what the records say."""
+        objectives = self._engine.setup.objectives
+        for name in self._counts.keys() - objectives.keys():
+            del self._counts[name]
+            for word in SUBJECTS.values():
+                self._engine.trouble_over(f"objective {name} {word}", "there is no such objective any more")
+        for name, objective in objectives.items():
+            known = self._counts.get(name)
+            if known is None or known[0].checks != objective.checks:
+                # Known before it is filled, so that a store that fails costs the past only.
+                self._counts[name] = (objective, Counts())
+                self._counts[name] = (objective, await self._filled(objective))
+            elif known[0] != objective:
+                self._counts[name] = (objective, known[1])
+
+    async def _filled(self, objective: Objective) -> Counts:
+        """Counts of the past days by the records, without planned maintenance."""
+        now = self._clock.now()
+        found = []
+        for name in objective.checks:
+            outcomes = await self._store.outcomes(name, since=now - PAST, until=now)
+            planned = await self._planned(name, now - PAST, now)
+            for one in outcomes:
+                apart = 1.0 - overlap(planned, one.start, one.start + one.width) / one.width
+                found.append((one.start, round((one.up + one.down) * apart), round(one.down * apart)))
+        counts = Counts()
+        for at, runs, failed in sorted(found):
+            counts.add(at, runs, failed)
+        return counts
+
+    async def _uptime(self, name: str, since: float, until: float) -> Uptime:
+        check = self._engine.setup.checks[name]
+        outcomes = await self._store.outcomes(name, since=since, until=until)
+        planned = await self._planned(name, since, until)
+        return await asyncio.to_thread(uptime, outcomes, check.every, since, until, planned)
+
+    async def _planned(self, name: str, since: float, until: float) -> tuple[tuple[float, float], ...]:
+        setup, state = self._engine.setup, self._engine.state
+        return joined(await asyncio.to_thread(planned_spans, setup, state, setup.checks[name], since, until))

@@ -1,0 +1,39 @@
+"""The part of the JSON API that is about objectives: availability, error budgets, burn rates."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from wcr_watchd.core.objectives import Budget, Objective
+from wcr_watchd.core.view import View
+from wcr_watchd.web.health import CONTROL
+from wcr_watchd.web.shapes import Json
+
+
+def add_routes(app: web.Application) -> None:
+    """Put the route into the application."""
+    app.router.add_get("/api/v1/objectives", objectives)
+
+
+async def objectives(request: web.Request) -> web.Response:
+    """Every objective with its availability, what is left of its error budget, and how fast that goes."""
+    view = request.app[CONTROL]
+    rows = [_row(view, one, await view.objectives.budget(one)) for one in view.setup.objectives.values()]
+    return web.json_response({"objectives": rows})
+
+
+def _row(view: View, objective: Objective, budget: Budget) -> Json:
+    return {
+        "name": objective.name,
+        "comment": objective.comment,
+        "checks": list(objective.checks),
+        "target": objective.target,
+        "period": objective.period,
+        "availability": budget.availability,
+        "availability_with_planned": budget.availability_with_planned,
+        "down": budget.down,
+        "watched": budget.watched,
+        "unwatched": budget.unwatched,
+        "budget_left": budget.left,
+        "burn_rates": [{"window": window, "rate": rate} for window, rate in view.objectives.rates(objective)],
+    }
