@@ -65,7 +65,6 @@ def json_schema() -> dict[str, Any]:
         ),
         "report": _by_name(_of(ReportTable, "report", definitions), "Reports that are written and sent by themselves."),
         "change": _by_name(_of(ChangeTable, "change", definitions), "Kinds of updates."),
-        "report": _by_name(_of(ReportTable, "report", definitions), "What is written on a schedule and sent."),
         "objective": _by_name(_of(ObjectiveTable, "objective", definitions), "What share of runs must be up."),
         "change_category": _by_name(
             _of(CategoryTable, "change_category", definitions), "Categories of updates, with their checklists."
