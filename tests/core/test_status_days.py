@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.core.test_status import an_incident
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.status import Condition, DayBar, ShownFrom, Together
-from wcr_watchd.core.status_days import Course, Stretch, day_bars, months, troubles, uptime, watched
+from wcr_watchd.core.status_days import Course, Stretch, day_bars, months, troubles, uptime, watched, worst_of
 from wcr_watchd.core.uptime import Outcomes
 
 HOUR, DAY = 3_600.0, 86_400.0
@@ -83,9 +83,7 @@ def test_every_second_of_a_day_is_counted_once(
     trouble: list[tuple[float, float, Condition]], watch: list[tuple[float, float]]
 ) -> None:
     start = MIDNIGHT - 2 * DAY
-    stretches = tuple(
-        sorted((Stretch(start + a * DAY, start + (a + b) * DAY, c) for a, b, c in trouble), key=lambda s: s.start)
-    )
+    stretches = worst_of(Stretch(start + a * DAY, start + (a + b) * DAY, c) for a, b, c in trouble if b)
     spans: list[tuple[float, float]] = []
     for a, b in sorted(watch):
         begin = max(start + a * DAY, spans[-1][1] if spans else 0.0)
@@ -115,6 +113,15 @@ def test_incidents_are_as_bad_as_they_ever_were() -> None:
     (found,) = troubles([over], ShownFrom.WARNING, NOW + 5)
     assert (found.condition, found.end) == (Condition.PARTIAL, NOW)
     assert troubles([over], ShownFrom.DOWN, NOW) == ()
+
+
+def test_of_several_at_a_time_the_worst_holds() -> None:
+    slow, out = Stretch(0, 10, Condition.DEGRADED), Stretch(4, 6, Condition.MAJOR)
+    assert worst_of([slow, out]) == (
+        Stretch(0, 4, Condition.DEGRADED),
+        Stretch(4, 6, Condition.MAJOR),
+        Stretch(6, 10, Condition.DEGRADED),
+    )
 
 
 def test_months_go_back_over_the_year() -> None:

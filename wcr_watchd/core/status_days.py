@@ -36,7 +36,10 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What is known of one check: when it was watched, and what was wrong when; both in order of time."""
+    """What is known of one check: when it was watched, and what was wrong when.
+
+    Both are in order of time, and nothing in them overlaps.
+    """
 
     watched: tuple[Span, ...]
     troubles: tuple[Stretch, ...]
@@ -45,8 +48,10 @@ class Course:
         """How it was at a time."""
         if not _within(self.watched, moment):
             return Condition.UNKNOWN
-        found = [one.condition for one in self.troubles if one.start <= moment < one.end]
-        return together(Together.WORST, found) if found else Condition.OPERATIONAL
+        position = bisect_right(self.troubles, moment, key=lambda one: one.start) - 1
+        if position >= 0 and moment < self.troubles[position].end:
+            return self.troubles[position].condition
+        return Condition.OPERATIONAL
 
 
 def watched(outcomes: Sequence[Outcomes], every: float, until: float) -> tuple[Span, ...]:
@@ -65,10 +70,23 @@ def watched(outcomes: Sequence[Outcomes], every: float, until: float) -> tuple[S
 
 
 def troubles(incidents: Iterable[Incident], shown_from: ShownFrom, now: float) -> tuple[Stretch, ...]:
-    """What incidents mean for visitors; each for as bad as it was at its worst."""
+    """What incidents mean for visitors; each for as bad as it was at its worst, and of several at a time the worst."""
     found = (Stretch(one.opened_at, one.resolved_at or now, trouble_of(one, one.peak, shown_from)) for one in incidents)
-    known = (one for one in found if one.condition is not Condition.OPERATIONAL and one.end > one.start)
-    return tuple(sorted(known, key=lambda one: one.start))
+    return worst_of(one for one in found if one.condition is not Condition.OPERATIONAL and one.end > one.start)
+
+
+def worst_of(stretches: Iterable[Stretch]) -> tuple[Stretch, ...]:
+    """The same times without overlaps; where there were some, the worst holds."""
+    coming = sorted(stretches, key=lambda one: one.start, reverse=True)
+    edges = sorted({edge for one in coming for edge in (one.start, one.end)})
+    found, running = [], list[Stretch]()
+    for start, end in pairwise(edges):
+        while coming and coming[-1].start <= start:
+            running.append(coming.pop())
+        running = [one for one in running if one.end > start]
+        if running:
+            found.append(Stretch(start, end, together(Together.WORST, [one.condition for one in running])))
+    return tuple(found)
 
 
 def day_bars(

@@ -151,6 +151,8 @@ class StatusMails:
                     patience = await self._send_all(page, channel)
                 except StoreError as error:
                     log.warning("mails to subscribers wait: the records cannot be read", error=str(error))
+                except Exception:  # a defect here must not end the watch over everything else
+                    log.exception("mails to subscribers wait; please report this")
             try:
                 async with asyncio.timeout(patience):
                     await self._news.wait()

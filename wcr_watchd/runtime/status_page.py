@@ -242,6 +242,8 @@ class StatusDesk:
                 await self.refresh()
             except StoreError as error:
                 log.warning("the status page is not renewed: the records cannot be read", error=str(error))
+            except Exception:  # a defect of this page must not end the watch over everything else
+                log.exception("the status page is not renewed; please report this")
             page = self._page()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(LOOK_EVERY, page.every) if page else LOOK_EVERY):

@@ -64,7 +64,7 @@ def calendar(status: PublicStatus) -> str:
             work.start,
             work.end,
             f"{page.title}: {work.text}",
-            f"Concerns: {', '.join(names[one] for one in work.components)}",
+            f"Concerns: {', '.join(names[one] for one in work.components if one in names)}",
         )
         for work in status.planned
     )
