@@ -134,7 +134,8 @@ async def run_child(
             async with asyncio.TaskGroup() as readers:
                 reading = [readers.create_task(one.read()) for one in (out, err)]
                 timed_out = await _is_over_time(child, time_limit, ends_within)
-                status = await child.wait()
+                # One that the kernel holds longer than it may take to go is left to it, as killed.
+                status = -signal.SIGKILL if child.returncode is None else child.returncode
                 await asyncio.wait(reading, timeout=LAST_WORDS)
                 for one in reading:
                     one.cancel()
