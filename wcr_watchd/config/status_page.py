@@ -42,6 +42,8 @@ def _path(path: str) -> str:
 def _host(name: str) -> str:
     if name and not re.fullmatch(r"[A-Za-z0-9.-]+", name):
         raise RefusedError("is no host name", 'write it without scheme and port: "status.example.org"')
+    if name.lower() == "localhost":
+        raise RefusedError("is the name by which commands reach the daemon", "leave it out, or give `listen`")
     return name.lower()
 
 
