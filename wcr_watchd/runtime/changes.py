@@ -292,11 +292,12 @@ class ChangeDesk:
         return max(SHORTEST_WAIT, min((LOOK_EVERY, *(left for left in ends if left > 0))))
 
     async def _look_after(self, number: int) -> None:
-        change = self._changes[number]
+        change = self._changes.get(number)
         now = self._clock.now()
+        if change is None:  # there were too many that are over to keep all at hand
+            return
         if change.state in (ChangeState.PREPARED, ChangeState.RUNNING) or _waits(change):
-            self._keep(looked_over(change, self._sight()))
-        change = self._changes[number]
+            change = self._keep(looked_over(change, self._sight()))
         if change.state is ChangeState.RUNNING and change.ends_at is not None and now >= change.ends_at:
             self._overran(change, now)
         elif change.watched_until is not None and change.state is ChangeState.FINISHED:
@@ -438,7 +439,8 @@ class ChangeDesk:
         """Compare the time after the update with that before it began, and keep what that says."""
         found = await self._comparison(change)
         before = changes.worse(change.compared)
-        change = self._keep(changes.with_comparison(self._changes[change.id], found, self._clock.now()))
+        now_known = self._changes.get(change.id, change)
+        change = self._keep(changes.with_comparison(now_known, found, self._clock.now()))
         bad, subject = changes.worse(found), f"change #{change.id} made it worse"
         if bad and change.state is ChangeState.FINISHED:
             because = f"after {change.name}: {'; '.join(one.text for one in bad[:3])}"

@@ -138,11 +138,14 @@ class ObjectiveWatch:
         return counts
 
     async def _uptime(self, name: str, since: float, until: float) -> Uptime:
-        check = self._engine.setup.checks[name]
+        check = self._engine.setup.checks.get(name)
+        if check is None:  # a reload has taken it away meanwhile
+            return Uptime(unwatched=until - since)
         outcomes = await self._store.outcomes(name, since=since, until=until)
         planned = await self._planned(name, since, until)
         return await asyncio.to_thread(uptime, outcomes, check.every, since, until, planned)
 
     async def _planned(self, name: str, since: float, until: float) -> tuple[tuple[float, float], ...]:
         setup, state = self._engine.setup, self._engine.state
-        return joined(await asyncio.to_thread(planned_spans, setup, state, setup.checks[name], since, until))
+        check = setup.checks.get(name)
+        return joined(await asyncio.to_thread(planned_spans, setup, state, check, since, until)) if check else ()

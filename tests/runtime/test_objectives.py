@@ -1,0 +1,114 @@
+"""The watch over objectives, with a hand on the clock: planned maintenance, the past, and reloads in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from tests.core.world import check
+from wcr_watchd.core.life import Finding
+from wcr_watchd.core.matchers import parse_matchers
+from wcr_watchd.core.model import Observation, Outcome
+from wcr_watchd.core.objectives import DAY, HOUR, Objective
+from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.silence import Silence
+from wcr_watchd.core.state import State
+from wcr_watchd.core.uptime import Outcomes
+from wcr_watchd.runtime.objectives import ObjectiveWatch
+
+NOW = 1_790_000_000.0 // HOUR * HOUR
+OBJECTIVE = Objective("api", ("api", "web"), 0.999)
+
+
+class World:
+    """A monitor, a store and a clock in one."""
+
+    def __init__(self) -> None:
+        self.setup = Setup("prod", "here", "UTC", "", {name: check(name) for name in ("api", "web")},
+                           objectives={"api": OBJECTIVE})  # fmt: skip
+        self.state = State()
+        self.at = NOW
+        self.open: set[str] = set()
+        self.past: dict[str, list[Outcomes]] = {}
+        self.watch = ObjectiveWatch(self, self, self)  # type: ignore[arg-type]
+
+    def now(self) -> float:
+        return self.at
+
+    def trouble(self, subject: str, finding: Finding, confirmed: str) -> None:
+        self.open.add(subject)
+
+    def trouble_over(self, subject: str, why: str) -> None:
+        self.open.discard(subject)
+
+    async def outcomes(self, name: str, *, since: float, until: float) -> Sequence[Outcomes]:
+        return self.past.get(name, [])
+
+    def runs(self, name: str, outcome: Outcome, count: int) -> None:
+        for _ in range(count):
+            self.at += 10.0
+            self.watch.see(Observation(name, "here", self.at, 0.1, outcome, "", ""))
+
+    async def look(self) -> set[str]:
+        await self.watch._reconfigure()
+        for objective, counts in self.watch._counts.values():
+            self.watch._judge(objective, counts)
+        return self.open
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_failures_open_an_incident_and_its_end_closes_it(world: World) -> None:
+    assert await world.look() == set()
+    world.runs("api", Outcome.UP, 30)
+    world.runs("web", Outcome.DOWN, 12)
+    assert "objective api burns fast" in await world.look()
+    world.at += 3 * DAY + 7 * HOUR
+    world.runs("api", Outcome.UP, 30)
+    assert await world.look() == set()
+
+
+async def test_what_could_not_tell_and_what_is_planned_does_not_count(world: World) -> None:
+    await world.look()
+    world.runs("api", Outcome.UNKNOWN, 50)
+    work = Silence("s1", parse_matchers("check=api"), NOW, NOW + DAY, "ann", "", NOW, maintenance=True)
+    world.state.silences["s1"] = work
+    world.runs("api", Outcome.DOWN, 50)
+    assert await world.look() == set()
+    world.state.silences["s1"] = replace(work, maintenance=False)  # a silence is no planned maintenance
+    world.runs("api", Outcome.DOWN, 12)
+    assert await world.look() == {"objective api burns fast", "objective api burns"}
+
+
+async def test_the_past_is_read_back_without_planned_maintenance(world: World) -> None:
+    world.past["web"] = [Outcomes(NOW - 2 * HOUR, HOUR, 0, 60, 0), Outcomes(NOW - HOUR, HOUR, 60, 0, 0)]
+    world.state.silences["s1"] = Silence(
+        "s1", parse_matchers("check=web"), NOW - 2 * HOUR, NOW - HOUR, "ann", "", NOW, maintenance=True
+    )
+    assert await world.look() == set()
+    found = await world.watch.budget(OBJECTIVE)
+    assert (found.availability, found.down) == (1.0, 0.0)
+    assert found.availability_with_planned == pytest.approx(0.5)
+    del world.state.silences["s1"]
+    again = ObjectiveWatch(world, world, world)  # type: ignore[arg-type]
+    world.watch = again
+    assert await world.look() == {"objective api burns fast", "objective api burns"}
+    assert dict(again.rates(OBJECTIVE))[6 * HOUR] == pytest.approx(500.0)
+
+
+async def test_a_reload_that_takes_a_check_or_the_objective_away(world: World) -> None:
+    await world.look()
+    world.runs("api", Outcome.DOWN, 12)
+    assert await world.look()
+    world.setup = replace(world.setup, checks={"api": world.setup.checks["api"]})
+    found = await world.watch.budget(OBJECTIVE)
+    assert found.unwatched == pytest.approx(2 * 30 * DAY)
+    assert await world.look(), "it goes on with the other one"
+    world.setup = replace(world.setup, objectives={})
+    assert await world.look() == set()
+    world.watch.see(Observation("api", "here", world.at, 0.1, Outcome.DOWN, "", ""))
