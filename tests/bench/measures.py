@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
-from tests.bench import tools
+from tests.bench import charts, tools
 from tests.bench.processes import eventually
 from tests.bench.receiver import Receiver
 from tests.bench.target import Target
@@ -211,6 +211,13 @@ class Bench:
                 yield Result("memory (PSS), after scrapes and reloads", case, tool.name, "MiB", (tools.memory(tool),))
             finally:
                 tool.stop()
+
+    def year_charts(self) -> Iterator[Result]:
+        """What charts and availability cost on a year of records; in this process, with nothing beside it."""
+        checks, series = 100, 8
+        found = charts.measured(self._new_folder(), checks, series)
+        for (measure, unit), values in found.items():
+            yield Result(measure, f"{checks} checks with {series} series, a year", Ours.name, unit, tuple(values))
 
     def _lateness(self, case: str, target: Target, every: int, since: float) -> Iterator[Result]:
         """How much after its slot each request arrived: the slots are fixed on the machine's monotonic clock."""

@@ -40,6 +40,8 @@ BARS = (
     Bar("start to first verdict of all", r"^10000 ", 60),
     Bar("first failing answer to accepted notification, beyond confirmation", "", 0.3),
     Bar("delay of the first message", "", 2),
+    Bar("chart of a year, time", "", 50),
+    Bar("longest stall of the loop during a chart", "", 5),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.browser.test_live_page import look
 from tests.web.access import SIGNED_IN, access_for
 from tests.web.showcase import Showcase
 from tests.web.test_web import Served, serve
+from wcr_watchd.core.model import IncidentState
 from wcr_watchd.core.view import Touched
 
 FIRST = "document.querySelector('[data-chart]')"
@@ -114,4 +116,22 @@ async def test_the_page_follows_its_check_and_fits_a_telephone(shop: Served, bro
     shop.control.latest["api"] = shop.control.latest["site"]
     shop.control.happen(Touched("api"))
     await browser.until("document.querySelector('#now .summary').textContent.startsWith('site said')")
+    assert browser.complaints == []
+
+
+async def test_the_page_of_an_incident_follows_it(shop: Served, browser: Browser) -> None:
+    for width, scheme in ((390, "dark"), (1280, "light")):
+        await browser.width(width, scheme)
+        await browser.open(shop.base + "/incidents/42")
+        await look(browser, f"incident-{width}-{scheme}")
+        assert await browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+    await browser.until("document.querySelector('#connection').hidden")
+    await browser.evaluate("document.querySelector('#root_cause').value = 'half a sentence'")
+    found = shop.control.state.incidents[42]
+    taken = replace(found, state=IncidentState.ACKNOWLEDGED, acknowledged_by="ben")
+    shop.control.state.incidents[42] = taken
+    shop.control.happen(Touched(incident=42))
+    await browser.until("document.querySelector('#now').textContent.includes('acknowledged by ben')")
+    await browser.until("![...document.querySelectorAll('#take button')].some(one => one.className === 'large')")
+    assert await browser.evaluate("document.querySelector('#root_cause').value") == "half a sentence"
     assert browser.complaints == []
