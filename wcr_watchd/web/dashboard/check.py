@@ -20,7 +20,7 @@ from wcr_watchd.core.view import Touched, View
 from wcr_watchd.web import quiet, shapes
 from wcr_watchd.web.access.roles import VISITOR
 from wcr_watchd.web.dashboard import chart
-from wcr_watchd.web.dashboard.layout import page
+from wcr_watchd.web.dashboard.layout import page, time_of_day
 from wcr_watchd.web.dashboard.rows import row_of
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import Event, follow
@@ -186,7 +186,10 @@ def _measured(view: View, check: Check, latest: Observation | None) -> Iterator[
     units = {spec.name: spec.unit for spec in view.specs.get(check.name, ())}
     for one in latest.measurements if latest else ():
         label = ", ".join(value for _, value in one.labels)
-        values.setdefault(one.name, []).append((label, format_value(one.value, units.get(one.name, Unit.COUNT))))
+        unit = units.get(one.name, Unit.COUNT)
+        moment = unit is Unit.TIMESTAMP and 0 <= one.value <= shapes.LATEST
+        shown = time_of_day(view, one.value) if moment else format_value(one.value, unit)
+        values.setdefault(one.name, []).append((label, shown))
     minded = {name for rule in check.rules for name in (*rule.names, *(track.name for track in rule.windows))}
     specs = [spec for spec in view.specs.get(check.name, ()) if spec.name in values]
     for number, spec in enumerate(sorted(specs, key=lambda spec: (spec.name not in minded, spec.counter))):

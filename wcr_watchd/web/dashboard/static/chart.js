@@ -10,26 +10,32 @@
   const words = { incident: "incident", window: "planned", change: "change" };
 
   // --- values for people, as on the rest of the page ---
-  const short = (value) => String(Number(value.toPrecision(3)));
-  const ladder = (value, steps) => {
+  const short = (value, digits = 3) => String(Number(value.toPrecision(digits)));
+  const ladder = (value, steps, digits) => {
     const step = steps.find(([size]) => Math.abs(value) >= size) || steps[steps.length - 1];
-    return `${short(value / step[0])} ${step[1]}`;
+    return `${short(value / step[0], digits)} ${step[1]}`;
   };
   const times = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"], [1e-6, "µs"]];
   const sizes = [[2 ** 40, "TiB"], [2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"], [1, "B"]];
   const units = {
-    seconds: (value) => (value ? ladder(value, times) : "0 s"),
-    bytes: (value) => ladder(value, sizes),
-    bytes_per_second: (value) => `${ladder(value, sizes)}/s`,
-    ratio: (value) => `${short(value * 100)} %`,
-    seconds_per_second: (value) => `${short(value * 100)} %`,
-    per_second: (value) => `${short(value)}/s`,
-    celsius: (value) => `${short(value)} °C`,
+    seconds: (value, digits) => (value ? ladder(value, times, digits) : "0 s"),
+    bytes: (value, digits) => ladder(value, sizes, digits),
+    bytes_per_second: (value, digits) => `${ladder(value, sizes, digits)}/s`,
+    ratio: (value, digits) => `${short(value * 100, digits)} %`,
+    seconds_per_second: (value, digits) => `${short(value * 100, digits)} %`,
+    per_second: (value, digits) => `${short(value, digits)}/s`,
+    celsius: (value, digits) => `${short(value, digits)} °C`,
     timestamp_seconds: (value) => moment(value),
   };
   const shown = (unit) => {
     const format = units[unit] || short;
-    return (value) => (value === null || value === undefined ? "–" : format(value));
+    return (value, digits) => (value === null || value === undefined ? "–" : format(value, digits));
+  };
+  // As many digits as it takes to tell the values of an axis apart.
+  const apart = (format, values) => {
+    const texts = (digits) => values.map((value) => format(value, digits));
+    const digits = [3, 4, 5, 6].find((some) => new Set(texts(some)).size === values.length);
+    return texts(digits || 6);
   };
 
   // --- times as on the rest of the page ---
@@ -130,7 +136,7 @@
       cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
       legend: { live: true },
       scales: { x: { time: true, range: [data.since, data.until] }, y: { range: scale(data) } },
-      axes: [{ ...axis, values: ticks }, { ...axis, size: 72, values: (plot, values) => values.map(format) }],
+      axes: [{ ...axis, values: ticks }, { ...axis, size: 72, values: (plot, values) => apart(format, values) }],
       hooks: {
         drawAxes: [(plot) => spans(plot, data)],
         draw: [(plot) => thresholds(plot, data), drawn],
