@@ -50,8 +50,12 @@ SETTLES_WITHIN = 6 * 3_600.0
 SETTLE_LOOK = 600.0
 LAST_DELIVERIES = 120.0
 """Seconds that are left to tell of what came to its end last."""
-UNCONCERNED = ("upkeep", "watchdog", "heartbeats", "pings", "tasks", "drills", "canaries", "changes", "reports")
-"""Jobs with nothing to do here; their looks at the time would be a third of what a simulated day consists of."""
+CONCERNED = (
+    *("loop lag", "scheduler", "deadlines", "maintenance windows", "hand-overs"),
+    *("store", "dispatcher", "standing alerts"),
+)
+"""The daemon's jobs on the way from a check to a message. The others have nothing to do here, and their looks at the
+time would be most of what a simulated day consists of."""
 PATIENCE = 2.0
 """Seconds that the store has to take what people are then told all the same."""
 
@@ -124,11 +128,11 @@ class Life:
         async with contextlib.AsyncExitStack() as stack:
             daemon._parts = parts = await daemon._build(stack)
             jobs = daemon._jobs(parts)
-            for name in UNCONCERNED:
-                jobs.pop(name).close()
             async with asyncio.TaskGroup() as group:
-                for name, job in jobs.items():
-                    group.create_task(tasks.guard(name, job), name=name)
+                for name in CONCERNED:
+                    group.create_task(tasks.guard(name, jobs.pop(name)), name=name)
+                for job in jobs.values():
+                    job.close()
                 group.create_task(world.wish(self), name="wishes")
         raise AssertionError("the daemon ended by itself")
 
