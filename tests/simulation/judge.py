@@ -30,7 +30,7 @@ from tests.simulation.plan import (
     WINDOW,
     Spell,
 )
-from tests.simulation.world import World, news
+from tests.simulation.world import World, news, story
 from wcr_watchd.core.model import DeliveryState, EventKind, IncidentState, Message, Recipient, Severity
 
 OFF = 65.0
@@ -168,7 +168,8 @@ class Judge:
                 if item.event not in FAILING:
                     continue
                 # What came first is told by true times: the clock may have been put right between the two.
-                decided = self._world.decided[news(one.notification.recipient, item)]
+                # What quiet hours or an outage kept since before a silence may come within it.
+                decided = self._world.decided[story(item)]
                 if any(s.check == check and s.at + 1 < decided and at < s.end - 1 for s in silences):
                     yield f"{at:.0f}: {check} {item.event} is told during a silence ({one.notification.id})"
                 if check == "windowed" and WINDOW[0] * HOUR + 1 < at % DAY < WINDOW[1] * HOUR - 1:

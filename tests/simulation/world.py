@@ -172,7 +172,8 @@ class World:
     seen: dict[str, list[Seen]] = field(default_factory=dict)
     accepted: list[Accepted] = field(default_factory=list)
     order: dict[News, int] = field(default_factory=dict)
-    decided: dict[News, float] = field(default_factory=dict)
+    decided: dict[tuple[int, float, str, float], float] = field(default_factory=dict)
+    """When the daemon came to tell something (see :func:`story`), whomever first."""
     asked: list[Asked] = field(default_factory=list)
     gone: list[Gone] = field(default_factory=list)
     held_up: list[tuple[float, float]] = field(default_factory=list)
@@ -350,9 +351,8 @@ class World:
 
     def _note_order(self, notification: Notification) -> None:
         for item in notification.message.items or (notification.message,):
-            known_by = news(notification.recipient, item)
-            self.order.setdefault(known_by, len(self.order))
-            self.decided.setdefault(known_by, self.true())
+            self.order.setdefault(news(notification.recipient, item), len(self.order))
+            self.decided.setdefault(story(item), self.true())
 
     def note_stored(self, life: Life, batch: Batch) -> None:
         """It is stored."""
@@ -396,4 +396,9 @@ def _loaded(variant: int) -> Loaded:
 
 def news(recipient: Recipient, item: Message) -> News:
     """What makes a piece of news one and the same."""
-    return (recipient, item.incident, item.opened_at, item.event.value, item.at)
+    return (recipient, *story(item))
+
+
+def story(item: Message) -> tuple[int, float, str, float]:
+    """What is told, whoever is told: incident, when it was opened, what happened, and when."""
+    return (item.incident, item.opened_at, item.event.value, item.at)
