@@ -25,8 +25,10 @@ from wcr_watchd.core.status import (
     ShownFrom,
     StatusPage,
     Together,
+    any_in_maintenance,
     checks_of,
     condition_of,
+    condition_of_check,
     overall,
     planned_work,
     together,
@@ -75,7 +77,11 @@ DOWN = replace(UP, outcome=Outcome.DOWN)
 
 
 def how(setup: Setup, state: State, component: Component = COMPONENT, started: float = NOW - 9_000) -> Condition:
-    return condition_of(setup, state, component, checks_of(setup, component), started, NOW)
+    names = checks_of(setup, component)
+    conditions = [
+        condition_of_check(setup, state, setup.checks[name], component.shown_from, started, NOW) for name in names
+    ]
+    return condition_of(component, conditions, maintenance=any_in_maintenance(setup, state, names, NOW))
 
 
 def test_a_component_is_what_its_checks_are() -> None:

@@ -297,16 +297,9 @@ def together(rule: Together, conditions: Sequence[Condition]) -> Condition:
     return max(conditions, key=_RANK.__getitem__)
 
 
-def condition_of(
-    setup: Setup, state: State, component: Component, names: Sequence[str], started_at: float, now: float
-) -> Condition:
-    """How a component is now, by its checks' names; in announced maintenance it is that, whatever they say."""
-    if any_in_maintenance(setup, state, names, now):
-        return Condition.MAINTENANCE
-    return together(
-        component.together,
-        [condition_of_check(setup, state, setup.checks[name], component.shown_from, started_at, now) for name in names],
-    )
+def condition_of(component: Component, conditions: Sequence[Condition], *, maintenance: bool) -> Condition:
+    """How a component is by its checks; in announced maintenance it is that, whatever they say."""
+    return Condition.MAINTENANCE if maintenance else together(component.together, conditions)
 
 
 def any_in_maintenance(setup: Setup, state: State, names: Sequence[str], now: float) -> bool:

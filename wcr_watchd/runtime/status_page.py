@@ -29,6 +29,7 @@ from wcr_watchd.core.posts import (
     written,
 )
 from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.state import State
 from wcr_watchd.core.status import (
     DAY,
     Chart,
@@ -40,6 +41,7 @@ from wcr_watchd.core.status import (
     PublicStatus,
     ShownFrom,
     StatusPage,
+    any_in_maintenance,
     checks_of,
     condition_of,
     condition_of_check,
@@ -64,8 +66,8 @@ CHART_EVERY = 300.0
 CHART_POINTS = 96
 MOST_INCIDENTS = 1_000
 """Incidents of one check that are looked at, the newest."""
-MOST_CHECKS = 1_000
-"""Checks of one component that are looked at."""
+AT_A_TIME = 100
+"""Checks that are looked at before others have their turn on the loop."""
 
 Files = Mapping[str, PublicFile]
 """What is served, by its path below the page's own address."""
@@ -234,6 +236,11 @@ class StatusDesk:
 
     # --- keeping it up to date ---
 
+    @property
+    def _setup(self) -> Setup:
+        """What the components were looked up in: a reload in the middle of the work changes nothing in it."""
+        return self._members_of[0] if self._members_of is not None else self._view.setup
+
     async def serve(self) -> None:
         """Keep the page fresh until cancelled."""
         while True:
@@ -261,7 +268,8 @@ class StatusDesk:
         now = self._view.now()
         await self._look(page, now)
         await self._post(page, now)
-        planned = planned_work(self._view.setup, self._view.state, self._members, now)
+        state = State(silences=dict(self._view.state.silences))  # a copy: it is worked out in a thread
+        planned = await asyncio.to_thread(planned_work, self._setup, state, dict(self._members), now)
         made = (page, dict(self._seen.conditions), tuple(self._posts.values()), planned)
         if made == self._made and 0 <= now - self._made_at < page.every:
             return
@@ -275,12 +283,20 @@ class StatusDesk:
     async def _look(self, page: StatusPage, now: float) -> None:
         view, setup, seen = self._view, self._view.setup, self._seen
         if self._members_of is None or self._members_of[0] is not setup or self._members_of[1] != page:
-            self._members = {one.id: checks_of(setup, one)[:MOST_CHECKS] for one in page.components}
+            components = page.components
+            self._members = await asyncio.to_thread(lambda: {one.id: checks_of(setup, one) for one in components})
             self._members_of = setup, page
             self._read_at = self._charts_at = float("-inf")
         for component in page.components:
             names = self._members[component.id]
-            condition = condition_of(setup, view.state, component, names, view.started_at, now)
+            conditions = []
+            for number, name in enumerate(names, 1):
+                check, shown_from = setup.checks[name], component.shown_from
+                conditions.append(condition_of_check(setup, view.state, check, shown_from, view.started_at, now))
+                if not number % AT_A_TIME:
+                    await asyncio.sleep(0)
+            maintenance = any_in_maintenance(setup, view.state, names, now)
+            condition = condition_of(component, conditions, maintenance=maintenance)
             if seen.conditions.get(component.id) is not condition:
                 seen.conditions[component.id] = condition
                 seen.since[component.id] = now
@@ -323,9 +339,11 @@ class StatusDesk:
         for incident in (*state.ended.values(), *state.incidents.values()):
             if incident.check in self._known:
                 self._known[incident.check].incidents[incident.id] = incident
-        for name in checks:
-            known, check = self._known[name], self._view.setup.checks[name]
-            condition = condition_of_check(self._view.setup, state, check, ShownFrom.DOWN, self._view.started_at, now)
+        for number, name in enumerate(checks, 1):
+            if not number % AT_A_TIME:
+                await asyncio.sleep(0)
+            known, check = self._known[name], self._setup.checks[name]
+            condition = condition_of_check(self._setup, state, check, ShownFrom.DOWN, self._view.started_at, now)
             if condition is not Condition.UNKNOWN and 0 <= now - known.seen_at <= page.every + ASLEEP:
                 known.watched = joined((*known.watched, (known.seen_at, now)))
             known.seen_at = now
@@ -336,7 +354,7 @@ class StatusDesk:
     async def _read_check(self, name: str, since: float, now: float) -> _Known:
         store = self._view.store
         outcomes = await store.outcomes(name, since=since, until=now)
-        every = self._view.setup.checks[name].every
+        every = self._setup.checks[name].every
         spans = await asyncio.to_thread(watched, outcomes, every, now)
         found = await store.incidents(check=name, since=since, limit=MOST_INCIDENTS)
         return _Known(spans, {one.id: one for one in found}, now)
@@ -354,7 +372,7 @@ class StatusDesk:
 
     def _picture(self, page: StatusPage, now: float) -> Callable[[], PublicStatus]:
         """What visitors see; worked out in a thread, from what does not change meanwhile."""
-        setup = self._view.setup
+        setup = self._setup
         silences = tuple(self._view.state.silences.values())
         seen = replace(self._seen, conditions=dict(self._seen.conditions), since=dict(self._seen.since))
         known = {name: (one.watched, tuple(one.incidents.values())) for name, one in self._known.items()}
