@@ -6,6 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
+from wcr_watchd.core.errors import UnitError
+from wcr_watchd.core.units import parse_duration
 from wcr_watchd.web import shapes
 from wcr_watchd.web.access.roles import VISITOR, Means
 
@@ -48,3 +50,11 @@ def moment(text: str | None, default: float) -> float:
         return shapes.moment(text)
     except ValueError as error:
         raise web.HTTPBadRequest(text=str(error)) from error
+
+
+def duration_of(text: object) -> float:
+    """How many seconds a text such as ``2h`` is. Raises ``HTTPBadRequest`` for what is none."""
+    try:
+        return parse_duration(str(text))
+    except UnitError as error:
+        raise web.HTTPBadRequest(text=f"{error}; write for example 2h") from error
