@@ -164,7 +164,7 @@ async def test_what_cannot_be_asked_for(served: Served, query: str, said: str) -
     if said == "no schedule":  # the last moment there is can be asked about
         assert status == 200
     else:
-        assert (status, said in json.loads(text)["error"]) == (400, True)
+        assert (status, said in json.loads(text)["detail"]) == (400, True)
 
 
 # --- the calendar ---
@@ -192,7 +192,7 @@ async def test_the_calendar_holds_every_turn(served: Served) -> None:
 async def test_gaps_stand_in_the_calendar_and_a_calendar_that_is_not_there_is_named(served: Served) -> None:
     assert "SUMMARY:NOBODY on call (shop)" in (await served.get("/api/v1/on-call/shop.ics"))[1]
     status, text = await served.get("/api/v1/on-call/shops.ics")
-    assert (status, json.loads(text)["error"]) == (
+    assert (status, json.loads(text)["detail"]) == (
         404,
         "there is no on-call schedule 'shops'; there are: ops, shop",
     )

@@ -52,7 +52,7 @@ async def test_one_task_with_its_history(served: Served) -> None:
         assert (record["outcome"], record["exit_status"], record["attempts"]) == ("failed", 7, 3)
         assert record["output"] == "copying\nno room"
     status, text = await served.get("/api/v1/tasks/ghost")
-    assert (status, json.loads(text)["error"]) == (404, "there is no task 'ghost'; GET /api/v1/tasks lists all")
+    assert (status, json.loads(text)["detail"]) == (404, "there is no task 'ghost'; GET /api/v1/tasks lists all")
 
 
 async def test_signing_off_with_note_and_evidence(served: Served) -> None:
@@ -62,14 +62,14 @@ async def test_signing_off_with_note_and_evidence(served: Served) -> None:
     assert (status, json.loads(text)["done"]) == (200, "licences is done, signed off by ann; due again in 7 d")
     assert served.control.asked == [("licences done by ann: all paid", ("https://wiki/1",))]
     status, text = await served.post("/api/v1/tasks/backup/done", {"by": "ann"})
-    assert (status, json.loads(text)["error"]) == (409, "backup is running; sign it off when that is over")
+    assert (status, json.loads(text)["detail"]) == (409, "backup is running; sign it off when that is over")
 
 
 @pytest.mark.parametrize("body", [{"note": 3}, {"evidence": "https://wiki/1"}, {"evidence": [1]}])
 async def test_a_sign_off_in_another_form_is_refused(served: Served, body: object) -> None:
     status, text = await served.post("/api/v1/tasks/licences/done", body)
     assert status == 400
-    assert "evidence" in json.loads(text)["error"]
+    assert "evidence" in json.loads(text)["detail"]
     assert served.control.asked == []
 
 

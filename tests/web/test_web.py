@@ -311,12 +311,12 @@ async def test_status_counts(served: Served) -> None:
 async def test_errors_are_sentences_in_json(served: Served, path: str, status: int, says: str) -> None:
     got, text = await served.get(path)
     assert got == status
-    assert says in json.loads(text)["error"]
+    assert says in json.loads(text)["detail"]
 
 
 async def test_what_cannot_be_done_says_why(served: Served) -> None:
     status, text = await served.post("/api/v1/incidents/7/acknowledge", {})
-    assert (status, json.loads(text)["error"]) == (409, "there is no open incident #7")
+    assert (status, json.loads(text)["detail"]) == (409, "there is no open incident #7")
     status, text = await served.post("/api/v1/channels/broken/test", {})
     assert (status, json.loads(text)["reason"]) == (502, "server")
     served.control.reload_problems = ("watchd.toml:3: wrong",)
@@ -390,7 +390,7 @@ async def test_the_page_of_an_incident_has_what_people_need(
 async def test_a_time_that_is_none_is_explained(served: Served) -> None:
     async with served.session.post(f"{served.base}/api/v1/incidents/42/acknowledge", json={"for": "soon"}) as answer:
         assert answer.status == 400
-        assert "write for example 2h" in (await answer.json())["error"]
+        assert "write for example 2h" in (await answer.json())["detail"]
 
 
 async def _first_events(served: Served, path: str, wanted: int) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
@@ -67,6 +68,19 @@ async def call_async(
         return answer
 
 
+def every(socket: Path, path: str, key: str) -> list[dict[str, Any]]:
+    """All rows of a list that comes in pieces. Raises as :func:`call` does."""
+    rows: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        mark = "&" if "?" in path else "?"
+        answer = call(socket, "GET", f"{path}{mark}cursor={quote(cursor, safe='')}" if cursor else path)
+        rows += answer[key]
+        cursor = answer["next"] or ""
+        if not cursor:
+            return rows
+
+
 def fetch(socket: Path, path: str) -> bytes:
     """What stands at a path of the API, as it is. Raises :class:`NoDaemonError` and :class:`RefusedError`."""
 
@@ -89,9 +103,9 @@ async def _asked(
             session.request(method, f"http://localhost/api/v1{path}", json=body) as response,
         ):
             if response.status >= 400:
-                answer: dict[str, Any] = await response.json()
+                answer: dict[str, Any] = await response.json(content_type=None)
                 problems = tuple(answer.get("problems", ()))
-                raise RefusedError(str(answer.get("error", "refused")), problems)
+                raise RefusedError(str(answer.get("detail", "refused")), problems)
             yield response
     except PermissionError as error:
         raise NoDaemonError(

@@ -22,7 +22,7 @@ from wcr_watchd import __version__
 from wcr_watchd.cli import complete, render
 from wcr_watchd.cli.access import audit, sign_in_link, user
 from wcr_watchd.cli.changes import change
-from wcr_watchd.cli.client import call, runtime_directory
+from wcr_watchd.cli.client import call, every, runtime_directory
 from wcr_watchd.cli.complete import DEFAULT_CONFIG
 from wcr_watchd.cli.drill import drill
 from wcr_watchd.cli.messages import dead_letters, render_message
@@ -207,7 +207,7 @@ def version(json_: bool) -> None:
 @exits
 def list_(socket: Path, json_: bool) -> None:
     """What is watched."""
-    rows = call(socket, "GET", "/checks")["checks"]
+    rows = every(socket, "/checks", "checks")
     if json_:
         render.as_json(rows)
     else:
@@ -224,7 +224,7 @@ def status(socket: Path, json_: bool) -> int:
     Exit status 1 when a check is failing, else 0.
     """
     now = call(socket, "GET", "/status")
-    rows = call(socket, "GET", "/checks")["checks"]
+    rows = every(socket, "/checks", "checks")
     if json_:
         render.as_json(now | {"all": rows})
     else:

@@ -423,9 +423,15 @@ class Store(AccessRecords, Protocol):
         ...
 
     async def incidents(
-        self, *, check: str | None = None, open_only: bool = False, since: float = 0.0, limit: int = 100
+        self,
+        *,
+        check: str | None = None,
+        open_only: bool = False,
+        since: float = 0.0,
+        before: int | None = None,
+        limit: int = 100,
     ) -> Sequence[Incident]:
-        """Incidents, newest first."""
+        """Incidents that were open at any time since ``since``, newest first; only those numbered below ``before``."""
         ...
 
     async def find_incidents(self, wanted: Wanted, *, before: int = 0, limit: int = 50) -> Sequence[Incident]:

@@ -235,10 +235,16 @@ class SqliteStore:
             await self._in_thread(_charting(into, rollups, raw, source, rest))
 
     async def incidents(
-        self, *, check: str | None = None, open_only: bool = False, since: float = 0.0, limit: int = 100
+        self,
+        *,
+        check: str | None = None,
+        open_only: bool = False,
+        since: float = 0.0,
+        before: int | None = None,
+        limit: int = 100,
     ) -> Sequence[Incident]:
-        """Incidents that were open at any time since ``since``, newest first."""
-        rows = await self._database.fetch("incidents", check, int(open_only), milliseconds(since), limit)
+        """Incidents that were open at any time since ``since``, newest first; only those numbered below ``before``."""
+        rows = await self._database.fetch("incidents", check, int(open_only), milliseconds(since), limit, before)
         return tuple(from_json(INCIDENT, row[0]) for row in rows)
 
     async def reports(self, *, name: str | None = None, limit: int = 100) -> Sequence[Filed]:

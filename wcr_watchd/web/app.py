@@ -15,10 +15,7 @@ from wcr_watchd.web.access.audit import AUDIT, audited
 from wcr_watchd.web.access.gate import ACCESS, Access, guard
 from wcr_watchd.web.access.headers import add_headers
 from wcr_watchd.web.access.proxy import behind_proxy
-from wcr_watchd.web.api import changes as api_changes
-from wcr_watchd.web.api import objectives, tasks
-from wcr_watchd.web.api import reports as api_reports
-from wcr_watchd.web.api import routes as api
+from wcr_watchd.web.api import openapi, v1
 from wcr_watchd.web.api import status_posts as status_posts_api
 from wcr_watchd.web.compatible import alertmanager, ping
 from wcr_watchd.web.compatible.blackbox import endpoint
@@ -116,7 +113,7 @@ def build(
     public = [offered(status)] if status else []
     middlewares = [
         behind_proxy(lambda: access.settings.proxies),
-        api.errors_as_json,
+        *v1.MIDDLEWARES,
         *public,
         audited,
         guard(access, PUBLIC),
@@ -137,11 +134,7 @@ def build(
     app.router.add_get("/metrics", metrics)
     endpoint.add_routes(app)
     live.set_up(app)
-    api.add_routes(app)
-    tasks.add_routes(app)
-    api_changes.add_routes(app)
-    objectives.add_routes(app)
-    api_reports.add_routes(app)
+    v1.add_routes(app)
     alertmanager.add_routes(app)
     ping.add_routes(app)
     answers.add_routes(app)
@@ -153,6 +146,7 @@ def build(
         one.add_routes(app)
     app.router.add_get(assets.PATH, assets.serve)
     app.router.add_get("/favicon.ico", assets.favicon)
+    openapi.set_up(app)
     layout.set_up(app)
     board.set_up(app)
     return app

@@ -33,10 +33,11 @@ ON CONFLICT (id) DO UPDATE SET
 SELECT data FROM incident WHERE id = $1;
 
 -- name: incidents
--- Incidents that were open at any time since $3, newest first. $1 narrows to a check unless it is NULL.
+-- Incidents that were open at any time since $3, newest first. $1 narrows to a check, $5 to numbers below, unless NULL.
 SELECT data FROM incident
 WHERE ($1 IS NULL OR check_name = $1)
   AND (resolved_at IS NULL OR ($2 = 0 AND resolved_at >= $3))
+  AND ($5 IS NULL OR id < $5)
 ORDER BY id DESC LIMIT $4;
 
 -- name: unresolved_incidents

@@ -187,7 +187,9 @@ async def _follow(request: web.Request, stream: web.StreamResponse, feed: Feed) 
 
 def _is_wanted(request: web.Request, entry: Entry) -> bool:
     asked = request.query
-    return asked.get("check", entry.touched.check) == entry.touched.check and asked.get("kind", entry.kind) == entry.kind
+    return (
+        asked.get("check", entry.touched.check) == entry.touched.check and asked.get("kind", entry.kind) == entry.kind
+    )
 
 
 async def _write(stream: web.StreamResponse, frames: bytes) -> None:

@@ -29,7 +29,6 @@ class Listing(Paged):
     open: str | None = Field(None, description="1: only those that are not over.")
     check: str | None = Field(None, description="Only those of this check.")
     since: str | None = Field(None, description="Only those that were open then or later, in epoch seconds.")
-    severity: str | None = Field(None, description="Only those that were so bad at worst.")
 
 
 class Asked(Query):
@@ -83,7 +82,6 @@ async def listed(request: web.Request) -> web.Response:
         open_only=query.get("open", "") in {"1", "true", "yes"},
         since=number_of(query.get("since"), 0.0),
         before=int(cursor) if cursor else None,
-        severity=query.get("severity"),
         limit=limit + 1,
     )
     following = str(found[limit - 1].id) if len(found) > limit else None

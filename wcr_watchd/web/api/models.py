@@ -514,3 +514,102 @@ class ChangeOutcome(Answer):
     done: str
     lines: list[str]
     change: ChangeDetails
+
+
+class Modification(Answer):
+    """Something that became different."""
+
+    at: Time
+    source: str
+    kind: str
+    name: str
+    before: str
+    after: str
+    text: str
+
+
+class Modifications(Answer):
+    """What became different, newest first."""
+
+    modifications: list[Modification]
+
+
+class Mark(Answer):
+    """Something to mark on charts; times also in epoch seconds."""
+
+    at: Time
+    until: Time | None
+    time: float
+    end: float | None
+    text: str
+    change: int | None
+
+
+class Marks(Answer):
+    """What to mark on charts, oldest first."""
+
+    marks: list[Mark]
+
+
+class Link(Answer):
+    """A link that signs a browser in once."""
+
+    model_config = ConfigDict(extra="allow")
+    url: str
+
+
+class AuditEntry(Answer):
+    """Who did what."""
+
+    model_config = ConfigDict(extra="allow")
+    number: int
+    at: Time
+
+
+class Audit(Answer):
+    """The audit log, newest first."""
+
+    entries: list[AuditEntry]
+
+
+class BurnRate(Answer):
+    """How many times faster than allowed the error budget goes, over so many seconds."""
+
+    window: float
+    rate: float | None
+
+
+class Objective(Answer):
+    """An objective, and how it is kept."""
+
+    name: str
+    comment: str
+    checks: list[str]
+    target: float
+    period: float
+    availability: float | None
+    availability_with_planned: float | None
+    down: float
+    watched: float
+    unwatched: float
+    budget_left: float | None
+    burn_rates: list[BurnRate]
+
+
+class Objectives(Answer):
+    """Every objective."""
+
+    objectives: list[Objective]
+
+
+class StatusPosts(Answer):
+    """Posts of the status page with their drafts, newest first."""
+
+    posts: list[Object]
+
+
+class StatusPosted(Answer):
+    """A post as it is now."""
+
+    done: str
+    post: Object

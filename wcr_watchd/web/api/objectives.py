@@ -6,6 +6,8 @@ from aiohttp import web
 
 from wcr_watchd.core.objectives import Budget, Objective
 from wcr_watchd.core.view import View
+from wcr_watchd.web.api import models
+from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.shapes import Json
 
@@ -15,6 +17,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/api/v1/objectives", objectives)
 
 
+@operation("objectives", answer=models.Objectives)
 async def objectives(request: web.Request) -> web.Response:
     """Every objective with its availability, what is left of its error budget, and how fast that goes."""
     view = request.app[CONTROL]

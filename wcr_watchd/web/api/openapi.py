@@ -117,6 +117,8 @@ def _path(pattern: str) -> tuple[str, list[dict[str, Any]]]:
             schema = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
         elif re.fullmatch(r"\w+(\|\w+)+", part):
             schema = {"type": "string", "enum": part.split("|")}
+        elif part and not part.startswith("[^"):
+            schema = {"type": "string", "pattern": f"^{part}$"}
         parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
     return _PART.sub(r"{\1}", pattern), parameters
 

@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from aiohttp import web
+from pydantic import Field
 
 from wcr_watchd.core.report import Audience, Filed, ReportWish
 from wcr_watchd.web import documents, shapes
+from wcr_watchd.web.api import models
+from wcr_watchd.web.api.forms import By, Query
+from wcr_watchd.web.api.operations import operation
+from wcr_watchd.web.api.requests import json_body
 from wcr_watchd.web.health import CONTROL
 
 PATH = "/api/v1/reports"
 ONE = PATH + "/{number:\\d{1,9}}"
+
+
+TAG = "reports"
+
+
+class Listing(Query):
+    """Which reports."""
+
+    name: str | None = Field(None, description="Only those of this name.")
+
+
+class Wish(By):
+    """Which report is written."""
+
+    report: str = Field(description="A configured report, or weekly or monthly.")
+    audience: Literal["team", "stakeholders"] | None = Field(None, description="For whom; default: as configured.")
+    send: bool | None = Field(None, description="Whether it goes to whom it tells.")
 
 
 def add_routes(app: web.Application) -> None:
@@ -38,30 +62,29 @@ def shape(one: Filed) -> shapes.Json:
     }
 
 
+@operation(TAG, query=Listing, answer=models.Reports)
 async def listed(request: web.Request) -> web.Response:
     """The reports that are kept, newest first: ``?name=…``."""
     found = await request.app[CONTROL].store.reports(name=request.query.get("name"))
     return web.json_response({"reports": [shape(one) for one in found]})
 
 
+@operation(TAG, answer=models.Report)
 async def head(request: web.Request) -> web.Response:
     """What one report is about."""
     return web.json_response(shape(await documents.filed(request)))
 
 
+@operation(TAG, media="*/*")
 async def whole(request: web.Request) -> web.Response:
     """One report as ``html``, ``txt``, ``json``, ``csv`` or ``pdf``."""
     return await documents.answer(request, (await documents.filed(request)).document, request.match_info["form"])
 
 
+@operation(TAG, body=Wish, answer=models.Report)
 async def write(request: web.Request) -> web.Response:
     """Write a report now. JSON body: ``{"report": "weekly", "audience": "stakeholders", "send": true}``."""
-    try:
-        body = shapes.parsed(await request.read())
-        wish = ReportWish(
-            str(body["report"]), Audience(body["audience"]) if body.get("audience") else None, body.get("send") is True
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        text = 'write {"report": "weekly"}, and "audience": "team" or "stakeholders" if need be'
-        raise web.HTTPBadRequest(text=text) from error
+    body = await json_body(request)
+    audience = Audience(body["audience"]) if body.get("audience") else None
+    wish = ReportWish(body["report"], audience, body.get("send") is True)
     return web.json_response(shape(await request.app[CONTROL].write_report(wish)))

@@ -11,6 +11,8 @@ from wcr_watchd.core.units import parse_duration
 from wcr_watchd.web import shapes
 from wcr_watchd.web.access.roles import VISITOR, Means
 
+_BODY = web.RequestKey("body", dict[str, Any])
+
 
 def by(request: web.Request, body: dict[str, Any]) -> str:
     """Who asks, as it will stand in the records. A program may ask for somebody; a person is who signed in."""
@@ -21,6 +23,13 @@ def by(request: web.Request, body: dict[str, Any]) -> str:
 
 async def json_body(request: web.Request) -> dict[str, Any]:
     """The JSON object in the body; empty without one. Raises 400 when it is something else."""
+    if _BODY in request:
+        return request[_BODY]
+    request[_BODY] = body = await _read(request)
+    return body
+
+
+async def _read(request: web.Request) -> dict[str, Any]:
     if not request.can_read_body:
         return {}
     try:

@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 from aiohttp import web
+from pydantic import Field
 
+from wcr_watchd.web.api import models
+from wcr_watchd.web.api.forms import By, Query
+from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.requests import by, json_body
 from wcr_watchd.web.status.posts import POSTS, shape, wish
 
 PATH = "/api/v1/status-posts"
 ONE = PATH + "/{id:[0-9a-f]{12}}"
+
+
+TAG = "status page"
+
+
+class Listing(Query):
+    """Which posts."""
+
+    open: str | None = Field(None, description="1: only those that are not resolved.")
+
+
+class Post(By):
+    """What is said to the public."""
+
+    title: str | None = Field(None, description="What it is about; of a new post only.")
+    components: list[str] | None = Field(None, description="Ids of the components that are concerned.")
+    impact: str | None = Field(None, description="none, minor, major or critical.")
+    state: str | None = Field(None, description="investigating, identified, monitoring or resolved.")
+    text: str | None = Field(None, description="What is said.")
+    publish: bool | None = Field(None, description="Whether it is public at once; default: a draft.")
 
 
 def add_routes(app: web.Application) -> None:
@@ -21,6 +45,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post(f"{ONE}/discard", discard)
 
 
+@operation(TAG, query=Listing, answer=models.StatusPosts)
 async def posts(request: web.Request) -> web.Response:
     """All posts with their drafts, newest first; ``?open=1``: those that are not resolved."""
     found = request.app[POSTS].posts
@@ -29,6 +54,7 @@ async def posts(request: web.Request) -> web.Response:
     return web.json_response({"posts": [shape(one) for one in found]})
 
 
+@operation(TAG, answer=models.Document)
 async def post(request: web.Request) -> web.Response:
     """One post with its drafts."""
     found = request.app[POSTS].post(request.match_info["id"])
@@ -37,6 +63,7 @@ async def post(request: web.Request) -> web.Response:
     return web.json_response(shape(found))
 
 
+@operation(TAG, body=Post, answer=models.StatusPosted, status=201)
 async def write(request: web.Request) -> web.Response:
     """Begin a post.
 
@@ -57,6 +84,7 @@ async def write(request: web.Request) -> web.Response:
     return web.json_response({"done": _said(bool(body.get("publish"))), "post": shape(made)}, status=201)
 
 
+@operation(TAG, body=Post, answer=models.StatusPosted)
 async def update(request: web.Request) -> web.Response:
     """Say more in a post. JSON body: ``{"state": …, "text": …, "publish": true, "by": …}``."""
     body = await json_body(request)
@@ -68,12 +96,14 @@ async def update(request: web.Request) -> web.Response:
     return web.json_response({"done": _said(publishes), "post": shape(made)})
 
 
+@operation(TAG, body=By, answer=models.StatusPosted)
 async def publish(request: web.Request) -> web.Response:
     """Make the drafts of a post public. JSON body: ``{"by": …}``."""
     made = await request.app[POSTS].publish(request.match_info["id"], by(request, await json_body(request)))
     return web.json_response({"done": _said(True), "post": shape(made)})
 
 
+@operation(TAG, body=By, answer=models.Done)
 async def discard(request: web.Request) -> web.Response:
     """Throw the drafts of a post away. JSON body: ``{"by": …}``."""
     said = await request.app[POSTS].discard(request.match_info["id"], by(request, await json_body(request)))

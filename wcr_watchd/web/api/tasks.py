@@ -6,10 +6,14 @@ from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
+from pydantic import Field
 
 from wcr_watchd.core.task import KEPT_RECORDS, TaskKind, TaskView
 from wcr_watchd.core.view import View
 from wcr_watchd.web import icalendar, shapes
+from wcr_watchd.web.api import models
+from wcr_watchd.web.api.forms import By, Query
+from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.requests import by, json_body
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.icalendar import Entry
@@ -21,6 +25,23 @@ SHOWN_FOR = 1_800.0
 """Seconds that an entry of the calendar takes; a due date has no length, and some programs do not show that."""
 
 
+TAG = "tasks"
+
+
+class SignOff(By):
+    """What is said of it."""
+
+    note: str | None = Field(None, description="What was done.")
+    evidence: list[str] | None = Field(None, description="What shows it, such as links.")
+
+
+class Calendar(Query):
+    """Which tasks."""
+
+    all: str | None = Field(None, description="1: also what runs by itself.")
+    key: str | None = Field(None, description="What opens it to a program that cannot show a token.")
+
+
 def add_routes(app: web.Application) -> None:
     """Put the routes of tasks into the application."""
     app.router.add_get(PATH, tasks)
@@ -30,12 +51,14 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post(f"{PATH}/{{name}}/run", run)
 
 
+@operation(TAG, answer=models.Tasks)
 async def tasks(request: web.Request) -> web.Response:
     """Every task as it stands now."""
     found = await request.app[CONTROL].tasks()
     return web.json_response({"tasks": [shapes.task(one) for one in found]})
 
 
+@operation(TAG, answer=models.TaskDetails)
 async def one(request: web.Request) -> web.Response:
     """One task, with how it ended the last times and when it is due next."""
     view = request.app[CONTROL]
@@ -48,6 +71,7 @@ async def one(request: web.Request) -> web.Response:
     return web.json_response(body)
 
 
+@operation(TAG, body=SignOff, answer=models.Done)
 async def done(request: web.Request) -> web.Response:
     """Sign a task off. JSON body: ``{"by": name, "note": text, "evidence": [text, …]}``, all of it optional."""
     body = await json_body(request)
@@ -58,12 +82,14 @@ async def done(request: web.Request) -> web.Response:
     return web.json_response({"done": said})
 
 
+@operation(TAG, body=By, answer=models.Done)
 async def run(request: web.Request) -> web.Response:
     """Have a task run out of turn; answers as soon as it is begun. JSON body: ``{"by": name}``."""
     said = await request.app[CONTROL].run_task(request.match_info["name"], by(request, await json_body(request)))
     return web.json_response({"done": said})
 
 
+@operation(TAG, query=Calendar, media="text/calendar")
 async def calendar(request: web.Request) -> web.Response:
     """When tasks for people are due, as a calendar to subscribe to (RFC 5545); ``?all=1`` also what runs by itself."""
     view = request.app[CONTROL]

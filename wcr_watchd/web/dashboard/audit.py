@@ -1,26 +1,21 @@
-"""The page of the audit log, for admins, and the same as JSON."""
+"""The page of the audit log, for admins."""
 
 from __future__ import annotations
-
-from dataclasses import asdict
 
 from aiohttp import web
 
 from wcr_watchd.core.access import Role
-from wcr_watchd.web import shapes
 from wcr_watchd.web.access.audit import AUDIT
 from wcr_watchd.web.access.roles import needs
 from wcr_watchd.web.dashboard.layout import page
 
-PATH, API = "/audit", "/api/v1/audit"
+PATH = "/audit"
 ON_A_PAGE = 100
-MOST = 1_000
 
 
 def add_routes(app: web.Application) -> None:
     """Put the routes into the application."""
     app.router.add_get(PATH, show)
-    app.router.add_get(API, entries)
 
 
 @needs(Role.ADMIN)
@@ -30,15 +25,6 @@ async def show(request: web.Request) -> web.Response:
     found = await request.app[AUDIT].entries(before=_number(request, "before"), who=who, limit=ON_A_PAGE)
     older = found[-1].number if len(found) == ON_A_PAGE else 0
     return page(request, "audit.html", entries=found, who=who, older=older)
-
-
-@needs(Role.ADMIN)
-async def entries(request: web.Request) -> web.Response:
-    """The audit log, newest first: ``before`` (a number), ``who``, ``limit``."""
-    limit = max(1, min(MOST, _number(request, "limit") or ON_A_PAGE))
-    who = request.query.get("who", "")
-    found = await request.app[AUDIT].entries(before=_number(request, "before"), who=who, limit=limit)
-    return web.json_response({"entries": [asdict(one) | {"at": shapes.time_text(one.at)} for one in found]})
 
 
 def _number(request: web.Request, name: str) -> int | None:

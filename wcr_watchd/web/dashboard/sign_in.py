@@ -12,16 +12,15 @@ from wcr_watchd.core.access import Role
 from wcr_watchd.core.on_call import on_call_at
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.web.access.gate import ACCESS, SIGN_IN
-from wcr_watchd.web.access.links import LINK_PATH, LINK_SECONDS
+from wcr_watchd.web.access.links import LINK_PATH
 from wcr_watchd.web.access.open_id import CALLBACK, START
 from wcr_watchd.web.access.peer import is_own_page
 from wcr_watchd.web.access.refused import SignInRefusedError
-from wcr_watchd.web.access.roles import VISITOR, Means, needs
+from wcr_watchd.web.access.roles import VISITOR, needs
 from wcr_watchd.web.access.sessions import drop_cookie, set_cookie
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
 
-LINKS = "/api/v1/sign-in-links"
 BODY_WITHIN = 10.0
 """Seconds for the form to come in: strangers may send it."""
 PUBLIC = frozenset({SIGN_IN, LINK_PATH, START, CALLBACK})
@@ -35,7 +34,6 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get(LINK_PATH, by_link, allow_head=False)
     app.router.add_get(START, elsewhere, allow_head=False)
     app.router.add_get(CALLBACK, back, allow_head=False)
-    app.router.add_post(LINKS, make_link)
     app.router.add_get("/account", account)
     app.router.add_post("/sign-out", sign_out)
 
@@ -89,15 +87,6 @@ async def back(request: web.Request) -> web.Response:
     except SignInRefusedError as error:
         return _refused(request, error, 403)
     return _signed_in(request, cookie, after)
-
-
-@needs(Role.ADMIN)
-async def make_link(request: web.Request) -> web.Response:
-    """A new one-time link, for who asks over the Unix socket."""
-    visitor = request[VISITOR]
-    if visitor.means is not Means.SOCKET:
-        raise web.HTTPForbidden(text="one-time links are made over the Unix socket only: wcr-watchd sign-in-link")
-    return web.json_response({"url": request.app[ACCESS].link_for(visitor.name), "lasts": LINK_SECONDS})
 
 
 async def account(request: web.Request) -> web.Response:
