@@ -68,7 +68,7 @@ async def test_signing_off_with_note_and_evidence(served: Served) -> None:
 @pytest.mark.parametrize("body", [{"note": 3}, {"evidence": "https://wiki/1"}, {"evidence": [1]}])
 async def test_a_sign_off_in_another_form_is_refused(served: Served, body: object) -> None:
     status, text = await served.post("/api/v1/tasks/licences/done", body)
-    assert status == 400
+    assert status == 422
     assert "evidence" in json.loads(text)["detail"]
     assert served.control.asked == []
 
