@@ -27,6 +27,7 @@ PAGES = (
     "/account",
     "/audit",
     "/changes",
+    "/changes/1",
     "/channels",
     "/checks/shop",
     "/checks/shop?span=7d&figures=response_time",
@@ -116,6 +117,12 @@ critical = []
 type = "certfile"
 path = "/nonexistent/certificate.pem"
 group = "machines"
+[change_category.feature]
+pre = [{ text = "Review release notes" }, { text = "Backup", tick = "backups", within = "2h", required = true }]
+post = [{ text = "Gather feedback", evidence = true }]
+[change.release]
+category = "feature"
+checks = ["shop"]
 [task.books]
 about = "Close the month's books"
 schedule = "0 9 3 * *"
@@ -137,6 +144,9 @@ def start(make_daemon: Callable[..., RunningDaemon]) -> tuple[RunningDaemon, str
     daemon.api("POST", f"/incidents/{found[0]['id']}/notes", {"by": "ann", "text": "looking into it"})
     post = {"title": "The shop is slow", "text": "We are looking.", "components": ["shop"]}
     daemon.api("POST", "/status-posts", post)
+    daemon.api("POST", "/changes/start", {"plan": "release", "title": "2.3", "override": "it is a test"})
+    daemon.api("POST", "/changes/1/verify")
+    daemon.api("POST", "/modifications", {"text": "moved the cables"})
     daemon.api("POST", "/silences", {"matchers": ['check="letter"'], "for": "2h", "comment": "known, on its way"})
     return daemon, f"http://127.0.0.1:{port}", found[0]["id"]
 
