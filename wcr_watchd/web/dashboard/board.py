@@ -35,8 +35,8 @@ log = structlog.get_logger(__name__)
 MOST_INCIDENTS = 1_000
 """Incidents of the last day that are drawn."""
 NO_VERSION = -1
-PACE = 1.0
-"""Seconds between two versions."""
+PACE = 2.0
+"""Seconds between two versions while something changes all the time; after a rest the first one comes at once."""
 _DAY = SLOT * SLOTS
 
 
