@@ -159,6 +159,7 @@ def test_how_it_stands_in_words() -> None:
         return task.told(state, terms, DUE, now, "America/New_York")
 
     assert said(DUE - 5 * DAY) == "not done yet, due at Mar 10 09:00 EDT"
+    assert said(DUE - 200 * DAY) == "not done yet, due at Mar 10 2026 09:00 EDT"
     assert said(DUE - HOUR) == "is due at 09:00 EDT; not done yet"
     assert said(DUE + HOUR) == "is due since 09:00 EDT, and has until Mar 11 09:00 EDT; not done yet"
     known = replace(NEW, last_success_at=DUE - 30 * DAY)

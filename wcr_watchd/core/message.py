@@ -59,6 +59,8 @@ _PLAIN = str.maketrans(
 
 # --- words -------------------------------------------------------------------------------------------------------
 
+HALF_A_YEAR = 182 * 86_400.0
+
 
 _UNATTENDED = frozenset(
     {
@@ -123,10 +125,14 @@ def one_line(text: str) -> str:
 
 
 def clock_time(at: float, timezone: str, relative_to: float) -> str:
-    """A point in time as people of that zone write it: ``03:12 EST``, or ``Nov 23 03:12 EST`` on another day."""
+    """A point in time as people of that zone write it: ``03:12 EST``, or ``Nov 23 03:12 EST`` on another day.
+
+    With the year when it is more than half a year away.
+    """
     local = datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(timezone))
     today = datetime.fromtimestamp(relative_to, UTC).astimezone(ZoneInfo(timezone))
-    day = "" if local.date() == today.date() else f"{local:%b} {local.day} "
+    year = f"{local.year} " if abs(at - relative_to) > HALF_A_YEAR else ""
+    day = "" if local.date() == today.date() else f"{local:%b} {local.day} {year}"
     return f"{day}{local:%H:%M} {local.tzname()}"
 
 
