@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -80,7 +82,9 @@ class RunningDaemon:
         assert self.process.poll() is None, f"the daemon ended with {self.process.returncode}\n{self.log()[-3000:]}"
         try:
             call(self.socket, "GET", "/status")
-        except NoDaemonError:
+            for host, port in re.findall(r'^listen = \["([^"]+):(\d+)"\]', self.config.read_text(), re.MULTILINE):
+                socket.create_connection((host, int(port)), PATIENCE).close()  # they are opened after the Unix socket
+        except (NoDaemonError, ConnectionRefusedError):
             return False
         return True
 
