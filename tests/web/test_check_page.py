@@ -61,6 +61,15 @@ async def test_the_page_says_how_it_is_and_why(served: Served) -> None:
     assert "style=" not in page
 
 
+async def test_an_open_page_asks_for_its_head_alone(served: Served) -> None:
+    status, head = await served.get("/checks/api/now")
+    assert status == 200
+    assert head.startswith('<div id="now">')
+    assert "api is warning: response_time 1.61 s" in head
+    assert "Availability" not in head
+    assert (await served.get("/checks/nothing/now"))[0] == 404
+
+
 async def test_availability_is_told_for_four_spans(served: Served) -> None:
     _, page = await served.get("/checks/api")
     rows = page.split('class="availability"')[1].split("</table>")[0]

@@ -41,6 +41,7 @@ def add_routes(app: web.Application) -> None:
     """Put the page's routes into the application."""
     app.router.add_get(PATH, show)
     app.router.add_get(f"{PATH}/live", live)
+    app.router.add_get(f"{PATH}/now", now)
     app.router.add_post(f"{PATH}/run", run)
     app.router.add_post(f"{PATH}/silence", silence)
 
@@ -48,6 +49,12 @@ def add_routes(app: web.Application) -> None:
 async def show(request: web.Request) -> web.Response:
     """The check as it is; ``?span=…`` for the charts, ``?figures=…`` for one of them as a table."""
     return await _page(request)
+
+
+async def now(request: web.Request) -> web.Response:
+    """The head of the page alone, which an open page asks for after every run: it costs next to nothing."""
+    view, check = request.app[CONTROL], _check(request)
+    return page(request, "_check_now.html", **await _head(view, check))
 
 
 async def run(request: web.Request) -> web.Response:
@@ -93,24 +100,16 @@ async def _page(
     ran: Observation | None = None,
     form: Mapping[str, str] | None = None,
 ) -> web.Response:
-    view, name = request.app[CONTROL], request.match_info["name"]
-    check = view.setup.checks.get(name)
-    if check is None:
-        raise web.HTTPNotFound(text=f"there is no check named {name!r}\n")
-    latest, state = view.latest.get(name), view.state.checks.get(name)
+    view, check = request.app[CONTROL], _check(request)
+    name, latest = check.name, view.latest.get(check.name)
     span = request.query.get("span", chart.USUAL)
     since, until = chart.asked(request, view.now())
     shown = list(_measured(view, check, latest))
     response = page(
         request,
         "check.html",
-        row=row_of(view, name),
-        check=check,
+        **await _head(view, check),
         latest=latest,
-        sentence=_sentence(name, state, latest, check),
-        standings=standings(check, state),
-        held=await chart.windows(view, check, view.now(), view.now() + 1.0),
-        phases=_phases(latest),
         measurements=shown,
         span=span,
         spans=chart.WORDS,
@@ -132,6 +131,27 @@ async def _page(
     )
     response.set_status(status)
     return response
+
+
+def _check(request: web.Request) -> Check:
+    name = request.match_info["name"]
+    check = request.app[CONTROL].setup.checks.get(name)
+    if check is None:
+        raise web.HTTPNotFound(text=f"there is no check named {name!r}\n")
+    return check
+
+
+async def _head(view: View, check: Check) -> dict[str, Any]:
+    """What the head of the page shows: how the check is, why, and how the last run went."""
+    latest, state = view.latest.get(check.name), view.state.checks.get(check.name)
+    return {
+        "row": row_of(view, check.name),
+        "check": check,
+        "sentence": _sentence(check.name, state, latest, check),
+        "standings": standings(check, state),
+        "held": await chart.windows(view, check, view.now(), view.now() + 1.0),
+        "phases": _phases(latest),
+    }
 
 
 def _sentence(name: str, state: CheckState | None, latest: Observation | None, check: Check) -> str:
