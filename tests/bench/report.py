@@ -41,7 +41,7 @@ BARS = (
     Bar("first failing answer to accepted notification, beyond confirmation", "", 0.3),
     Bar("delay of the first message", "", 2),
     Bar("chart of a year, time", "", 50),
-    Bar("longest stall of the loop during a chart", "", 5),
+    Bar("lateness of the loop during charts, p99", "", 5),
 )
 
 
