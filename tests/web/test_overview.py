@@ -132,6 +132,27 @@ async def test_after_a_restart_of_the_daemon_all_is_told(served: Served, stamp: 
         assert len(rows((await events.next())[1])) == 6
 
 
+async def test_who_leaves_before_the_stream_begins_is_nothing_to_report(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked, gone = asyncio.Event(), asyncio.Event()
+
+    async def look(*_: object) -> listing.Listing:
+        looked.set()
+        await gone.wait()
+        return listing.listing(served.control, listing.Wanted())
+
+    monkeypatch.setattr(asyncio, "to_thread", look)
+    task = asyncio.create_task(served.get("/live"))
+    await looked.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    await asyncio.sleep(0.1)
+    gone.set()
+    await asyncio.sleep(0.1)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_page_that_shows_other_checks_than_it_should_is_made_anew(served: Served) -> None:
     page = (await served.get("/"))[1]
     checks = {name: check for name, check in served.control.setup.checks.items() if name != "mail"}

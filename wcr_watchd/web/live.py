@@ -51,6 +51,8 @@ async def follow(
     ``stamp`` gives an id to what was sent; a browser that lost the connection says which it got last. The format is
     that of WHATWG HTML, section 9.2.
     """
+    if request.transport is None:  # the browser went away while its page was looked up
+        return web.Response()
     task = asyncio.current_task()
     assert task is not None
     request.app[STREAMS].add(task)

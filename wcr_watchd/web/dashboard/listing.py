@@ -100,8 +100,13 @@ def listing(view: View, wanted: Wanted) -> Listing:
     """Find what is wanted. Takes a while with thousands of checks: for a thread."""
     checks = view.setup.checks
     words = {name: shapes.state_word(view.state.checks.get(name)) for name in checks}
-    taken = (name for name in checks if wanted.takes(checks[name], words[name]))
-    found = sorted(taken, key=lambda name: _urgency(view, name))
+    # Group by group: sorting thousands at once would hold the interpreter, and the event loop with it.
+    by_group: dict[str, list[str]] = {}
+    for name, check in checks.items():
+        if wanted.takes(check, words[name]):
+            by_group.setdefault(check.group, []).append(name)
+    groups = sorted(by_group, key=lambda group: (not group, group))
+    found = [name for group in groups for name in sorted(by_group[group], key=lambda name: _urgency(view, name))]
     pages = max(1, -(-len(found) // ROWS_OF_A_PAGE))
     page = min(max(1, wanted.page), pages)
     names = found[(page - 1) * ROWS_OF_A_PAGE : page * ROWS_OF_A_PAGE]
@@ -130,9 +135,8 @@ def _groups(view: View, found: list[str], names: list[str], words: Mapping[str, 
         yield Group(group, tuple((word, counted[word]) for word in STATES if counted[word]), tuple(some))
 
 
-def _urgency(view: View, name: str) -> tuple[bool, str, int, bool, str]:
+def _urgency(view: View, name: str) -> tuple[int, bool, str]:
     state = view.state.checks.get(name)
     severity = state.severity if state else Severity.OK
     uncertain = state is None or state.outcome is not Outcome.UP
-    group = view.setup.checks[name].group
-    return not group, group, -severity, not uncertain, name
+    return -severity, not uncertain, name
