@@ -73,7 +73,7 @@ class Wish:
 
 def wish(given: Mapping[str, Any]) -> Wish:
     """Read what a form or a JSON body says. Raises 400 for words that are none of those that are known."""
-    components = given.get("components", ())
+    components = given.get("components") or ()
     named = [components] if isinstance(components, str) else list(components)
     try:
         return Wish(
