@@ -96,6 +96,7 @@ def test_nobody_costs_as_much_as_somebody(monkeypatch: pytest.MonkeyPatch) -> No
         (HASH.replace("m=19456", "m=9999999"), "costs too much"),
         (HASH.replace("t=2", "t=99"), "costs too much"),
     ],
+    ids=["good", "plain", "bcrypt", "much memory", "much time"],  # a hash has a salt: another name in each process
 )
 def test_what_a_hash_must_be(known: str, said: str) -> None:
     assert said in fault_of(known)
