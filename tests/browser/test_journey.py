@@ -51,7 +51,7 @@ async def test_from_the_message_to_the_end(make_daemon: Daemons, nginx: Start, t
         await browser.until("document.querySelector('#header').textContent.includes('1 silence')")
         await asyncio.to_thread(server.start)
         await browser.until("document.querySelector('h1').textContent.includes('fine')")
-        assert await browser.evaluate("document.title.startsWith('(')") is False
+        await browser.until("!document.title.startsWith('(')")
         daemon.config.write_text(daemon.config.read_text() + '[check.more]\ntype = "certfile"\npath = "/none"\n')
         daemon.reload()
         await browser.until("document.getElementById('check-more') !== null")

@@ -35,6 +35,9 @@ def eventually(what: Callable[[], Any], why: str, within: float = PATIENCE) -> A
         time.sleep(0.05)
 
 
+LISTEN = r"^listen = \[['\"]([^'\"]+):(\d+)['\"]\]"
+
+
 class RunningDaemon:
     """``wcr-watchd run`` in a folder of its own; it may be stopped, killed and started again on the same state."""
 
@@ -82,7 +85,9 @@ class RunningDaemon:
         assert self.process.poll() is None, f"the daemon ended with {self.process.returncode}\n{self.log()[-3000:]}"
         try:
             call(self.socket, "GET", "/status")
-            for host, port in re.findall(r'^listen = \["([^"]+):(\d+)"\]', self.config.read_text(), re.MULTILINE):
+            for host, port in re.findall(
+                r"^listen = \[['\"]([^'\"]+):(\d+)['\"]\]", self.config.read_text(), re.MULTILINE
+            ):
                 socket.create_connection((host, int(port)), PATIENCE).close()  # they are opened after the Unix socket
         except (NoDaemonError, ConnectionRefusedError):
             return False

@@ -360,7 +360,7 @@ def test_what_cannot_be_done_says_why(running: Callable[..., RunningDaemon]) -> 
         ("/changes", {"category": "feature", "check": "apo"}, "there is no check named 'apo'"),
         ("/changes", {"plan": "release", "for": "soon"}, "write for example 2h"),
         ("/changes/9/start", {}, "there is no change #9"),
-        ("/changes/9/tick", {"step": "1"}, "say which step"),
+        ("/changes/9/tick", {"step": "1"}, "body.step: Input should be a valid integer"),
         ("/modifications", {"text": " "}, "a note needs a text"),
     ):
         with pytest.raises(RefusedError) as refused:

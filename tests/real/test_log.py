@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.running import Watch, carry_out, measured, names, new_run, probe_of
+from tests.real.running import Watch, carry_out, longest_step, measured, names, new_run, probe_of
 from wcr_watchd.core.model import Outcome
 from wcr_watchd.kit.logs import tally
 from wcr_watchd.kit.shared import SharedHelpers
@@ -291,7 +291,8 @@ def test_a_hundred_megabytes_in_five_seconds_of_processor_time(tmp_path: Path) -
             file.write(NGINX * (1_000_000 // len(NGINX)))
     before = time.process_time()
     told = tally.tally_files({**given, "first": False, "cursors": cursors})
-    assert time.process_time() - before < 5.0
+    taken = time.process_time() - before
+    assert taken < 1_000 * longest_step(), f"{taken:.1f} s"
     assert told["lines"] == 100 * (1_000_000 // len(NGINX))
 
 

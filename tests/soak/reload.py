@@ -147,7 +147,8 @@ class Reloads:
             about = [one.at for one in self.receivers["hook"].taken if one.incident == number]
             for earlier, later in pairwise(about[:-1]):  # the last one tells of the end
                 late = later - earlier - REPEAT
-                assert -1.0 < late < down + 3.0, f"a reminder of #{number} came {late:+.1f} s off its time"
+                # The one before may have come late itself, on a busy machine; the next one is then the sooner after it.
+                assert -3.0 < late < down + 3.0, f"a reminder of #{number} came {late:+.1f} s off its time"
                 worst = max(worst, late)
         return worst
 
