@@ -14,7 +14,7 @@ import click
 from tests.bench import report
 from tests.bench.measures import QUICK, Bench, Plan, Result
 
-MEASURES = ("faults", "crowd", "start_of_few", "many_of_ours", "cost", "many_of_the_stack", "year_charts")
+MEASURES = ("faults", "crowd", "start_of_few", "many_of_ours", "streams", "cost", "many_of_the_stack", "year_charts")
 
 
 @click.command()

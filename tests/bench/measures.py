@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import http.client
 import subprocess
+import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -54,10 +55,13 @@ class Plan:
     many: int = 10_000
     minute: int = 60
     """Interval of the many, in seconds."""
+    streams: int = 500
+    watched: tuple[int, int] = (500, 30)
+    """Checks and their interval in seconds, while so many streams are open."""
     kinds: tuple[Kind, ...] = (Ours, Stack, Monit)
 
 
-QUICK = Plan(loads=((200, 1),), windows=2, repeats=2, faults=5, crowd=50, many=500, minute=5)
+QUICK = Plan(loads=((200, 1),), windows=2, repeats=2, faults=5, crowd=50, many=500, minute=5, watched=(500, 10))
 
 
 class Bench:
@@ -273,6 +277,50 @@ class Bench:
         with self._target() as target, self._running(Stack, Job(target, many, minute)) as tool:
             time.sleep(minute / 2)
             yield Result("memory (PSS)", f"{many} checks every {minute} s", tool.name, "MiB", (tools.memory(tool),))
+
+    # --- open event streams ---
+
+    def streams(self) -> Iterator[Result]:
+        """What open event streams cost, and how late probes are with and without them."""
+        checks, every = self._plan.watched
+        watched, followed = f"{checks} checks every {every} s", f"{self._plan.streams} open event streams"
+        with self._target(log_all=True) as target, self._running(Ours, Job(target, checks, every)) as tool:
+            assert isinstance(tool, Ours)
+            time.sleep(every)
+            without = yield from self._window(f"{watched}, no event stream", tool, target, every)
+            with self._readers(tool):
+                time.sleep(every)
+                with_them = yield from self._window(f"{watched}, {followed}", tool, target, every)
+        for case, cores in ((f"{watched}, no event stream", without), (f"{watched}, {followed}", with_them)):
+            yield Result("processor time in all", case, tool.name, "% of a core", tuple(100 * used for used in cores))
+        figures = tuple(100 * (b - a) for a, b in zip(without, with_them, strict=True))
+        yield Result("processor time for streams", f"{watched}, {followed}", tool.name, "% of a core", figures)
+
+    def _window(self, case: str, tool: Ours, target: Target, every: int) -> Generator[Result, None, tuple[float, ...]]:
+        """Lateness of a few rounds; returns the cores that were used in each."""
+        since, used = time.time(), []
+        for _ in range(self._plan.windows):
+            before, started = tools.cpu(tool), time.monotonic()
+            time.sleep(every)
+            used.append((tools.cpu(tool) - before) / (time.monotonic() - started))
+        yield from self._lateness(case, target, every, since)
+        return tuple(used)
+
+    @contextmanager
+    def _readers(self, tool: Ours) -> Iterator[None]:
+        """Programs that follow along."""
+        command = [sys.executable, "-m", "tests.bench.streams", str(tool.port), str(self._plan.streams)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as readers:
+            assert readers.stdin is not None
+            assert readers.stdout is not None
+            try:
+                print(tool.token, file=readers.stdin, flush=True)
+                if readers.stdout.readline() != "open\n":
+                    raise RuntimeError("the streams were not opened")
+                yield
+            finally:
+                readers.terminate()
+                self._say(f"on {self._plan.streams} streams there were {readers.stdout.readline().strip()}")
 
     # --- what they need ---
 

@@ -42,6 +42,7 @@ BARS = (
     Bar("delay of the first message", "", 2),
     Bar("chart of a year, time", "", 50),
     Bar("lateness of the loop during charts, p99", "", 5),
+    Bar("processor time for streams", "", 5),
 )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from secrets import token_hex
 from typing import Protocol
 
 from tests.bench.processes import Program, accepts, eventually
@@ -95,6 +96,8 @@ class Ours:
     def __init__(self, folder: Path, job: Job) -> None:
         self.folder = folder
         self.port = free_port()
+        self.token = token_hex(32)
+        (folder / "token").write_text(self.token)
         self.config = folder / "watchd.toml"
         self.configure(job)
         command = [sys.executable, "-m", "wcr_watchd", "run", "-c", self.config, "--socket", folder / "control.sock"]
@@ -107,7 +110,7 @@ class Ours:
         retry = f'{{ times = {max(1, job.confirm)}, every = "1s" }}' if job.confirm else "{ times = 0 }"
         self.config.write_text(
             f'[watchd]\nname = "bench"\n[store]\nurl = "sqlite:///{self.folder}/watchd.db"\n'
-            f'[web]\nlisten = ["127.0.0.1:{self.port}"]\n'
+            f'[web]\nlisten = ["127.0.0.1:{self.port}"]\ntoken = "${{file:{self.folder}/token}}"\n'
             f'[channel.hook]\ntype = "webhook"\nurl = "{job.webhook}"\n'
             f'[policy.default.critical]\ntell = ["hook"]\n'
             f'[defaults]\nevery = "{job.every}s"\ntimeout = "{round(1000 * timeout)}ms"\nretry = {retry}\n'
