@@ -1,6 +1,7 @@
 """What happens, as it happens: the API's stream of server-sent events (WHATWG HTML, section 9.2).
 
-Every event is encoded once for all streams, when the first of them needs it. Events have ids; a program that lost its
+Every event is encoded once for all streams, when the first of them needs it, and so is all of one step: streams go
+in step, a few of them at a time, so that five hundred do not hold the loop. Events have ids; a program that lost its
 connection says the last one it got (``Last-Event-ID``) and gets what it missed, or is told that it must look anew.
 """
 
@@ -29,8 +30,10 @@ PATH = "/api/v1/events"
 TAG = "about"
 KEPT = 5_000
 """Events that a program can have missed and still catch up on."""
-PACE = 0.5
-"""Seconds between two writes to a stream: many changes of one check become one."""
+PACE = 1.0
+"""Seconds between two steps: many changes of one check become one."""
+AT_A_TIME = 25
+"""Streams that are woken before others have their turn: some 2 ms of work."""
 PING_INTERVAL = 20.0
 """Seconds without an event after which a comment keeps proxies from closing the stream."""
 WRITTEN_WITHIN = 30.0
@@ -58,6 +61,18 @@ class Entry:
         return "incident" if self.touched.incident else "check"
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which events a stream is about; empty: all."""
+
+    check: str
+    kind: str
+
+    def takes(self, entry: Entry) -> bool:
+        """Whether an event is one of those."""
+        return self.check in ("", entry.touched.check) and self.kind in ("", entry.kind)
+
+
 class Feed:
     """The last events of the daemon, for any number of streams."""
 
@@ -65,26 +80,49 @@ class Feed:
         self._view = view
         self._life = secrets.token_hex(4)
         self._entries: deque[Entry] = deque(maxlen=KEPT)
-        self._more = asyncio.Event()
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._pieces: dict[tuple[int, Wish], bytes | None] = {}
         self.newest = 0
 
     async def serve(self) -> None:
         """Note what happens, until cancelled."""
         async for batch in self._view.touched():
             self._note(batch)
+            await self._wake()
+            await asyncio.sleep(PACE)
 
     def _note(self, batch: tuple[Touched, ...]) -> None:
         for touched in batch:
             if touched.incident or touched.check in self._view.setup.checks:
                 self.newest += 1
                 self._entries.append(Entry(self.newest, touched))
-        self._more.set()
-        self._more = asyncio.Event()
+        self._pieces.clear()
+
+    async def _wake(self) -> None:
+        for number, one in enumerate(tuple(self._waiting), 1):
+            if not one.done():
+                one.set_result(None)
+            if number % AT_A_TIME == 0:
+                await asyncio.sleep(0)
 
     async def wait(self, seen: int) -> None:
         """Wait until there is something after the event ``seen``."""
         while self.newest <= seen:
-            await self._more.wait()
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.add(turn)
+            try:
+                await turn
+            finally:
+                self._waiting.discard(turn)
+
+    def piece(self, seen: int, wish: Wish) -> bytes | None:
+        """The wished events after ``seen`` as they are sent; None when some of them are not kept any more."""
+        if (seen, wish) not in self._pieces:
+            found = self.after(seen)
+            self._pieces[seen, wish] = (
+                None if found is None else b"".join(self.frame(one) for one in found if wish.takes(one))
+            )
+        return self._pieces[seen, wish]
 
     def after(self, seen: int) -> list[Entry] | None:
         """The events after ``seen``; None when some of them are not kept any more."""
@@ -170,26 +208,19 @@ async def _follow(request: web.Request, stream: web.StreamResponse, feed: Feed) 
     if seen is None:
         seen = feed.newest
         await _write(stream, feed.hello("reset" if last else "hello"))
+    wish = Wish(request.query.get("check", ""), request.query.get("kind", ""))
     while request.app[ACCESS].visitor(request) is not None:  # signed out meanwhile, or not allowed any more
-        found = feed.after(seen)
+        piece = feed.piece(seen, wish)
         seen = feed.newest
-        if found is None:
+        if piece is None:
             await _write(stream, feed.hello("reset"))
-        elif frames := b"".join(feed.frame(one) for one in found if _is_wanted(request, one)):
-            await _write(stream, frames)
-        await asyncio.sleep(PACE)
+        elif piece:
+            await _write(stream, piece)
         try:
             async with asyncio.timeout(PING_INTERVAL):
                 await feed.wait(seen)
         except TimeoutError:
             await _write(stream, b": alive\n\n")
-
-
-def _is_wanted(request: web.Request, entry: Entry) -> bool:
-    asked = request.query
-    return (
-        asked.get("check", entry.touched.check) == entry.touched.check and asked.get("kind", entry.kind) == entry.kind
-    )
 
 
 async def _write(stream: web.StreamResponse, frames: bytes) -> None:
