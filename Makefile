@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check soak fuzz bench servers docs lock wheel clean
+.PHONY: help run test screenshots check soak fuzz bench servers docs lock wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -18,7 +18,10 @@ run: $(VENV)/run ## environment, install, discover this host, start; dashboard o
 
 # Most tests wait for real servers, hence more of them at a time than there are processors.
 test: $(VENV)/dev servers check ## environment, every real server the tests need, the whole suite
-	$(BIN)/pytest --numprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+screenshots: $(VENV)/dev servers ## every page at three widths, light and dark, into build/screenshots
+	PICTURES=all $(BIN)/pytest tests/browser/test_every_page.py
 
 check: $(VENV)/dev ## format, lint, types, floors of the house, generated pages
 	$(BIN)/ruff format --check .

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,14 @@ PAGES = (
 )
 """Paths of all pages; ``{incident}`` is the number of an open one."""
 
-SCREENS = tuple((width, scheme) for width in (390, 1280, 1920) for scheme in ("light", "dark"))
 JUDGED = ((390, "light"), (1280, "dark"))
 """Where axe looks: the others differ in nothing that it minds."""
+SCREENS = (
+    tuple((width, scheme) for width in (390, 1280, 1920) for scheme in ("light", "dark"))
+    if os.environ.get("PICTURES") == "all"
+    else (*JUDGED, (1920, "light"))
+)
+"""What pictures are taken of; of all with `make screenshots`, for people to look at."""
 AXE = Path(__file__).with_name("axe.js")
 PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 

@@ -161,8 +161,9 @@ async def frames(answer: aiohttp.ClientResponse, count: int) -> list[dict[str, s
 
 async def touch(served: Served, *touched: Touched) -> None:
     """Let something happen."""
-    served.app[events.FEED]._note(touched)
-    await asyncio.sleep(0)
+    feed = served.app[events.FEED]
+    feed._note(touched)
+    await feed._wake()
 
 
 async def test_what_was_missed_is_made_up(served: Served) -> None:
