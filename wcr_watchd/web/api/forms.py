@@ -24,6 +24,6 @@ class By(Body):
 
 
 class Answer(BaseModel):
-    """What is answered."""
+    """What is answered. Only the OpenAPI document needs these models, so they are built when it is made."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)

@@ -18,7 +18,7 @@ Object = dict[str, Any]
 class ProblemAnswer(BaseModel):
     """What is wrong (RFC 9457)."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", defer_build=True)
     type: str
     title: str
     status: int
@@ -36,7 +36,7 @@ class Done(Answer):
 class Document(Answer):
     """An object that is not described further."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", defer_build=True)
 
 
 class Measurement(Answer):
@@ -554,14 +554,14 @@ class Marks(Answer):
 class Link(Answer):
     """A link that signs a browser in once."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", defer_build=True)
     url: str
 
 
 class AuditEntry(Answer):
     """Who did what."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", defer_build=True)
     number: int
     at: Time
 

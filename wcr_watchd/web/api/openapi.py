@@ -5,6 +5,7 @@ https://spec.openapis.org/oas/v3.1.0
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -47,32 +48,40 @@ async def show(request: web.Request) -> web.Response:
 
     Written from the same declarations that requests are checked by.
     """
-    if DOCUMENT not in request.app:
-        raise web.HTTPServiceUnavailable(text="the document is not made yet")
-    return web.json_response(request.app[DOCUMENT] | {"info": _info(request.app[CONTROL].version)})
+    made = request.app[DOCUMENT]
+    if not made:  # when somebody asks first: it takes a tenth of a second, which a start has not
+        made.update(await asyncio.to_thread(document, request.app))
+    return web.json_response(made | {"info": _info(request.app[CONTROL].version)})
 
 
 def set_up(app: web.Application) -> None:
-    """Make the document of the routes that the application has by now."""
-    app[DOCUMENT] = document(app)
+    """See that all routes of the API are declared. Raises ``LookupError`` for one that is not."""
+    app[DOCUMENT] = {}
+    _declared(app)
 
 
-def document(app: web.Application) -> dict[str, Any]:
-    """The whole document. Raises ``LookupError`` for a route of the API that declares nothing."""
-    found: list[tuple[str, str, Operation, Any]] = []
+def _declared(app: web.Application) -> list[tuple[str, web.AbstractRoute, Operation]]:
+    """Method, route and declaration of each operation. Raises ``LookupError`` for a route that declares nothing."""
+    found = []
     for route in app.router.routes():
         path = route.resource.canonical if route.resource else ""
         if path.startswith(PREFIX) and route.method != "HEAD":
             if route.handler not in OPERATIONS:
                 raise LookupError(f"{route.method} {path} is in the API and declares nothing: @operation(...)")
-            found.append((route.method, _pattern_of(route), OPERATIONS[route.handler], route.handler))
-    models = {model for *_, one, _ in found for model in (one.answer, one.body) if model is not None} | {ProblemAnswer}
+            found.append((route.method, route, OPERATIONS[route.handler]))
+    return found
+
+
+def document(app: web.Application) -> dict[str, Any]:
+    """The whole document. Raises ``LookupError`` for a route of the API that declares nothing."""
+    found = _declared(app)
+    models = {model for *_, one in found for model in (one.answer, one.body) if model is not None} | {ProblemAnswer}
     ordered = sorted(models, key=lambda model: model.__name__)
     _, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=_REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
-    for method, pattern, one, handler in found:
-        path, parameters = _path(pattern)
-        described = _operation(one, method, path, parameters, needed(method, handler).word)
+    for method, route, one in found:
+        path, parameters = _path(_pattern_of(route))
+        described = _operation(one, method, path, parameters, needed(method, route.handler).word)
         paths.setdefault(path, {})[method.lower()] = described
     return {
         "openapi": "3.1.0",

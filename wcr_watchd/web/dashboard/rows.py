@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from wcr_watchd.core.model import Observation
-from wcr_watchd.core.units import format_value
+from wcr_watchd.core.units import Unit, format_value
 from wcr_watchd.core.view import View
 from wcr_watchd.web import shapes
 
@@ -61,7 +61,8 @@ def _latest_values(view: View, name: str, latest: Observation | None) -> str:
     for rule in view.setup.checks[name].rules:
         minded.update(rule.names, (track.name for track in rule.windows))
     plain = {one.name: one.value for one in latest.measurements if not one.labels}
-    specs = [spec for spec in view.specs.get(name, ()) if spec.name in plain and not spec.counter]
+    known = (spec for spec in view.specs.get(name, ()) if spec.name in plain)
+    specs = [spec for spec in known if not spec.counter and spec.unit is not Unit.TIMESTAMP]  # a date is no quantity
     chosen: dict[str, str] = {}
     for spec in sorted(specs, key=lambda spec: spec.name not in minded):
         if len(chosen) < MOST_VALUES:
