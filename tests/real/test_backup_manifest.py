@@ -91,7 +91,7 @@ async def test_what_is_missing_and_what_differs(uploads: Path, tmp_path: Path, l
     archive = archived(tmp_path, uploads.parent, excluded, "uploads")
     spoilt.write_bytes(before)
     longer.write_bytes(b"longer" * 200)
-    seen = await look(archives=finished(archive), sample=30)
+    seen = await look(archives=finished(archive), sample=31)  # all: of 30, the spoilt one was now and then the 31st
     assert seen.outcome is Outcome.UP
     assert measured(seen, "missing") == 1
     assert seen.evidence["missing"] == "events/photo 3.jpg"
