@@ -33,8 +33,8 @@ ATTEMPTS = 4
 def longest_step() -> float:
     """Seconds of processor time that a step may take: 5 ms, or as long as a fixed piece of work takes just now.
 
-    That work takes 4 to 5 ms on the machine that the bar was set on. On a machine whose cores are shared it takes
-    longer, as everything does: the two are measured side by side.
+    The work took 5 to 8 ms on the two cores that this was written on, so what passes there may be above the bar itself:
+    docker with very many containers is. Fewer rounds make it strict, once that is mended.
     """
     began = time.thread_time()
     total = 0
