@@ -1,8 +1,12 @@
 """Fixtures that every test may use: the real servers."""
 
 import asyncio
+import logging
 import os
+from collections.abc import Iterator
 
+import pytest
+import structlog
 from hypothesis import settings
 
 # A deadline per example is a timed assertion: on a busy machine it fails what is right.
@@ -15,6 +19,22 @@ os.environ.pop("COLUMNS", None)
 # pytest-asyncio asks for the current event loop before its first test; where none was ever set (Python below 3.14)
 # that makes one which nobody closes, and some later test would be blamed for it.
 asyncio.set_event_loop(None)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A command run in this process sets up logging for all of it: its neighbours would be logged in its way.
+
+    So a web server's access log held bytes that are no UTF-8, which pytest-xdist cannot hand on, and the run broke off.
+    """
+    root, structured = logging.getLogger(), structlog.get_config()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in [each for each in root.handlers if type(each) is logging.StreamHandler]:
+        root.removeHandler(handler)
+    structlog.configure(**structured)
+
 
 pytest_plugins = [
     "pytester",

@@ -185,7 +185,7 @@ async def test_a_real_prometheus_scrapes_it_and_evaluates_the_rules(prometheus: 
 
     application = web.Application()
     application.router.add_get("/metrics", metrics)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

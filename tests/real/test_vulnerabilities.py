@@ -46,7 +46,7 @@ async def tracker() -> AsyncIterator[Tracker]:
     made = Tracker()
     app = web.Application()
     app.router.add_get("/{suite}", made.answer)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -54,7 +54,7 @@ class Provider:
         app.router.add_post("/token", self._token)
         app.router.add_get("/keys", self._keys)
         app.router.add_get("/userinfo", self._userinfo)
-        self.runner = web.AppRunner(app)
+        self.runner = web.AppRunner(app, access_log=None)
 
     async def start(self) -> None:
         await self.runner.setup()

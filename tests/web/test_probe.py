@@ -74,7 +74,7 @@ async def serve() -> AsyncIterator[Serve]:
         control = Showcase()
         control.monotonic = asyncio.get_running_loop().time  # type: ignore[method-assign]
         app = build(control, Metrics(b"", {}), access, no_doors(), Prober(lambda: probing, shared, access), no_desk())
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         runners.append(runner)
         await web.TCPSite(runner, "127.0.0.1", 0).start()

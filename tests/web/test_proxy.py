@@ -39,7 +39,7 @@ async def ask() -> AsyncIterator[Callable[..., object]]:
 
     app = web.Application(middlewares=[behind_proxy(lambda: tuple(map(ip_network, networks)))])
     app.router.add_get("/", show)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     base = f"http://127.0.0.1:{runner.addresses[0][1]}/"

@@ -197,7 +197,7 @@ class Served:
 
 @asynccontextmanager
 async def serving(app: web.Application, shown: Shown, mails: Mails) -> AsyncIterator[Served]:
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -108,7 +108,7 @@ async def serve(
     """The application and a client for it, which shows a credential when it is ``signed_in``."""
     control = control or Showcase()
     app = build(control, Metrics(b"", {}), access, doors or no_doors(), no_prober(access), desk or no_desk())
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     if socket:
         await web.UnixSite(runner, str(socket)).start()
