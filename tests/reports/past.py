@@ -28,12 +28,12 @@ SUBJECTS = (
         ("web",),
         "ann",
         "",
-        60.0,
+        EVERY,
         (("warning", "response_time > 500ms for 5m"),),
         (("response_time", "seconds"), ("body_size", "bytes")),
     ),
     Subject(
-        "site", "http", "Web", ("web",), "", "https://wiki.example.org/site", 60.0, (), (("response_time", "seconds"),)
+        "site", "http", "Web", ("web",), "", "https://wiki.example.org/site", EVERY, (), (("response_time", "seconds"),)
     ),
     Subject(
         "host",
@@ -42,12 +42,12 @@ SUBJECTS = (
         (),
         "ann",
         "",
-        15.0,
+        EVERY,
         (),
         (("cpu_used", "ratio"), ("memory_used", "ratio"), ("disk_used", "ratio")),
     ),
-    Subject("database", "postgres", "Data", (), "ben", "", 60.0, (), (("connections_used", "ratio"),)),
-    Subject("cost-hosting", "http", "", ("costs",), "", "", 3_600.0, (), (("spent", ""), ("response_time", "seconds"))),
+    Subject("database", "postgres", "Data", (), "ben", "", EVERY, (), (("connections_used", "ratio"),)),
+    Subject("cost-hosting", "http", "", ("costs",), "", "", EVERY, (), (("spent", ""), ("response_time", "seconds"))),
 )
 
 

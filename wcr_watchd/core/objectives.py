@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.units import Unit, format_duration, format_value
-from wcr_watchd.core.uptime import Uptime
+from wcr_watchd.core.uptime import Uptime, total
 
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
 USUAL_PERIOD = 30 * DAY
@@ -163,11 +163,9 @@ def budget(objective: Objective, found: Iterable[Uptime]) -> Budget:
 
     The whole period outside of planned maintenance has its budget, also where nobody watched.
     """
-    up = down = planned_up = planned_down = unwatched = 0.0
-    for one in found:
-        up, down, unwatched = up + one.up, down + one.down, unwatched + one.unwatched
-        planned_up, planned_down = planned_up + one.planned_up, planned_down + one.planned_down
-    together = Uptime(up, down, planned_up, planned_down, unwatched)
-    allowed = objective.allowed * (up + down + unwatched)
-    left = 1.0 - down / allowed if up + down and allowed else None
-    return Budget(together.share, together.share_with_planned, down, up + down, unwatched, left)
+    together = total(found)
+    watched = together.up + together.down
+    allowed = objective.allowed * (watched + together.unwatched)
+    left = 1.0 - together.down / allowed if watched and allowed else None
+    shares = together.share, together.share_with_planned
+    return Budget(*shares, together.down, watched, together.unwatched, left)

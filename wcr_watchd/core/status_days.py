@@ -2,6 +2,12 @@
 
 At each moment a component is in announced maintenance, or what its checks make together; a check is not known while
 nobody watched it. Uptime is the share of the time that was watched, planned maintenance apart, without an outage.
+
+Everywhere else time is reckoned by every run (:func:`wcr_watchd.core.uptime.uptime`). Here it must go by incidents:
+visitors see outages with a beginning and an end, in posts and bars, and the percentage has to be the sum of those; and
+several checks make one component at every single moment, which counted runs of an hour cannot tell. So an outage counts
+from its confirmation to its end, and a failed run that no incident came of is none: uptime here is higher by the time
+until outages were confirmed, and by failures too short to be one, and is otherwise the same.
 """
 
 from __future__ import annotations
@@ -20,7 +26,8 @@ from wcr_watchd.core.uptime import Outcomes, Span, Uptime, covered, joined
 
 UPTIME = (
     "Uptime = time without an outage ÷ time watched. Planned maintenance and time in which nobody watched count for "
-    "neither. A component that is unavailable or partly unavailable is out; one that is slow or limited is not."
+    "neither. A component that is unavailable or partly unavailable is out; one that is slow or limited is not. "
+    "Outages count from when they are confirmed until they are over; a single failed look is none."
 )
 """The formula, as it is published."""
 

@@ -1,5 +1,9 @@
 """Availability of one check, from what its runs found; planned maintenance and unwatched time are kept apart.
 
+This is the one reckoning of time up, down, planned and unknown: objectives, the page of a check and the reports all ask
+:func:`uptime`, so that the same history is the same number everywhere. The public status page alone counts otherwise:
+why, and by how much, is told in :mod:`wcr_watchd.core.status_days`.
+
 Of each span of time the share of its runs that were up counts as time in which the check was up, and likewise for down;
 runs that could not tell, and spans without runs, are time that nobody watched. A run speaks until the next one, but not
 for much longer than the check's interval.
@@ -48,7 +52,31 @@ class Uptime:
     @property
     def share_with_planned(self) -> float | None:
         """Up, of all the time that was watched (0-1); None when there was none."""
-        return _share(self.up + self.planned_up, self.down + self.planned_down)
+        return _share(self.all_up, self.all_down)
+
+    @property
+    def all_up(self) -> float:
+        """Seconds up, planned maintenance included."""
+        return self.up + self.planned_up
+
+    @property
+    def all_down(self) -> float:
+        """Seconds down, planned maintenance included."""
+        return self.down + self.planned_down
+
+    @property
+    def watched(self) -> float:
+        """Seconds in which it was known how it was, planned maintenance included."""
+        return self.all_up + self.all_down
+
+
+def total(found: Iterable[Uptime]) -> Uptime:
+    """The time of several checks, or of several spans, together."""
+    up = down = planned_up = planned_down = unwatched = 0.0
+    for one in found:
+        up, down, unwatched = up + one.up, down + one.down, unwatched + one.unwatched
+        planned_up, planned_down = planned_up + one.planned_up, planned_down + one.planned_down
+    return Uptime(up, down, planned_up, planned_down, unwatched)
 
 
 def uptime(outcomes: Sequence[Outcomes], every: float, since: float, until: float, planned: Iterable[Span]) -> Uptime:

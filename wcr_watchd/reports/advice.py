@@ -84,10 +84,10 @@ def _seconds(text: str) -> float | None:
 def _blind(checks: Iterable[CheckFacts]) -> Iterator[str]:
     blind = []
     for one in checks:
-        known = one.availability
-        whole = known.up + known.down + known.unmonitored
-        if whole and known.unmonitored / whole > BLIND and known.up + known.down:
-            blind.append(f"{one.subject.name} ({format_value(known.unmonitored / whole, Unit.RATIO)})")
+        known = one.uptime
+        whole = known.watched + known.unwatched
+        if whole and known.unwatched / whole > BLIND and known.watched:
+            blind.append(f"{one.subject.name} ({format_value(known.unwatched / whole, Unit.RATIO)})")
     if blind:
         yield f"Not watched for a part of the time: {_names(blind)}; see why they are unknown"
 

@@ -12,6 +12,7 @@ from wcr_watchd.core.forecast import Reach, reach, trend
 from wcr_watchd.core.model import DeliveryState, Incident, Labels, Severity
 from wcr_watchd.core.report import Planned, ReportKind, Subject, Wanted
 from wcr_watchd.core.units import Unit
+from wcr_watchd.core.uptime import Outcomes, Uptime, uptime
 from wcr_watchd.store.recorded import Owed, Recorded
 from wcr_watchd.store.rollup import DAY, HOUR
 from wcr_watchd.store.totals import Distribution, Totals
@@ -25,30 +26,6 @@ FULL = 1.0
 LOOK_BACK = 30 * 86_400.0
 """Seconds of the past that a forecast follows, also in the report of a week."""
 COST_TAG = "costs"
-
-
-@dataclass(frozen=True, slots=True)
-class Availability:
-    """How long something was up and down, in seconds, and how long nobody can say (``unmonitored``).
-
-    ``planned_down`` is the part of ``down`` that fell into planned maintenance.
-    """
-
-    up: float
-    down: float
-    planned_down: float
-    unmonitored: float
-
-    @property
-    def raw(self) -> float | None:
-        """The share of the monitored time in which it was up; None when there was none."""
-        return self.up / (self.up + self.down) if self.up + self.down else None
-
-    @property
-    def without_maintenance(self) -> float | None:
-        """Likewise, with planned maintenance left out of the time it was down."""
-        down = self.down - self.planned_down
-        return self.up / (self.up + down) if self.up + down else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +43,8 @@ class CheckFacts:
     """One check over the period. ``days`` is the share it was up on each day (None: nobody can say)."""
 
     subject: Subject
-    availability: Availability
-    before: Availability
+    uptime: Uptime
+    before: Uptime
     speed: Speed | None
     mean_before: float | None
     days: tuple[tuple[float, float | None], ...]
@@ -204,8 +181,8 @@ def _check(
     speed, speed_before = (_distribution(totals, one, records) for totals in (now, before))
     return CheckFacts(
         one,
-        availability(now, wanted.since, wanted.until, spans),
-        availability(before, wanted.before, wanted.since, []),
+        reckoned(now, one.every, wanted.since, wanted.until, spans),
+        reckoned(before, one.every, wanted.before, wanted.since, []),
         _speed(speed),
         speed_before.bucket.mean if speed_before else None,
         tuple(_days(now, wanted)),
@@ -215,32 +192,23 @@ def _check(
     )
 
 
-def availability(totals: Totals, since: float, until: float, planned: Sequence[Planned]) -> Availability:
-    """How available a check was from its runs by hour; an hour without one that was up or down is unmonitored.
+def reckoned(totals: Totals, every: float, since: float, until: float, planned: Sequence[Planned]) -> Uptime:
+    """How available a check was that runs ``every`` so many seconds, from its runs by hour.
 
-    Within an hour each run stands for the same share of it. Of a planned hour the share that the maintenance takes of
-    it is taken of its downtime, at most all of it.
+    By hours, as the store has them for everybody else: so it is the number that the objectives and the page of the
+    check show for the same time.
     """
-    up = down = planned_down = 0.0
-    for hour, (good, bad) in _hours(totals).items():
-        width = min(3_600.0, until - hour)
-        if good + bad == 0 or width <= 0:
-            continue
-        lost = width * bad / (good + bad)
-        up += width - lost
-        down += lost
-        covered = sum(max(0.0, min(one.end, hour + width) - max(one.start, hour)) for one in planned)
-        planned_down += min(lost, covered)
-    return Availability(up, down, planned_down, max(0.0, until - since - up - down))
+    outcomes = [Outcomes(hour, 3_600.0, *runs) for hour, runs in sorted(_hours(totals).items())]
+    return uptime(outcomes, every, since, until, [(one.start, one.end) for one in planned])
 
 
-def _hours(totals: Totals) -> dict[float, tuple[int, int]]:
-    """Runs that were up and down, by the beginning of the hour (epoch seconds)."""
-    found: dict[float, tuple[int, int]] = {}
-    for start, (up, down, _) in totals.runs.items():
+def _hours(totals: Totals) -> dict[float, tuple[int, int, int]]:
+    """Runs that were up, down and unknown, by the beginning of the hour (epoch seconds)."""
+    found: dict[float, tuple[int, int, int]] = {}
+    for start, (up, down, unknown) in totals.runs.items():
         hour = start // HOUR * HOUR / 1000
-        known = found.get(hour, (0, 0))
-        found[hour] = known[0] + up, known[1] + down
+        known = found.get(hour, (0, 0, 0))
+        found[hour] = known[0] + up, known[1] + down, known[2] + unknown
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
@@ -17,9 +17,10 @@ from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import Incident, Severity
 from wcr_watchd.core.report import Audience, Document, Picture, ReportKind
 from wcr_watchd.core.units import Unit, format_duration, format_value
+from wcr_watchd.core.uptime import Uptime, total
 from wcr_watchd.reports import charts
 from wcr_watchd.reports.advice import advice
-from wcr_watchd.reports.facts import Availability, CheckFacts, Facts, Resource
+from wcr_watchd.reports.facts import CheckFacts, Facts, Resource
 
 STYLE = (files("wcr_watchd.reports") / "templates" / "report.css").read_text(encoding="utf-8")
 """The page's style; who serves the page allows it by its hash."""
@@ -53,7 +54,7 @@ class Group:
 
     name: str
     checks: tuple[CheckFacts, ...]
-    availability: Availability
+    uptime: Uptime
     days: tuple[float | None, ...]
     disturbances: int
 
@@ -137,18 +138,17 @@ def title(facts: Facts) -> str:
 
 def summary(facts: Facts, groups: Sequence[Group]) -> str:
     """The report in one sentence."""
-    known = [one.availability for one in facts.checks if one.availability.raw is not None]
-    if not known:
+    together = total(one.uptime for one in facts.checks)
+    if not together.watched:
         return "Nothing was measured in this time"
-    together = _together(known)
     if facts.wanted.audience is Audience.STAKEHOLDERS:
         hit = [group.name for group in groups if group.disturbances]
         said = f"disturbances in {', '.join(hit)}" if hit else "no disturbances"
-        return f"Available {share(together.without_maintenance)} of the time; {said}"
+        return f"Available {share(together.share)} of the time; {said}"
     critical = sum(one.peak is Severity.CRITICAL for one in facts.incidents)
     count = len(facts.incidents)
     said = f"{count} incident{'s' if count != 1 else ''}" + (f", {critical} of them critical" if critical else "")
-    return f"Up {share(together.raw)} of the time; {said if count else 'no incidents'}"
+    return f"Up {share(together.share_with_planned)} of the time; {said if count else 'no incidents'}"
 
 
 def share(value: float | None) -> str:
@@ -178,16 +178,6 @@ def incident_words(one: Incident) -> str:
 # --- what belongs together --------------------------------------------------------------------------------------------
 
 
-def _together(known: Iterable[Availability]) -> Availability:
-    found = list(known)
-    return Availability(
-        sum(one.up for one in found),
-        sum(one.down for one in found),
-        sum(one.planned_down for one in found),
-        sum(one.unmonitored for one in found),
-    )
-
-
 def _groups(facts: Facts) -> list[Group]:
     by_name: dict[str, list[CheckFacts]] = {}
     for one in facts.checks:
@@ -195,15 +185,18 @@ def _groups(facts: Facts) -> list[Group]:
     return [
         Group(
             name,
-            tuple(
-                sorted(checks, key=lambda one: (one.availability.raw is None, one.availability.raw, one.subject.name))
-            ),
-            _together(one.availability for one in checks),
+            tuple(sorted(checks, key=_least_available)),
+            total(one.uptime for one in checks),
             tuple(map(_mean, zip(*([day for _, day in one.days] for one in checks), strict=True))),
             sum(one.outages for one in checks),
         )
         for name, checks in sorted(by_name.items(), key=lambda item: (item[0] == OTHERS, item[0]))
     ]
+
+
+def _least_available(one: CheckFacts) -> tuple[bool, float, str]:
+    share = one.uptime.share_with_planned
+    return share is None, share or 0.0, one.subject.name
 
 
 def _mean(shares: Sequence[float | None]) -> float | None:
@@ -306,7 +299,7 @@ def _json(facts: Facts, groups: Sequence[Group], *, internal: bool) -> str:
         "since": wanted.since,
         "until": wanted.until,
     }
-    parts = [{"name": one.name, **_availability(one.availability), "outages": one.disturbances} for one in groups]
+    parts = [{"name": one.name, **_availability(one.uptime), "outages": one.disturbances} for one in groups]
     if not internal:
         return json.dumps({**head, "components": parts}, indent=1)
     body = {
@@ -315,7 +308,7 @@ def _json(facts: Facts, groups: Sequence[Group], *, internal: bool) -> str:
             {
                 "name": one.subject.name,
                 "group": one.subject.group,
-                **_availability(one.availability),
+                **_availability(one.uptime),
                 "speed": asdict(one.speed) if one.speed else None,
                 "incidents": one.incidents,
                 "outages": one.outages,
@@ -349,14 +342,14 @@ def _json(facts: Facts, groups: Sequence[Group], *, internal: bool) -> str:
     return json.dumps({**head, **body}, indent=1)
 
 
-def _availability(one: Availability) -> dict[str, float | None]:
+def _availability(one: Uptime) -> dict[str, float | None]:
     return {
-        "availability": one.raw,
-        "availability_without_maintenance": one.without_maintenance,
-        "seconds_up": one.up,
-        "seconds_down": one.down,
+        "availability": one.share_with_planned,
+        "availability_without_maintenance": one.share,
+        "seconds_up": one.all_up,
+        "seconds_down": one.all_down,
         "seconds_down_planned": one.planned_down,
-        "seconds_unmonitored": one.unmonitored,
+        "seconds_unmonitored": one.unwatched,
     }
 
 
@@ -366,18 +359,18 @@ def _csv(checks: Sequence[CheckFacts], groups: Sequence[Group]) -> str:
     if not checks:
         table.writerow(COMPONENT_COLUMNS)
         for group in groups:
-            known = group.availability
-            row = [known.raw, known.without_maintenance, known.down, known.unmonitored, group.disturbances]
-            table.writerow([_cell(group.name), *row])
+            table.writerow([_cell(group.name), *_row(group.uptime), group.disturbances])
         return into.getvalue()
     table.writerow(CHECK_COLUMNS)
     for one in checks:
-        known = one.availability
         speed = [one.speed.p50, one.speed.p95, one.speed.p99] if one.speed else ["", "", ""]
-        row = [known.raw, known.without_maintenance, known.down, known.unmonitored]
         names = [_cell(one.subject.name), _cell(one.subject.group)]
-        table.writerow([*names, *row, *speed, one.incidents, one.outages, one.longest])
+        table.writerow([*names, *_row(one.uptime), *speed, one.incidents, one.outages, one.longest])
     return into.getvalue()
+
+
+def _row(one: Uptime) -> list[float | None]:
+    return [one.share_with_planned, one.share, one.all_down, one.unwatched]
 
 
 def _cell(text: str) -> str:

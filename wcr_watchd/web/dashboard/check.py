@@ -11,6 +11,7 @@ from aiohttp import web
 
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.model import MeasurementSpec, Observation, Outcome
+from wcr_watchd.core.mute import planned_spans
 from wcr_watchd.core.setup import Check
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.units import Unit, format_duration, format_value
@@ -231,9 +232,9 @@ async def _availability(view: View, check: Check) -> list[tuple[str, Uptime, flo
     now = view.now()
     since = now - AVAILABILITY[-1][1]
     outcomes = await view.store.outcomes(check.name, since=since, until=now)
-    planned = [span for name, span in await chart.windows(view, check, since, now) if name.startswith("maintenance")]
 
     def counted() -> list[tuple[str, Uptime, float]]:
+        planned = planned_spans(view.setup, view.state, check, since, now)
         return [
             (words, uptime(outcomes, check.every, now - length, now, planned), length) for words, length in AVAILABILITY
         ]

@@ -1,0 +1,127 @@
+"""The same history is the same number: objectives, the page of a check, reports; and how the status page differs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.reports.past import SUBJECTS
+from tests.reports.past import wanted as a_wanted
+from tests.runtime.test_objectives import World
+from tests.store.samples import an_incident, an_observation
+from wcr_watchd.core.matchers import parse_matchers
+from wcr_watchd.core.model import IncidentState, Outcome
+from wcr_watchd.core.objectives import Objective
+from wcr_watchd.core.protocols import Batch
+from wcr_watchd.core.report import Planned
+from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.silence import Silence
+from wcr_watchd.core.status import ShownFrom, Together
+from wcr_watchd.core.status_days import Course, day_bars, troubles, watched
+from wcr_watchd.core.status_days import uptime as published
+from wcr_watchd.core.uptime import Uptime, uptime
+from wcr_watchd.reports.facts import gather
+from wcr_watchd.runtime.objectives import ObjectiveWatch
+from wcr_watchd.store.sqlite import SqliteStore
+
+HOUR, DAY = 3_600.0, 86_400.0
+BEGIN = 1_795_392_000.0
+"""2026-11-23 in UTC."""
+END = BEGIN + 2 * DAY
+EVERY = 300.0
+DOWN = (BEGIN + 10 * HOUR, BEGIN + 13 * HOUR)
+PLANNED = (BEGIN + 12 * HOUR, BEGIN + 14 * HOUR)
+UNKNOWN = (BEGIN + 20 * HOUR, BEGIN + 22 * HOUR)
+MISSING = (BEGIN + 30 * HOUR, BEGIN + 35 * HOUR)
+BLIP = BEGIN + 40 * HOUR
+"""One run failed, and the next one did not."""
+CONFIRMED = 2 * EVERY
+"""Three failed runs make an outage."""
+
+
+def outcome(at: float) -> Outcome:
+    if DOWN[0] <= at < DOWN[1] or at == BLIP:
+        return Outcome.DOWN
+    return Outcome.UNKNOWN if UNKNOWN[0] <= at < UNKNOWN[1] else Outcome.UP
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> Path:
+    path = tmp_path / "watchd.db"
+    store = SqliteStore(path)
+    await store.open()
+    times = [BEGIN + number * EVERY for number in range(int(2 * DAY / EVERY))]
+    runs = [an_observation("api", at, outcome(at)) for at in times if not MISSING[0] <= at < MISSING[1]]
+    await store.commit(Batch(observations=tuple(runs)))
+    for _ in range(4):
+        await store.prune(END + 3 * HOUR)
+    await store.close()
+    return path
+
+
+async def by_objectives(path: Path) -> tuple[Uptime, float | None]:
+    """What the check's page shows, and what an objective counts: both ask the store and the core."""
+    store = SqliteStore(path)
+    await store.open()
+    world = World()
+    check = replace(world.setup.checks["api"], every=EVERY)
+    objective = Objective("api", ("api",), 0.99, period=END - BEGIN)
+    world.setup = Setup("prod", "here", "UTC", "", {"api": check}, objectives={"api": objective})
+    world.at = END
+    work = Silence("s", parse_matchers("check=api"), *PLANNED, "ann", "", PLANNED[0], maintenance=True)
+    world.state.silences["s"] = work
+    budget = await ObjectiveWatch(world, store, world).budget(objective)
+    outcomes = await store.outcomes("api", since=BEGIN, until=END)
+    await store.close()
+    return uptime(outcomes, EVERY, BEGIN, END, [PLANNED]), budget.availability
+
+
+def by_report(path: Path) -> Uptime:
+    subject = replace(SUBJECTS[0], every=EVERY)
+    wanted = replace(
+        a_wanted(path),
+        before=BEGIN - 2 * DAY,
+        since=BEGIN,
+        until=END,
+        subjects=(subject,),
+        planned=(Planned("weekly", "", ("api",), *PLANNED),),
+    )
+    [facts] = gather(wanted).checks
+    return facts.uptime
+
+
+async def by_status_page(path: Path) -> float | None:
+    store = SqliteStore(path)
+    await store.open()
+    outcomes = await store.outcomes("api", since=BEGIN, until=END)
+    await store.close()
+    opened = an_incident(1, "api", DOWN[0] + CONFIRMED, rule="down", state=IncidentState.RESOLVED, resolved_at=DOWN[1])
+    course = Course(watched(outcomes, EVERY, END), troubles([opened], ShownFrom.WARNING, END))
+    return published(day_bars([course], Together.WORST, [PLANNED], "UTC", 3, END))
+
+
+async def test_objectives_check_page_and_reports_say_the_same(records: Path) -> None:
+    on_page, by_budget = await by_objectives(records)
+    in_report = by_report(records)
+    expected = Uptime(
+        up=48 * HOUR - 2 * HOUR - EVERY - 2 * HOUR - 2 * HOUR - 5 * HOUR,
+        down=2 * HOUR + EVERY,
+        planned_up=HOUR,
+        planned_down=HOUR,
+        unwatched=7 * HOUR,
+    )
+    for found in (on_page, in_report):
+        assert (found.up, found.down, found.planned_up, found.planned_down, found.unwatched) == pytest.approx(
+            (expected.up, expected.down, expected.planned_up, expected.planned_down, expected.unwatched)
+        )
+    assert by_budget == pytest.approx(expected.share) == pytest.approx(in_report.share)
+
+
+async def test_the_status_page_is_apart_by_what_was_not_confirmed(records: Path) -> None:
+    in_report = by_report(records)
+    assert in_report.share is not None
+    shown = await by_status_page(records)
+    unconfirmed = CONFIRMED + EVERY  # until the outage was one, and the blip that never was
+    assert shown == pytest.approx(in_report.share + unconfirmed / (in_report.up + in_report.down))
