@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import looptime
@@ -12,9 +13,22 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.daemon.test_dispatcher import DOWN, HANG, LEAD, MAIL, OPENED, SECOND, Wire, now, owed, running
+from tests.daemon.test_dispatcher import (
+    DOWN,
+    HANG,
+    LEAD,
+    MAIL,
+    OPENED,
+    SECOND,
+    Wire,
+    batched,
+    incident,
+    now,
+    owed,
+    running,
+)
 from tests.samples import MemoryStore
-from wcr_watchd.core.model import EventKind, Notification, Recipient, Severity
+from wcr_watchd.core.model import EventKind, Incident, IncidentState, Notification, Recipient, Severity
 from wcr_watchd.core.protocols import Batch, Limits
 from wcr_watchd.core.setup import Check
 from wcr_watchd.core.work import group_of, host_of
@@ -166,6 +180,70 @@ async def test_what_is_over_before_quiet_hours_end_stays_untold() -> None:
         assert told(sms) == [(2,)]
         assert Counter(world.store.states().values()) == {"superseded": 2, "delivered": 1}
         assert world.counters.notifications_pending == 0
+
+
+def about(number: int, state: IncidentState) -> Incident:
+    return replace(incident(state), id=number)
+
+
+async def test_a_silence_that_began_in_quiet_hours_holds_on_what_they_held() -> None:
+    sms = Wire(takes=0.0)
+    async with running(sms=sms) as world:
+        morning = OPENED + 3_600.0
+        await world.owe(together(1, severity=Severity.WARNING, not_before=morning))
+        await world.owe(together(2, severity=Severity.WARNING, not_before=morning))
+        world.dispatcher.attend([about(1, IncidentState.SILENCED)])
+        await asyncio.sleep(2 * 86_400)
+        assert told(sms) == [(2,)]
+        assert world.counters.oldest_pending_at is None, "nobody waits for a channel"
+        sms.behaviour = [DOWN]
+        world.dispatcher.attend([about(1, IncidentState.OPEN)])
+        await asyncio.sleep(120)
+        assert told(sms) == [(2,), (1,)], "not given up at its first failure, old as it is"
+
+
+@pytest.mark.parametrize(("event", "heard"), [(EventKind.REMINDED, [EventKind.REMINDED]), (EventKind.RESOLVED, [])])
+async def test_what_comes_after_the_silence_takes_the_place_of_what_it_held(
+    event: EventKind, heard: list[EventKind]
+) -> None:
+    sms = Wire()
+    async with running(sms=sms) as world:
+        await world.owe(together(1, severity=Severity.WARNING, not_before=OPENED + 3_600.0))
+        world.dispatcher.attend([about(1, IncidentState.MAINTENANCE)])
+        await asyncio.sleep(7_200)
+        world.dispatcher.attend([about(1, IncidentState.OPEN)])
+        await world.owe(together(1, event=event, severity=Severity.WARNING))
+        await asyncio.sleep(7_200)
+        assert [sent.event for _, sent in sms.accepted] == heard
+        assert world.counters.notifications_pending == 0
+
+
+async def test_a_restart_in_the_silence_tells_nothing_of_what_it_holds() -> None:
+    store = MemoryStore()
+    async with running(store, sms=Wire()) as world:
+        await world.owe(together(1, severity=Severity.WARNING, not_before=OPENED + 600.0))
+        world.dispatcher.attend([about(1, IncidentState.SILENCED)])
+        await asyncio.sleep(3_600)
+    sms = Wire()
+    async with running(store, incidents=[about(1, IncidentState.SILENCED)], sms=sms) as world:
+        await asyncio.sleep(3_600)
+        assert not sms.accepted
+        world.dispatcher.attend([about(1, IncidentState.OPEN)])
+        await asyncio.sleep(60)
+        assert told(sms) == [(1,)]
+
+
+async def test_a_digest_leaves_out_what_is_silenced_meanwhile() -> None:
+    slack = Wire()
+    async with running(slack=slack) as world:
+        for number in (1, 2, 3):
+            await world.owe(batched(number, after=600.0))
+        world.dispatcher.attend([about(2, IncidentState.SILENCED)])
+        await asyncio.sleep(3_600)
+        assert told(slack) == [(1, 3)]
+        world.dispatcher.attend([about(2, IncidentState.OPEN)])
+        await asyncio.sleep(60)
+        assert told(slack) == [(1, 3), (2,)]
 
 
 async def test_what_quiet_hours_held_back_comes_as_one() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.core.world import check, setup
 from tests.samples import MemoryStore
 from wcr_watchd.core.errors import StoreDamagedError
-from wcr_watchd.core.model import Notification, Observation, Outcome
+from wcr_watchd.core.model import Incident, Notification, Observation, Outcome
 from wcr_watchd.core.protocols import Batch
 from wcr_watchd.core.state import State
 from wcr_watchd.core.view import Counters
@@ -38,6 +38,9 @@ class Outbox:
         self.owed += [(asyncio.get_running_loop().time(), one.id) for one in notifications]
 
     def overtaken(self, incidents: Iterable[int]) -> None:
+        pass
+
+    def attend(self, incidents: Iterable[Incident]) -> None:
         pass
 
     def record_all(self) -> None:

@@ -162,16 +162,21 @@ class Judge:
     def _told_while_muted(self) -> Iterator[str]:
         silences = [one for one in self._world.asked if one.kind == "silence" and one.promised]
         taken = [one for one in self._world.asked if one.kind == "acknowledge" and one.promised]
+        owed = (row.notification for row in self._world.rows.values())
+        waits = {news(one.recipient, one.message): one.not_before for one in owed if one.not_before > one.created_at}
         for check, told in self._told.items():
             for _, one, item in told:
                 at = item.at - BEGIN
                 if item.event not in FAILING:
                     continue
                 # What came first is told by true times: the clock may have been put right between the two.
-                # What quiet hours or an outage kept since before a silence may come within it.
+                # What an outage kept since before a silence may come within it; what quiet hours kept may not.
                 decided = self._world.decided[story(item)]
                 if any(s.check == check and s.at + 1 < decided and at < s.end - 1 for s in silences):
                     yield f"{at:.0f}: {check} {item.event} is told during a silence ({one.notification.id})"
+                due = waits.get(news(one.notification.recipient, item), BEGIN) - BEGIN
+                if any(s.check == check and s.at + OFF < due and one.at < s.end - OFF for s in silences):
+                    yield f"{one.at:.0f}: {check} {item.event} of {at:.0f} was held until a silence has begun, and told"
                 if check == "windowed" and WINDOW[0] * HOUR + 1 < at % DAY < WINDOW[1] * HOUR - 1:
                     yield f"{at:.0f}: {check} {item.event} is told in a maintenance window ({one.notification.id})"
                 if item.event in (EventKind.REMINDED, EventKind.ESCALATED) and any(

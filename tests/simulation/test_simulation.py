@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.judge import judge
+from tests.simulation.judge import FAILING, OFF, judge
 from tests.simulation.many import Sum, live, live_all
-from tests.simulation.plan import Plan
+from tests.simulation.plan import BEGIN, Plan
 from tests.simulation.world import World
 from wcr_watchd.core.model import EventKind
 
 DAYS, AT_A_TIME = 200, 40
-ONCE_FAULTY = (179, 1130, 1285, 3752, 3862, 4549, 4956, 5608, 5723)
+ONCE_FAULTY = (179, 336, 1130, 1285, 3752, 3862, 4549, 4956, 5608, 5723)
 """Worlds in which something was lost or told twice, or the judge erred, before that was mended."""
 
 
@@ -83,3 +83,18 @@ def test_the_judge_sees_what_is_lost_doubled_or_told_in_vain() -> None:
 
     world.rows = dict(list(rows.items())[1:])
     assert any("is not recorded" in fault for fault in judge(world)), "not recorded"
+
+
+def test_the_judge_sees_what_quiet_hours_held_into_a_silence() -> None:
+    world = World(Plan(3))
+    world.live()
+    held = next(
+        row.notification
+        for row in world.rows.values()
+        if row.notification.not_before > row.notification.created_at and row.notification.event in FAILING
+    )
+    begin = held.not_before - BEGIN - 2 * OFF
+    silenced = next(one for one in world.asked if one.kind == "silence")
+    silence = replace(silenced, check=held.message.check, start=begin, end=world.plan.ends, at=begin, promised=True)
+    world.asked = [silence]
+    assert any("was held until a silence" in fault for fault in judge(world))

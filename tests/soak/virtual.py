@@ -15,7 +15,16 @@ from pathlib import Path
 from random import Random
 
 from tests.soak.figures import Figures, of_process, size_of
-from wcr_watchd.core.model import Measurement, MeasurementSpec, Notification, Observation, Outcome, Retry, Severity
+from wcr_watchd.core.model import (
+    Incident,
+    Measurement,
+    MeasurementSpec,
+    Notification,
+    Observation,
+    Outcome,
+    Retry,
+    Severity,
+)
 from wcr_watchd.core.rules import parse_rule
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.state import State
@@ -54,6 +63,9 @@ class Nobody:
         """Deliver nothing."""
 
     def overtaken(self, incidents: Iterable[int]) -> None:
+        """Nothing is owed."""
+
+    def attend(self, incidents: Iterable[Incident]) -> None:
         """Nothing is owed."""
 
     def record_all(self) -> None:

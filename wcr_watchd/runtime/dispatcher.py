@@ -26,7 +26,7 @@ from wcr_watchd.core.protocols import Channel, Receipt, Restored, Store
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.view import ChannelCounters, Counters
 from wcr_watchd.kit.templates import Wording
-from wcr_watchd.runtime.gathering import Gathering
+from wcr_watchd.runtime.gathering import LOOK_AGAIN_AT_MUTED, Gathering
 from wcr_watchd.runtime.lane import CONCURRENCY, SUMMARY, Cap, Clock, Key, Lane, Owed, keys_of
 from wcr_watchd.runtime.ledger import Ledger
 from wcr_watchd.runtime.sending import hand_over
@@ -102,7 +102,8 @@ class Dispatcher:
         self._lanes: dict[str, Lane] = {}
         self._owed: dict[str, Owed] = {}
         self._digests: dict[Recipient, list[Owed]] = {}
-        self._gathering = Gathering(clock, self._enqueue, self._tell_together)
+        self._muted: set[int] = set()
+        self._gathering = Gathering(clock, self._enqueue, self._tell_together, self._is_muted)
         self._told: OrderedDict[str, None] = OrderedDict()
         self._stand_ins = StandIns()
         self._open_since: dict[int, float] = {}
@@ -119,6 +120,14 @@ class Dispatcher:
         for end, meant in self._stand_ins.ends(owed, self._clock.now()):
             self._stand_ins.note(end)
             self._owe_new(end, self._fell_back(meant, end.recipient))
+
+    def attend(self, incidents: Iterable[Incident]) -> None:
+        """Know of which incidents nobody is to be told now: what waits for its time then waits for the end of that."""
+        for incident in incidents:
+            if incident.state.muted:
+                self._muted.add(incident.id)
+            else:
+                self._muted.discard(incident.id)
 
     def overtaken(self, incidents: Iterable[int]) -> None:
         """The incidents are acknowledged or over: reminders of them that are still owed have lost their meaning."""
@@ -144,10 +153,11 @@ class Dispatcher:
         """
         incidents = {incident.id: incident for incident in restored.incidents}
         self._open_since = {incident.id: incident.opened_at for incident in restored.incidents}
+        self.attend(restored.incidents)
         now = self._clock.now()
         waiting: set[Key] = set()
         alone: Counter[Recipient] = Counter()
-        for delivery in restored.pending:
+        for delivery in sorted(restored.pending, key=_since):
             if delivery.notification.event in _OVERTAKEN and not _unattended(incidents, delivery.notification):
                 self._ledger.note([replace(delivery, state=DeliveryState.SUPERSEDED)])
                 continue
@@ -187,7 +197,7 @@ class Dispatcher:
         delivery = replace(given_up, state=DeliveryState.PENDING, next_attempt_at=now, fell_back=True)
         self._counters.dead_letters -= 1
         self._ledger.note([delivery])
-        self._take(delivery, again_since=now)
+        self._take(delivery, freed_at=now)
 
     def let_go(self, given_up: Delivery, why: str) -> None:
         """What was given up need not be told any more."""
@@ -248,13 +258,11 @@ class Dispatcher:
             if self._tasks is not None:
                 self._tasks.create_task(lane.run(), name=f"lane {name}")
 
-    def _take(
-        self, delivery: Delivery, *, unwritten: bool = False, again_since: float = 0.0, alone: bool = False
-    ) -> None:
+    def _take(self, delivery: Delivery, *, unwritten: bool = False, freed_at: float = 0.0, alone: bool = False) -> None:
         notification = delivery.notification
         if notification.id in self._owed or notification.id in self._told:
             return
-        owed = Owed(delivery, due=_due(delivery, self._clock.now()), unwritten=unwritten, again_since=again_since)
+        owed = Owed(delivery, due=_due(delivery, self._clock.now()), unwritten=unwritten, freed_at=freed_at)
         self._owed[notification.id] = owed
         self._counters.notifications_pending = len(self._owed)
         lane = self._lanes.get(notification.recipient.channel)
@@ -435,6 +443,10 @@ class Dispatcher:
 
     # --- several as one ---
 
+    def _is_muted(self, notification: Notification) -> bool:
+        """Whether nobody is to be told of it now; the end of a problem is told to whoever knows of it."""
+        return notification.incident in self._muted and notification.event is not EventKind.RESOLVED
+
     def _gather(self, lane: Lane, owed: Owed) -> None:
         """Keep it for the recipient's digest, which goes when the oldest of its parts has waited long enough."""
         recipient = owed.notification.recipient
@@ -444,8 +456,13 @@ class Dispatcher:
         self._digests[recipient].append(owed)
 
     def _send_digest(self, recipient: Recipient) -> None:
-        parts = [owed for owed in self._digests.pop(recipient, []) if not owed.done]
         lane = self._lanes.get(recipient.channel)
+        parts = [owed for owed in self._digests.pop(recipient, []) if not owed.done]
+        muted = [owed for owed in parts if self._is_muted(owed.notification)]
+        if muted and lane is not None:
+            self._digests[recipient] = muted
+            parts = [owed for owed in parts if owed not in muted]
+            lane.at(self._clock.now() + LOOK_AGAIN_AT_MUTED, lambda: self._send_digest(recipient))
         if len(parts) == 1 and lane is not None:
             parts[0].due = self._clock.now()
             self._enqueue(lane, parts[0])
@@ -488,7 +505,9 @@ class Dispatcher:
     def _report(self) -> None:
         """Say how much is owed, since when, and that all lanes live."""
         now = self._clock.now()
-        overdue = [owed.begun for owed in self._owed.values() if owed.begun <= now]
+        overdue = [
+            owed.begun for owed in self._owed.values() if owed.begun <= now and not self._is_muted(owed.notification)
+        ]
         self._counters.notifications_pending = len(self._owed)
         self._counters.oldest_pending_at = min(overdue, default=None)
         alive = [lane.progress_at for lane in self._lanes.values()]
@@ -524,6 +543,12 @@ class Dispatcher:
         for notification in (row.notification for row in reversed(rows)):
             if FALLBACK in notification.id:
                 self._stand_ins.note(notification, ended=notification.incident not in self._open_since)
+
+
+def _since(delivery: Delivery) -> float:
+    """When the first of its news was made: what stands for several has the place of the oldest of them."""
+    notification = delivery.notification
+    return min((notification.created_at, *(item.at for item in notification.message.items)))
 
 
 def _due(delivery: Delivery, now: float) -> float:

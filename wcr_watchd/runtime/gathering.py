@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from wcr_watchd.core.model import EventKind, Recipient
+from wcr_watchd.core.model import EventKind, Notification, Recipient
 from wcr_watchd.runtime.lane import Clock, Lane, Owed
 
 STORM = 5
@@ -13,6 +13,8 @@ STORM = 5
 STORM_WAIT = 5.0
 """Seconds that are gathered after a storm began; doubled while it lasts."""
 LONGEST_WAIT = 30.0
+LOOK_AGAIN_AT_MUTED = 30.0
+"""Seconds between looks at news whose time has come while its incident is muted."""
 BEGINNINGS = (EventKind.OPENED, EventKind.FLAPPING)
 
 
@@ -36,15 +38,21 @@ class Gathering:
     """Keeps notifications for the short wait each of them allows, then sends those of one group as one.
 
     ``send`` queues one by itself, ``merge`` makes one message of several. The first of a storm go soon, as always;
-    after them the wait grows while it lasts, so that a thousand failures are a few messages.
+    after them the wait grows while it lasts, so that a thousand failures are a few messages. ``muted`` says of a
+    notification that nobody is to be told of its incident now.
     """
 
     def __init__(
-        self, clock: Clock, send: Callable[[Lane, Owed], None], merge: Callable[[Sequence[Owed]], None]
+        self,
+        clock: Clock,
+        send: Callable[[Lane, Owed], None],
+        merge: Callable[[Sequence[Owed]], None],
+        muted: Callable[[Notification], bool],
     ) -> None:
         self._clock = clock
         self._send = send
         self._merge = merge
+        self._muted = muted
         self._gathered: dict[Recipient, _Gathered] = {}
         self._storms: dict[Recipient, _Storm] = {}
         self._later: dict[tuple[Recipient, int], list[Owed]] = {}
@@ -53,17 +61,18 @@ class Gathering:
         """Take one in; returns those that have become superfluous: held for later, and overtaken by this one.
 
         A problem that is over before anybody was told of it stays untold, its end included. One that is to be
-        ``alone`` waits for no others, but overtakes as any.
+        ``alone`` waits for no others, but overtakes as any. What quiet hours held is held on by a silence or a
+        window that has begun meanwhile.
         """
         now = self._clock.now()
         key = (owed.notification.recipient, owed.notification.incident)
-        held = [one for one in self._later.get(key, []) if not one.done and one.due > now]
+        held = [one for one in self._later.get(key, []) if not one.done]
         if owed.notification.event is EventKind.RESOLVED and any(one.notification.event in BEGINNINGS for one in held):
             del self._later[key]
             return (*held, owed)
-        if owed.due > now and not owed.delivery.attempts:
+        if not owed.delivery.attempts and (owed.due > now or self._held_on(owed)):
             self._later.setdefault(key, []).append(owed)
-            lane.at(owed.due, lambda: self._take_now(lane, owed))
+            lane.at(max(owed.due, now), lambda: self._take_now(lane, owed))
             return ()
         self._later.pop(key, None)
         if alone:
@@ -73,15 +82,32 @@ class Gathering:
         return held
 
     def _take_now(self, lane: Lane, owed: Owed) -> None:
-        """Its time has come: quiet hours are over."""
+        """Its time has come: quiet hours are over. News that finds its incident muted waits for the end of that.
+
+        What is told then overtakes it; it goes out by itself to those who are not told anew.
+        """
+        now = self._clock.now()
+        if owed.done:
+            self._forget(owed)
+        elif self._held_on(owed):
+            owed.freed_at = now
+            lane.at(now + LOOK_AGAIN_AT_MUTED, lambda: self._take_now(lane, owed))
+        else:
+            self._forget(owed)
+            self._gather(lane, owed, now)
+
+    def _held_on(self, owed: Owed) -> bool:
+        """Whether it was to wait from the beginning, and nobody is to be told now."""
+        notification = owed.notification
+        return notification.not_before > notification.created_at and self._muted(notification)
+
+    def _forget(self, owed: Owed) -> None:
         key = (owed.notification.recipient, owed.notification.incident)
         held = self._later.get(key, [])
         if owed in held:
             held.remove(owed)
         if not held:
             self._later.pop(key, None)
-        if not owed.done:
-            self._gather(lane, owed, self._clock.now())
 
     def _gather(self, lane: Lane, owed: Owed, now: float) -> None:
         recipient = owed.notification.recipient

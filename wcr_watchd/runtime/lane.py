@@ -51,7 +51,8 @@ class Owed:
 
     ``due`` is when it may be tried next (epoch seconds). ``unwritten`` marks one that this life made up and the
     store may not have yet. ``reserved`` lets it use the slot of the cost cap that is kept for summaries.
-    ``again_since`` is when somebody asked for it to be sent again after it was given up.
+    ``freed_at`` is until when it was held for longer than it was to wait: somebody asked for it to be sent again after
+    it was given up, or its incident was muted.
     """
 
     delivery: Delivery
@@ -61,7 +62,7 @@ class Owed:
     started: float = 0.0
     in_flight: bool = False
     held: bool = False
-    again_since: float = 0.0
+    freed_at: float = 0.0
     overtaken: bool = False
     done: bool = False
     keys: tuple[Key, ...] = field(init=False)
@@ -78,7 +79,7 @@ class Owed:
     @property
     def begun(self) -> float:
         """When it could first have been sent (epoch seconds)."""
-        return max(self.notification.created_at, self.notification.not_before, self.again_since)
+        return max(self.notification.created_at, self.notification.not_before, self.freed_at)
 
 
 def keys_of(notification: Notification) -> tuple[Key, ...]:

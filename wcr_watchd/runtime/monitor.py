@@ -74,6 +74,10 @@ class Outbox(Protocol):
         """Unsent reminders of these incidents have lost their meaning."""
         ...
 
+    def attend(self, incidents: Iterable[Incident]) -> None:
+        """These have changed: nobody is to be told of those that are muted now."""
+        ...
+
     def record_all(self) -> None:
         """The store begins anew: write down again everything that is still owed."""
         ...
@@ -490,6 +494,7 @@ class Monitor:
 
     def _take(self, decision: engine.Decision) -> None:
         engine.apply(self.state, decision)
+        self._outbox.attend(decision.incidents)
         self._waiting.incidents |= {incident.id: incident for incident in decision.incidents}
         self._waiting.events.extend(decision.events)
         self._waiting.notifications.extend(decision.notifications)
