@@ -25,6 +25,7 @@ from wcr_watchd.cli.changes import change
 from wcr_watchd.cli.client import call, every, runtime_directory
 from wcr_watchd.cli.complete import DEFAULT_CONFIG
 from wcr_watchd.cli.drill import drill
+from wcr_watchd.cli.knowledge import knowledge, runbook
 from wcr_watchd.cli.messages import dead_letters, render_message
 from wcr_watchd.cli.options import (
     FAILING,
@@ -86,6 +87,8 @@ cli.add_command(why)
 cli.add_command(policy)
 cli.add_command(task)
 cli.add_command(status_page)
+cli.add_command(runbook)
+cli.add_command(knowledge)
 cli.add_command(sign_in_link)
 cli.add_command(user)
 cli.add_command(audit)

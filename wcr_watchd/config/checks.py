@@ -166,6 +166,7 @@ class _Reading:
             owner=common.owner,
             group=common.group,
             runbook=common.runbook,
+            vendor=common.vendor,
             external=_looks_beyond(probe) if common.external is None else common.external,
             flapping=FlapLimits() if self._flaps(common, probe) else None,
         )
@@ -314,7 +315,7 @@ def fingerprint(check: Check, probe: Probe) -> str:
         "policy": check.policy,
         "depends_on": check.depends_on,
         "tags": check.tags,
-        "about": [check.owner, check.group, check.runbook],
+        "about": [check.owner, check.group, check.runbook, check.vendor],
         "calm": [check.external, check.flapping is not None],
     }
     text = json.dumps(settings, sort_keys=True, default=_plain)

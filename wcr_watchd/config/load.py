@@ -22,6 +22,7 @@ from wcr_watchd.config.access import read_access
 from wcr_watchd.config.changes import read_changes
 from wcr_watchd.config.checks import DEFAULT_POLICY, Checks, fingerprint, names_of_checks, read_checks
 from wcr_watchd.config.faults import Faults, did_you_mean
+from wcr_watchd.config.knowledge import read_knowledge
 from wcr_watchd.config.maintenance import Known, read_windows
 from wcr_watchd.config.models import (
     Alerts,
@@ -42,6 +43,8 @@ from wcr_watchd.config.status_page import read_status_page
 from wcr_watchd.config.typed import named_tables
 from wcr_watchd.core.access import AccessSettings
 from wcr_watchd.core.errors import ConfigError, Problem
+from wcr_watchd.core.guidance import with_runbook
+from wcr_watchd.core.knowledge import Book
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.protocols import Channel, Probe
 from wcr_watchd.core.report import ReportPlan
@@ -77,6 +80,7 @@ SECTIONS = (
     "objective",
     "report",
     "status_page",
+    "knowledge",
 )
 LATER_SECTIONS = {
     "places": "several locations",
@@ -180,6 +184,7 @@ def _loaded(sources: Sources) -> Loaded:
     heartbeats = _heartbeats(faults, data)
     reports = read_reports(faults, data, watchd.timezone, people, _known(data, defaults))
     status_page = read_status_page(faults, data, watchd.timezone, web.public_url or "", people, known)
+    knowledge = read_knowledge(faults, sources, data, known)
     if faults.found or sources.problems:
         raise ConfigError(_problems(sources, faults, secrets.values))
     options = (*people.channels.values(), *checks.probes.values(), *heartbeats.values(), *credentials, web)
@@ -188,7 +193,7 @@ def _loaded(sources: Sources) -> Loaded:
     checks = replace(checks, checks={name: _presentable(one, redactor) for name, one in checks.checks.items()})
     return Loaded(
         setup=replace(
-            _setup(watchd, web, people, checks, windows),
+            _setup(watchd, web, people, checks, windows, _readable(knowledge, redactor)),
             alerts=_alert_settings(alerts, defaults),
             changes=MappingProxyType(plans),
             change_categories=MappingProxyType(categories),
@@ -293,14 +298,16 @@ def _known(data: Mapping[str, Any], defaults: Defaults) -> Known:
     return Known(tuple(names_of_checks(data)), tuple(tags))
 
 
-def _setup(watchd: Watchd, web: Web, people: People, checks: Checks, windows: tuple[Window, ...]) -> Setup:
+def _setup(
+    watchd: Watchd, web: Web, people: People, checks: Checks, windows: tuple[Window, ...], knowledge: Book
+) -> Setup:
     running = {name: check for name, check in checks.checks.items() if name not in checks.resting}
     complete = {}
     for name, check in running.items():
         parents = tuple(parent for parent in check.depends_on if parent in running)
         known = replace(check, depends_on=parents)
         complete[name] = replace(known, fingerprint=fingerprint(known, checks.probes[name]))
-    return Setup(
+    setup = Setup(
         name=watchd.name,
         location=watchd.location,
         timezone=watchd.timezone,
@@ -317,7 +324,9 @@ def _setup(watchd: Watchd, web: Web, people: People, checks: Checks, windows: tu
         units=MappingProxyType(
             {name: {spec.name: spec.unit.value for spec in checks.probes[name].specs()} for name in complete}
         ),
+        knowledge=knowledge,
     )
+    return replace(setup, checks=MappingProxyType({one.name: with_runbook(setup, one) for one in complete.values()}))
 
 
 def _presentable(check: Check, redactor: Redactor) -> Check:
@@ -330,6 +339,12 @@ def _presentable(check: Check, redactor: Redactor) -> Check:
         group=redactor.text(check.group),
         runbook=redactor.text(check.runbook),
     )
+
+
+def _readable(book: Book, redactor: Redactor) -> Book:
+    """The book without secrets, which somebody may have written into it."""
+    entries = {name: replace(one, text=redactor.text(one.text)) for name, one in book.entries.items()}
+    return replace(book, entries=MappingProxyType(entries))
 
 
 def _problems(sources: Sources, faults: Faults, hidden: set[str]) -> tuple[Problem, ...]:

@@ -335,7 +335,10 @@ class CheckTable(Options):
     group: str = ""
     """Heading under which it is shown."""
     runbook: str = ""
-    """URL that says what to do when it fails."""
+    """What to do when it fails: a URL, or the name of a runbook of the knowledge folder; default: one that is about
+    it."""
+    vendor: str = ""
+    """The vendor behind it: the name of one of the knowledge folder."""
     policy: str | None = None
     """The escalation policy."""
     locations: Texts | None = None

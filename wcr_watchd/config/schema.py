@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from wcr_watchd.config.access import OidcTable, TokenTable, UserTable
 from wcr_watchd.config.changes import CategoryTable, ChangeTable
+from wcr_watchd.config.knowledge import KnowledgeTable
 from wcr_watchd.config.maintenance import MaintenanceTable
 from wcr_watchd.config.models import (
     Alerts,
@@ -63,6 +64,7 @@ def json_schema() -> dict[str, Any]:
         "maintenance": _by_name(
             _of(MaintenanceTable, "maintenance", definitions), "Planned times in which nobody is told."
         ),
+        "knowledge": _of(KnowledgeTable, "knowledge", definitions),
         "report": _by_name(_of(ReportTable, "report", definitions), "Reports that are written and sent by themselves."),
         "change": _by_name(_of(ChangeTable, "change", definitions), "Kinds of updates."),
         "objective": _by_name(_of(ObjectiveTable, "objective", definitions), "What share of runs must be up."),

@@ -142,9 +142,11 @@ def _common(loaded: Loaded, name: str) -> dict[str, Any]:
     flaps = check.flapping is not None
     found |= _origin(loaded, (*place, "flapping"), flaps, _default_origin(loaded, "flapping"))
     found |= _origin(loaded, (*place, "external"), check.external, "from its target")
-    for key in ("depends_on", "owner", "group", "runbook"):
+    for key in ("depends_on", "owner", "group", "runbook", "vendor"):
         value = getattr(check, key)
         found |= _origin(loaded, (*place, key), list(value) if isinstance(value, tuple) else value, "default")
+    if not check.runbook and (running := loaded.setup.checks.get(name)) and running.runbook:
+        found["runbook"] = {"value": running.runbook, "from": "it is about this check"}
     return found
 
 

@@ -9,12 +9,16 @@ from wcr_watchd.config.checks import place_of
 from wcr_watchd.config.load import Loaded
 from wcr_watchd.core.errors import Problem
 from wcr_watchd.core.escalation import LOOK_AHEAD
+from wcr_watchd.core.knowledge import EntryKind
 from wcr_watchd.core.local_time import local_time
 from wcr_watchd.core.on_call import OnCallSchedule, gaps
 from wcr_watchd.core.protocols import Awaiting
 from wcr_watchd.core.units import format_duration
+from wcr_watchd.kit.refused import did_you_mean
 
 TOKEN_ENDS_SOON = 14 * 86_400.0
+NAMED = 5
+"""Entries of the knowledge folder that are named; of more it is told how many."""
 
 
 def warnings(loaded: Loaded, now: float) -> tuple[Problem, ...]:
@@ -41,6 +45,7 @@ def warnings(loaded: Loaded, now: float) -> tuple[Problem, ...]:
         if token.expires_at is not None and token.expires_at < now + TOKEN_ENDS_SOON:
             over = "is over" if token.expires_at <= now else f"is over in {format_duration(token.expires_at - now)}"
             found.append(loaded.sources.problem(("token", token.name, "expires"), over, "make a new one, or remove it"))
+    found += _knowledge(loaded, now)
     for check, other in _with_the_same_key(loaded):
         reason = f'reports by the same key and name as "{other}", so that its signals are refused'
         found.append(
@@ -48,7 +53,24 @@ def warnings(loaded: Loaded, now: float) -> tuple[Problem, ...]:
                 place_of(loaded.sources.table, check), reason, "give it a key, or a slug, of its own"
             )
         )
-    return loaded.sources.in_order(found)
+    return (*loaded.sources.in_order(found), *loaded.setup.knowledge.problems)
+
+
+def _knowledge(loaded: Loaded, now: float) -> Iterator[Problem]:
+    """Entries of the knowledge folder that are to be read again, and checks that name what does not stand in it."""
+    book = loaded.setup.knowledge
+    if due := book.due(now):
+        names = ", ".join(one.name for one in due[:NAMED]) + (" …" if len(due) > NAMED else "")
+        reason = f"{len(due)} of {len(book.entries)} entries are to be read again: {names}"
+        yield loaded.sources.problem(("knowledge",), reason, "set `reviewed` in what is still right")
+    known = {kind: {one.name for one in book.of(kind)} for kind in (EntryKind.RUNBOOK, EntryKind.VENDOR)}
+    for check in loaded.setup.checks.values():
+        for kind, name in ((EntryKind.RUNBOOK, check.runbook), (EntryKind.VENDOR, check.vendor)):
+            is_name = name and "/" not in name and (book.folder or kind is EntryKind.VENDOR)
+            if is_name and name not in known[kind]:
+                place = (*place_of(loaded.sources.table, check.name), kind.value)
+                reason = f'there is no {kind.value} "{name}" in the knowledge folder'
+                yield loaded.sources.problem(place, reason, did_you_mean(name, known[kind]))
 
 
 def _with_the_same_key(loaded: Loaded) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from wcr_watchd.core.changes import Category, Plan
+from wcr_watchd.core.knowledge import Book
 from wcr_watchd.core.local_time import Hours
 from wcr_watchd.core.model import Retry, Severity
 from wcr_watchd.core.objectives import Objective
@@ -29,7 +30,8 @@ class Check:
     ``probe`` is the probe type's name, ``target`` what it looks at in one line, ``every`` and ``timeout`` are
     seconds. ``fingerprint`` changes whenever any of its settings does: an unchanged one keeps schedule and state.
     ``external`` says that it looks beyond this machine, so that it can say nothing while the network is gone.
-    ``flapping`` is None where coming and going is nothing to be said.
+    ``flapping`` is None where coming and going is nothing to be said. ``runbook`` is a URL, or the name of an entry of
+    the knowledge folder, as ``vendor`` is.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Check:
     owner: str = ""
     group: str = ""
     runbook: str = ""
+    vendor: str = ""
     fingerprint: str = ""
     external: bool = False
     flapping: FlapLimits | None = FlapLimits()
@@ -155,7 +158,8 @@ class Setup:
     it has its own destination). ``units`` maps check and measurement to the unit's word, for messages.
     ``controls`` are checks of targets that are only all gone when this machine's own network is. ``reopen_within`` is
     for how many seconds after its end an incident that comes back goes on as the same one, ``tell_absence`` after how
-    many seconds without anybody watching that is told (0: never). ``changes`` are the configured kinds of updates.
+    many seconds without anybody watching that is told (0: never). ``changes`` are the configured kinds of updates,
+    ``knowledge`` is what is written down about the checks.
     """
 
     name: str
@@ -176,3 +180,4 @@ class Setup:
     changes: Mapping[str, Plan] = field(default_factory=dict)
     change_categories: Mapping[str, Category] = field(default_factory=dict)
     objectives: Mapping[str, Objective] = field(default_factory=dict)
+    knowledge: Book = Book()

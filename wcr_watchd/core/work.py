@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from wcr_watchd.core.dependencies import ancestors
 from wcr_watchd.core.escalation import escalation_of, other_addresses, quiet_until, recipients
+from wcr_watchd.core.guidance import runbook_address
 from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import (
     Alert,
@@ -266,7 +267,7 @@ class Work:
             subject=incident.subject,
             tags=check.tags,
             owner=incident.owner or check.owner,
-            runbook=check.runbook,
+            runbook=runbook_address(self.setup, check.runbook),
             summary=incident.summary,
             reason=reason,
             measurements=_measured(self.observation, self.setup.units.get(incident.check, {})),

@@ -10,7 +10,9 @@ from typing import Any
 
 from wcr_watchd.core.announcements import covered
 from wcr_watchd.core.escalation import LOOK_AHEAD
+from wcr_watchd.core.guidance import Guidance
 from wcr_watchd.core.heartbeat import Ping
+from wcr_watchd.core.knowledge import Entry
 from wcr_watchd.core.message import headline
 from wcr_watchd.core.model import Delivery, Event, Incident, Labels, Measurement, Observation, Outcome, Severity
 from wcr_watchd.core.mute import open_span
@@ -355,4 +357,32 @@ def ping(one: Ping) -> dict[str, Any]:
         "remote": one.remote,
         "agent": one.agent,
         "body": one.body.decode(errors="replace"),
+    }
+
+
+def entry(found: Entry, now: float) -> Json:
+    """An entry of the knowledge folder, without its text."""
+    return {
+        "name": found.name,
+        "kind": found.kind.value,
+        "title": found.title,
+        "file": found.file,
+        "owner": found.owner,
+        "matchers": [str(matcher) for matcher in found.matchers],
+        "words": list(found.words),
+        "reviewed": found.reviewed.isoformat() if found.reviewed else None,
+        "review_due": time_text(found.due_at) if found.reviewed else None,
+        "due": found.due_at <= now,
+        "support": None if found.support is None else asdict(found.support),
+        "rating": None if found.rating is None else asdict(found.rating),
+    }
+
+
+def guidance(found: Guidance, runbook: str, now: float) -> Json:
+    """What is written down about a check or an incident; ``runbook`` is what the check names."""
+    return {
+        "runbook": runbook,
+        "runbooks": [entry(one, now) | {"text": one.text} for one in found.runbooks],
+        "vendors": [entry(one, now) | {"text": one.text} for one in found.vendors],
+        "related": [entry(one, now) for one in found.related],
     }

@@ -23,6 +23,7 @@ from wcr_watchd.web.access.roles import VISITOR
 from wcr_watchd.web.dashboard import chart
 from wcr_watchd.web.dashboard.layout import page, time_of_day
 from wcr_watchd.web.dashboard.rows import row_of
+from wcr_watchd.web.guidance import shown_guidance
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import Event, follow
 
@@ -125,6 +126,7 @@ async def _page(
         ],
         pings=await view.pings(name) if check.probe == "heartbeat" else (),
         settings=await asyncio.to_thread(view.settings, name),
+        guidance=await shown_guidance(view.setup, check),
         said=said,
         ran=ran,
         silencing=form is not None,

@@ -19,6 +19,7 @@ from wcr_watchd.core.work import check_of
 from wcr_watchd.web import reasons
 from wcr_watchd.web.access.roles import VISITOR
 from wcr_watchd.web.dashboard.layout import page
+from wcr_watchd.web.guidance import shown_guidance
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import Event, follow
 
@@ -134,6 +135,7 @@ async def _page(request: web.Request, *, said: str = "", status: int = 200) -> w
         contact=contact,
         answer=await reasons.answer(view, found, contact) if contact else None,
         check=check,
+        guidance=await shown_guidance(view.setup, check_of(view.setup, found), found),
         generator=_safe_url(found.alert.generator) if found.alert else "",
         timeline=timeline,
         deliveries=deliveries,

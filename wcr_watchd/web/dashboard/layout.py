@@ -19,6 +19,7 @@ from wcr_watchd.core.units import format_duration
 from wcr_watchd.core.view import View
 from wcr_watchd.web.access.roles import VISITOR, Visitor, needed
 from wcr_watchd.web.dashboard.assets import asset
+from wcr_watchd.web.guidance import runbook_href
 from wcr_watchd.web.health import CONTROL
 
 NAVIGATION: Final = (
@@ -29,6 +30,7 @@ NAVIGATION: Final = (
     ("/tasks", "Tasks"),
     ("/changes", "Changes"),
     ("/reports", "Reports"),
+    ("/knowledge", "Knowledge"),
     ("/channels", "Channels"),
     ("/status-posts", "Status page"),
     ("/config", "Configuration"),
@@ -59,6 +61,7 @@ _environment = Environment(
     auto_reload=False,
 )
 _environment.globals["asset"] = asset
+_environment.filters["runbook"] = runbook_href
 
 
 def set_up(app: web.Application) -> None:

@@ -1,0 +1,151 @@
+"""The knowledge folder: what is read, what is said of what cannot be, and that nothing else is lost by it."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.config.knowledge import CHECKS, loaded, write
+from wcr_watchd.cli.main import cli
+from wcr_watchd.config.load import load, loads
+from wcr_watchd.config.warnings import warnings
+from wcr_watchd.core.errors import ConfigError
+from wcr_watchd.core.guidance import checks_of, guidance_for_check, runbook_address
+from wcr_watchd.core.knowledge import EntryKind, Rating, Support, SupportLevel
+
+DAY = 86_400.0
+NOW = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
+
+
+def test_entries_are_read_with_what_stands_at_their_head(tmp_path: Path) -> None:
+    book = loaded(tmp_path).setup.knowledge
+    assert book.problems == ()
+    assert list(book.entries) == ["hosting", "disk", "database", "connections"]
+    database = book.entries["database"]
+    assert (database.kind, database.title, database.owner) == (
+        EntryKind.RUNBOOK,
+        "The database does not answer",
+        "ann",
+    )
+    assert database.text.startswith("1. Is it")
+    assert (database.file, database.reviewed) == ("database.md", date(2026, 11, 1))
+    assert database.due_at == datetime(2026, 11, 1, tzinfo=UTC).timestamp() + 90 * DAY
+    assert book.entries["hosting"].support == Support(
+        "+1 555 0100, <support@hosting.example>",
+        "all day",
+        "customer 4711",
+        "99.9 % a month",
+        (SupportLevel(3_600.0, "second level"), SupportLevel(14_400.0, "the manager")),
+    )
+    assert book.entries["disk"].rating == Rating("low", "high", "accepted")
+    assert [one.name for one in book.due(NOW)] == ["connections", "disk", "hosting"]
+
+
+def test_a_check_without_a_runbook_has_the_one_that_is_about_it(tmp_path: Path) -> None:
+    setup = loaded(tmp_path).setup
+    assert {name: check.runbook for name, check in setup.checks.items()} == {
+        "database": "database",
+        "api": "https://wiki.example.org/api",
+        "mail": "",
+    }
+    assert runbook_address(setup, "database") == "https://watch.example.org/knowledge/database"
+    assert runbook_address(setup, "https://wiki.example.org/api") == "https://wiki.example.org/api"
+    api = guidance_for_check(setup, setup.checks["api"])
+    assert ([one.name for one in api.vendors], [one.name for one in api.related]) == (["hosting"], ["disk"])
+    assert checks_of(setup, setup.knowledge.entries["hosting"]) == ["api"]
+    assert checks_of(setup, setup.knowledge.entries["disk"]) == ["database", "api"]
+
+
+def test_a_check_keeps_its_schedule_when_an_entry_is_written_about_it(tmp_path: Path) -> None:
+    before = loaded(tmp_path).setup.checks["mail"]
+    after = loaded(tmp_path, mail='+++\nkind = "runbook"\nchecks = ["mail"]\n+++\n').setup.checks["mail"]
+    assert (before.runbook, after.runbook) == ("", "mail")
+    assert before.fingerprint == after.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("# Nothing before it\n", 1, "does not begin with a head between two lines of +++"),
+        ('+++\nkind = "risk"\n', 1, "does not begin with a head"),
+        ('+++\nkind = "risk\n+++\n', 2, "not TOML at column 13"),
+        ('+++\ntitle = "x"\n+++\n', 1, "kind: is missing"),
+        ('+++\n\nkind = "rune"\n+++\n', 3, "kind: must be"),
+        ('+++\nkind = "risk"\nreviewd = 2026-01-01\n+++\n', 3, 'unknown key "reviewd" (did you mean "reviewed"?)'),
+        ('+++\nkind = "vendor"\n[[escalation]]\nafter = "soon"\ncontact = "x"\n+++\n', 4, "escalation[0].after"),
+        ('+++\nkind = "article"\nmatch = ["group="]\n+++\n', 3, "match: column"),
+    ],
+)
+def test_a_faulty_file_is_told_with_its_line_and_the_others_are_there(
+    tmp_path: Path, text: str, line: int, said: str
+) -> None:
+    book = loaded(tmp_path, bad=text).setup.knowledge
+    (problem,) = book.problems
+    assert (problem.file, problem.line) == (str(tmp_path / "knowledge" / "bad.md"), line)
+    assert said in str(problem)
+    assert set(book.entries) == {"hosting", "disk", "database", "connections"}
+
+
+def test_an_entry_about_a_check_that_is_not_here_is_told_and_used(tmp_path: Path) -> None:
+    book = loaded(tmp_path, other='+++\nkind = "risk"\nchecks = ["dta", "api"]\n+++\n').setup.knowledge
+    (problem,) = book.problems
+    assert 'there is no check "dta"' in str(problem)
+    assert "other" in book.entries
+
+
+def test_of_two_files_of_a_name_one_is_told(tmp_path: Path) -> None:
+    book = loaded(tmp_path, **{"z/disk": '+++\nkind = "risk"\n+++\n', "README": "what this is for"}).setup.knowledge
+    (problem,) = book.problems
+    assert 'has the name "disk", as disk.md has' in str(problem)
+
+
+def test_what_is_not_a_file_and_what_is_too_large_holds_nothing_up(tmp_path: Path) -> None:
+    config = write(tmp_path, huge="+" * 300_000)
+    (tmp_path / "knowledge" / "folder.md").mkdir()
+    said = [str(problem) for problem in load(config).setup.knowledge.problems]
+    assert len(said) == 2
+    assert "folder.md: cannot be read: is not a regular file" in said[0]
+    assert "huge.md: cannot be read: has more than 262144 bytes" in said[1]
+
+
+def test_warnings_name_what_is_to_be_read_and_what_is_not_there(tmp_path: Path) -> None:
+    config = write(tmp_path)
+    config.write_text(CHECKS.replace('"hosting"', '"hostin"') + 'runbook = "databse"\n')
+    said = [str(one) for one in warnings(load(config), NOW)]
+    assert any("3 of 4 entries are to be read again: connections, disk, hosting" in one for one in said)
+    assert any('check.api.vendor: there is no vendor "hostin"' in one and '"hosting"?' in one for one in said)
+    assert any('check.mail.runbook: there is no runbook "databse"' in one and '"database"?' in one for one in said)
+
+
+def test_a_folder_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "w.toml").write_text('[knowledge]\nfolder = "gone"\n')
+    (problem,) = load(tmp_path / "w.toml").setup.knowledge.problems
+    assert f"there is no folder {tmp_path / 'gone'}" in str(problem)
+    assert problem.line == 2
+    with pytest.raises(ConfigError, match="unknown key"):
+        loads('[knowledge]\nfolders = "x"\n', "test")
+
+
+def test_a_secret_that_stands_in_a_text_is_masked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORD", "a-long-secret-word")
+    config = write(tmp_path, notes='+++\nkind = "article"\n+++\nSign in with a-long-secret-word.\n')
+    config.write_text(CHECKS + '[heartbeat.x]\nurl = "https://hc.example/${env:WORD}"\n')
+    assert "a-long-secret-word" not in load(config).setup.knowledge.entries["notes"].text
+
+
+def test_the_command_prints_what_to_do_without_a_daemon(tmp_path: Path) -> None:
+    config = str(write(tmp_path))
+    shown = CliRunner().invoke(cli, ["runbook", "database", "--config", config])
+    assert shown.exit_code == 0
+    assert "The database does not answer" in shown.stdout
+    assert "1. Is it [running]" in shown.stdout
+    assert "see also the risk disk: One disk holds all data" in shown.stdout
+    api = CliRunner().invoke(cli, ["runbook", "api", "--config", config])
+    assert "api: https://wiki.example.org/api" in api.stdout
+    assert "support: +1 555 0100" in api.stdout
+    assert api.stdout.index("after 1 h: second level") < api.stdout.index("after 4 h: the manager")
+    nothing = CliRunner().invoke(cli, ["runbook", "mail", "--config", config])
+    assert (nothing.exit_code, "no runbook is about mail" in nothing.stderr) == (1, True)
