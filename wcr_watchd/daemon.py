@@ -25,7 +25,7 @@ from wcr_watchd.core.errors import CommandError, ConfigError, StoreDamagedError,
 from wcr_watchd.core.escalation import recipients, unreachable
 from wcr_watchd.core.heartbeat import Book, Ping
 from wcr_watchd.core.message import trial
-from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Outcome
+from wcr_watchd.core.model import Alert, EventKind, MeasurementSpec, Observation, Outcome, Severity
 from wcr_watchd.core.modifications import Mark, Modification, grouped
 from wcr_watchd.core.protocols import Accepting, Batch, Probe, Restored, Store
 from wcr_watchd.core.report import Audience, Filed, ReportKind, ReportPlan, ReportWish
@@ -35,6 +35,7 @@ from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
 from wcr_watchd.core.task import TaskBook, TaskRecord, TaskView, reported
 from wcr_watchd.core.view import ChannelView, Counters, DrillReport, DrillWish, Touched
+from wcr_watchd.core.wording import made_up
 from wcr_watchd.kit import descriptors, garbage
 from wcr_watchd.kit.outbound import OutboundHttp
 from wcr_watchd.kit.redact import Redactor
@@ -259,6 +260,17 @@ class Daemon:
     def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:
         """The last runs of a check."""
         return self._parts.monitor.recent(check)
+
+    def rendered(self, channel: str, check: str | None, event: EventKind, severity: Severity) -> Mapping[str, str]:
+        """A made-up message as it would look on a channel, part by part, without secrets."""
+        if channel not in self._loaded.channels:
+            raise CommandError(f"there is no channel named {channel!r}; configured: {', '.join(self._loaded.channels)}")
+        if check is not None:
+            self._must_be_configured(check)
+        message = made_up(self.setup, check, event, severity)
+        wording = self._loaded.wordings.get(channel)
+        parts = self._loaded.channels[channel].render(wording.of(message) if wording else message)
+        return {name: self._redactor.text(part) for name, part in parts.items()}
 
     def settings(self, check: str) -> str:
         """The effective settings of a check as TOML, with where each comes from."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import sin
 from typing import Any
@@ -352,6 +352,11 @@ class Showcase:
 
     async def reload(self) -> tuple[str, ...]:
         return self.reload_problems
+
+    def rendered(self, channel: str, check: str | None, event: EventKind, severity: Severity) -> Mapping[str, str]:
+        if channel == "gone":
+            raise CommandError("there is no channel named 'gone'; configured: sms, broken")
+        return {"text": f"{severity.word} {event.value}: {check or 'a made-up check'}"}
 
     # the reading side of the store
     async def incidents(self, **_: object) -> Sequence[Incident]:

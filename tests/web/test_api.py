@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -13,10 +14,14 @@ from aiohttp import web
 from openapi_spec_validator import validate
 
 from tests.web.access import access_for
+from tests.web.showcase import NOW
 from tests.web.test_web import Served, serve
+from wcr_watchd.core.model import IncidentState, Severity
+from wcr_watchd.core.protocols import Wanted
 from wcr_watchd.core.view import Touched
 from wcr_watchd.web.api import events
 from wcr_watchd.web.api.openapi import DOCUMENT, document
+from wcr_watchd.web.incident_search import STATES
 
 PREFIX = "/api/v1"
 
@@ -66,6 +71,8 @@ async def test_a_route_that_declares_nothing_is_noticed(served: Served) -> None:
         ("PUT", "/checks", None, 405, "PUT is not allowed here; allowed: GET, HEAD"),
         ("GET", "/checks?colour=red", None, 422, "query.colour: Extra inputs are not permitted (there may be: limit, "),
         ("GET", "/checks?limit=0", None, 422, "query.limit: '0' is no whole number from 1 to 1000"),
+        ("GET", "/incidents?state=closed", None, 422, "query.state: Input should be 'open', 'acknowledged'"),
+        ("GET", "/incidents?since=yesterday", None, 400, "'yesterday' is no time; write 2026-12-24T18:00:00-05:00"),
         ("GET", "/incidents?cursor=x", None, 422, "query.cursor: 'x' is none of ours"),
         ("POST", "/incidents/42/notes", {"words": "x"}, 422, "body.text: Field required; body.words: Extra inputs"),
         ("POST", "/incidents/42/notes", {"text": 7}, 422, "body.text: Input should be a valid string"),
@@ -131,6 +138,108 @@ async def test_checks_are_filtered(served: Served, query: str, fits: Any) -> Non
     _, everything, _ = await get(served, "/checks")
     _, some, _ = await get(served, f"/checks?{query}")
     assert some["checks"] == [row for row in everything["checks"] if fits(row)]
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("state=acknowledged", Wanted(states=(IncidentState.ACKNOWLEDGED,))),
+        ("open=1", Wanted(states=STATES["unresolved"])),
+        ("severity=warning", Wanted(severity=Severity.WARNING)),
+        ("check=api", Wanted(checks=frozenset({"api"}))),
+        ("group=production", Wanted(checks=frozenset({"site", "api", "database"}))),
+        ("tag=none-such", Wanted(checks=frozenset())),
+        ("q=503", Wanted(text="503")),
+        ("since=100&until=200.5", Wanted(since=100.0, until=200.5)),
+        ("since=2026-11-28T00:00:00Z", Wanted(since=1_795_824_000.0)),
+    ],
+)
+async def test_incidents_are_filtered(served: Served, query: str, wanted: Wanted) -> None:
+    status, _, _ = await get(served, f"/incidents?{query}")
+    assert status == 200
+    assert served.control.wanted == [wanted]
+
+
+async def test_filtered_incidents_come_in_pieces(served: Served) -> None:
+    _, first, headers = await get(served, "/incidents?open=1&limit=1")
+    assert ([row["id"] for row in first["incidents"]], first["next"]) == ([42], "42")
+    _, rest, _ = await get(served, "/incidents?open=1&limit=1&cursor=42")
+    assert ([row["id"] for row in rest["incidents"]], rest["next"]) == ([41], None)
+    status, _, _ = await get(served, "/incidents?open=1&limit=1", If_None_Match=headers["ETag"])
+    assert status == 304
+
+
+async def test_what_may_be_the_cause_and_what_was_like_it(served: Served) -> None:
+    here = served.control.state.incidents[42]
+    served.control.old.append(
+        replace(here, id=7, opened_at=NOW - 9_000, resolved_at=NOW - 8_000, state=IncidentState.RESOLVED)
+    )
+    _, causes, _ = await get(served, "/incidents/42/causes")
+    kinds = {one["kind"]: one for one in causes["causes"]}
+    assert "openssl" in kinds["change"]["text"]
+    _, likely, _ = await get(served, "/incidents/42/similar")
+    assert ([one["incident"]["id"] for one in likely["similar"]], likely["recent"]) == ([7], 2)
+    assert likely["similar"][0]["same_words"] is True
+
+
+async def test_the_review_is_read_and_written(served: Served) -> None:
+    url = f"{served.base}{PREFIX}/incidents/42/review"
+    _, before, _ = await get(served, "/incidents/42/review")
+    assert (before["root_cause"], before["written_by"], before["written_at"]) == ("", "", None)
+    assert before["markdown"].startswith("# Incident #42")
+    for body in ({"root_cause": " a full disk ", "by": "ann"}, {"impact": "the shop"}):
+        async with served.session.put(url, json=body) as answer:
+            assert answer.status == 200
+    _, after, _ = await get(served, "/incidents/42/review")
+    assert (after["root_cause"], after["impact"], after["written_by"]) == ("a full disk", "the shop", "operator")
+    async with served.session.put(url, json={"impact": "x" * 10_001}) as answer:
+        assert answer.status == 422
+    async with served.session.put(f"{served.base}{PREFIX}/incidents/7/review", json={}) as answer:
+        assert answer.status == 404
+
+
+async def test_channels_stand_as_on_their_page(served: Served) -> None:
+    status, body, _ = await get(served, "/channels")
+    assert status == 200
+    [broken] = [one for one in body["channels"] if one["name"] == "broken"]
+    assert (broken["state"], broken["sentence"], broken["people"]) == ("new", "has not been used since the start", [])
+    [sms] = [one for one in body["channels"] if one["name"] == "sms"]
+    assert sms["limits"] == ["20 in 1 h by the configuration", "1 in 1 s by the provider"]
+
+
+async def test_a_message_is_shown_and_not_sent(served: Served) -> None:
+    _, usual, _ = await get(served, "/channels/sms/message")
+    assert usual == {"channel": "sms", "parts": {"text": "critical opened: a made-up check"}}
+    _, asked, _ = await get(served, "/channels/sms/message?check=api&severity=info&event=resolved")
+    assert asked["parts"] == {"text": "info resolved: api"}
+    assert (await get(served, "/channels/gone/message"))[0] == 409
+    assert (await get(served, "/channels/sms/message?event=danced"))[0] == 422
+
+
+async def test_deliveries_are_filtered(served: Served) -> None:
+    served.control.failed = ("a", "b")
+    _, failed, _ = await get(served, "/deliveries?state=failed&incident=42&limit=5")
+    assert [one["id"] for one in failed["deliveries"]] == ["a", "b"]
+    assert (await get(served, "/deliveries?incident=x"))[0] == 422
+
+
+async def test_the_configuration_in_force(served: Served) -> None:
+    served.control.reload_problems = ("watchd.toml:3: no such key",)
+    status, body, _ = await get(served, "/configuration")
+    assert (status, body["files"]) == (200, ["/etc/wcr-watchd/watchd.toml"])
+    assert (body["problems"], body["counts"]["checks"]) == (["watchd.toml:3: no such key"], 6)
+    _, settings, _ = await get(served, "/checks/api/settings")
+    assert 'password = "•••"' in settings["toml"]
+
+
+async def test_availability_is_that_of_the_page(served: Served) -> None:
+    _, body, _ = await get(served, "/checks/api/availability")
+    assert [one["span"] for one in body["spans"]] == [86_400.0, 604_800.0, 2_592_000.0, 7_776_000.0]
+    longest = body["spans"][-1]
+    assert 0.99 < longest["share"] < 1
+    seconds = longest["up"] + longest["down"] + longest["planned"] + longest["unwatched"]
+    assert seconds == pytest.approx(longest["span"])
+    assert (await get(served, "/checks/ghost/availability"))[0] == 404
 
 
 async def test_what_did_not_change_is_not_sent_again(served: Served) -> None:

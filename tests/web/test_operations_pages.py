@@ -9,7 +9,7 @@ from tests.web.test_web import Served, serve, served
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.setup import Escalation, Policy, Step, Target
 from wcr_watchd.core.view import ChannelCounters
-from wcr_watchd.web.dashboard.configuration import _told
+from wcr_watchd.web.configured import _told
 
 __all__ = ["served"]
 

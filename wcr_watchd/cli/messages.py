@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,11 @@ from wcr_watchd.cli import complete, render
 from wcr_watchd.cli.client import call
 from wcr_watchd.cli.options import by_option, config_file, config_option, done, exits, json_option, socket_option
 from wcr_watchd.config.faults import did_you_mean
-from wcr_watchd.config.load import Loaded
-from wcr_watchd.core.message import digest, trial
-from wcr_watchd.core.model import EventKind, Message, Severity
-from wcr_watchd.core.wording import SAMPLE_AT, sample
+from wcr_watchd.core.model import EventKind, Severity
+from wcr_watchd.core.wording import made_up
 from wcr_watchd.daemon import read_configuration
 from wcr_watchd.kit.redact import Redactor
 
-SAMPLE_TICKET = "not-a-link-that-works-but-one-as-long"
 SEVERITIES = [severity.word for severity in (Severity.CRITICAL, Severity.WARNING, Severity.INFO)]
 
 
@@ -41,7 +37,7 @@ def render_message(
     for kind, name, known in (("channel", channel, loaded.channels), ("check", check, loaded.setup.checks)):
         if name is not None and name not in known:
             raise click.UsageError(f"no {kind} named {name!r}; {did_you_mean(name, known) or 'none is configured'}")
-    message = _made_up(loaded, check, EventKind(event), Severity.of(severity))
+    message = made_up(loaded.setup, check, EventKind(event), Severity.of(severity))
     wording = loaded.wordings.get(channel)
     parts = loaded.channels[channel].render(wording.of(message) if wording else message)
     redact = Redactor(loaded.secrets).text
@@ -50,35 +46,6 @@ def render_message(
         render.as_json(shown)
     else:
         _print_parts(shown)
-
-
-def _made_up(loaded: Loaded, check: str | None, event: EventKind, severity: Severity) -> Message:
-    setup = loaded.setup
-    if event is EventKind.DRILL:
-        return trial(watchd=setup.name, location=setup.location, timezone=setup.timezone, at=SAMPLE_AT)
-    message = sample(EventKind.OPENED if event is EventKind.DIGEST else event, severity, setup.name, setup.timezone)
-    message = replace(
-        message,
-        location=setup.location,
-        url=f"{setup.public_url}/incidents/42" if setup.public_url else "",
-        ack_url=f"{setup.public_url.rstrip('/')}/ack/{SAMPLE_TICKET}" if setup.public_url and message.ack_url else "",
-    )
-    if check is not None:
-        it = setup.checks[check]
-        message = replace(
-            message,
-            check=check,
-            probe=it.probe,
-            target=it.target,
-            tags=it.tags,
-            owner=it.owner,
-            runbook=it.runbook,
-            summary="what the check finds stands here",
-            measurements=(),
-        )
-    if event is EventKind.DIGEST:
-        return digest([message, replace(message, incident=43, severity=Severity.WARNING)], message.at)
-    return message
 
 
 def _print_parts(parts: Mapping[str, str]) -> None:

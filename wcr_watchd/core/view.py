@@ -10,7 +10,7 @@ from typing import Protocol
 
 from wcr_watchd.core.changes import Change, ChangeWish, Outcome
 from wcr_watchd.core.heartbeat import Ping
-from wcr_watchd.core.model import Alert, MeasurementSpec, Observation, Severity
+from wcr_watchd.core.model import Alert, EventKind, MeasurementSpec, Observation, Severity
 from wcr_watchd.core.modifications import Mark, Modification
 from wcr_watchd.core.objectives import Budget, Objective
 from wcr_watchd.core.protocols import Store
@@ -274,6 +274,13 @@ class View(Protocol):
 
     def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:
         """The last runs of a check, oldest first, at most 60: time and duration in seconds (None: not up)."""
+        ...
+
+    def rendered(self, channel: str, check: str | None, event: EventKind, severity: Severity) -> Mapping[str, str]:
+        """A made-up message as it would look on a channel, part by part, without secrets; nothing is sent.
+
+        It is about ``check``, or (None) about a made-up one. Raises ``CommandError`` for what is not configured.
+        """
         ...
 
     def settings(self, check: str) -> str:

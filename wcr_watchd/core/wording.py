@@ -21,9 +21,11 @@ from wcr_watchd.core.message import (
     what,
 )
 from wcr_watchd.core.model import EventKind, IncidentState, Message, Severity
+from wcr_watchd.core.setup import Setup
 
 SAMPLE_AT = 1_795_421_520.0
 """When the sample incident begins: 2026-11-23 08:12 UTC."""
+SAMPLE_TICKET = "not-a-link-that-works-but-one-as-long"
 
 
 def values(message: Message) -> Mapping[str, Any]:
@@ -110,3 +112,32 @@ def samples() -> tuple[Message, ...]:
     odd = replace(found[0], summary='it said "no" \\ twice,\nthen left')
     test = trial(watchd="watchd", location="local", timezone="UTC", at=SAMPLE_AT)
     return (*found, bare, odd, digest(found, SAMPLE_AT), test)
+
+
+def made_up(setup: Setup, check: str | None, event: EventKind, severity: Severity) -> Message:
+    """A message as this configuration would send it: as if ``check`` had a problem, or (None) a made-up one."""
+    if event is EventKind.DRILL:
+        return trial(watchd=setup.name, location=setup.location, timezone=setup.timezone, at=SAMPLE_AT)
+    message = sample(EventKind.OPENED if event is EventKind.DIGEST else event, severity, setup.name, setup.timezone)
+    message = replace(
+        message,
+        location=setup.location,
+        url=f"{setup.public_url}/incidents/42" if setup.public_url else "",
+        ack_url=f"{setup.public_url.rstrip('/')}/ack/{SAMPLE_TICKET}" if setup.public_url and message.ack_url else "",
+    )
+    if check is not None:
+        it = setup.checks[check]
+        message = replace(
+            message,
+            check=check,
+            probe=it.probe,
+            target=it.target,
+            tags=it.tags,
+            owner=it.owner,
+            runbook=it.runbook,
+            summary="what the check finds stands here",
+            measurements=(),
+        )
+    if event is EventKind.DIGEST:
+        return digest([message, replace(message, incident=43, severity=Severity.WARNING)], message.at)
+    return message

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from wcr_watchd.core.announcements import covered
+from wcr_watchd.core.causes import Cause
 from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.core.guidance import Guidance
 from wcr_watchd.core.heartbeat import Ping
@@ -17,9 +18,11 @@ from wcr_watchd.core.message import headline
 from wcr_watchd.core.model import Delivery, Event, Incident, Labels, Measurement, Observation, Outcome, Severity
 from wcr_watchd.core.mute import open_span
 from wcr_watchd.core.on_call import OnCallSchedule, Turn, by_people, gaps, turns
+from wcr_watchd.core.review import TEXTS, Facts, Review
 from wcr_watchd.core.rules import Verdict
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence, Window
+from wcr_watchd.core.similar import Earlier
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.task import TaskRecord, TaskView
 from wcr_watchd.core.verdict import judge
@@ -215,6 +218,41 @@ def incident(found: Incident) -> Json:
         "told": [{"channel": who.channel, "contact": who.contact} for who in found.told],
         "next_escalation_at": time_text(found.next_step_at),
         "next_reminder_at": time_text(found.next_reminder_at),
+    }
+
+
+def cause(one: Cause) -> Json:
+    """What an incident may be due to; numbers of what it refers to, null for none."""
+    return {
+        "kind": one.kind.value,
+        "text": one.text,
+        "incident": one.incident or None,
+        "change": one.change or None,
+    }
+
+
+def earlier(one: Earlier) -> Json:
+    """An earlier incident like another."""
+    notes = [{"by": by, "text": text} for by, text in one.notes]
+    return {"incident": incident(one.incident), "same_words": one.same_words, "ended": one.ended, "notes": notes}
+
+
+def review(found: Facts, written: Review) -> Json:
+    """What was recorded of an incident, in seconds and counts, and what people wrote about it."""
+    return {
+        "incident": incident(found.incident),
+        "lasted": found.lasted,
+        "acknowledged_after": found.acknowledged_after,
+        "resolved_after": found.resolved_after,
+        "first_told_after": found.first_told_after,
+        "told": [{"who": one.who, "at": time_text(one.at), "messages": one.messages} for one in found.told],
+        "undelivered": found.undelivered,
+        "runs": found.runs,
+        "failed": found.failed,
+        "causes": [cause(one) for one in found.causes],
+        **{name: getattr(written, name) for name in TEXTS},
+        "written_by": written.by,
+        "written_at": time_text(written.at) if written.by else None,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from wcr_watchd.core.model import Severity
-from wcr_watchd.web import shapes
+from wcr_watchd.web import configured, shapes
 from wcr_watchd.web.access.roles import Role, needs
 from wcr_watchd.web.api import models
 from wcr_watchd.web.api.operations import operation
@@ -19,6 +19,7 @@ def add_routes(app: web.Application) -> None:
     """Put the routes into the application."""
     prefix = "/api/v1"
     app.router.add_get(f"{prefix}/status", status)
+    app.router.add_get(f"{prefix}/configuration", configuration)
     app.router.add_post(f"{prefix}/reload", reload)
 
 
@@ -41,6 +42,29 @@ async def status(request: web.Request) -> web.Response:
             "incidents": [shapes.incident(found) for found in view.state.incidents.values()],
             "reload_problems": list(view.reload_problems),
             "warnings": list(view.warnings),
+        }
+    )
+
+
+@operation(TAG, answer=models.Configuration)
+async def configuration(request: web.Request) -> web.Response:
+    """Which configuration is in force since when, and what is wrong with a newer one.
+
+    ``/checks/{name}/settings`` has the effective settings of a check.
+    """
+    view = request.app[CONTROL]
+    return web.json_response(
+        {
+            "files": list(view.files),
+            "loaded_at": shapes.time_text(view.counters.reload_at),
+            "started_at": shapes.time_text(view.started_at),
+            "problems": list(view.reload_problems),
+            "warnings": list(view.warnings),
+            "counts": dict(configured.counts(view.setup)),
+            "policies": [
+                {"name": name, "plans": [{"severity": severity, "tells": said} for severity, said in plans]}
+                for name, plans in configured.policies(view.setup)
+            ],
         }
     )
 

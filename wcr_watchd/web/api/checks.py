@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from fnmatch import fnmatchcase
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from wcr_watchd.web.api.forms import By, Query
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.paging import MOST, Paged, page_of
 from wcr_watchd.web.api.requests import by, json_body, number_of
+from wcr_watchd.web.availability import availability
 from wcr_watchd.web.health import CONTROL
 
 PATH = "/api/v1/checks"
@@ -50,6 +52,8 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get(PATH, listed)
     app.router.add_get(ONE, check)
     app.router.add_get(f"{ONE}/history", history)
+    app.router.add_get(f"{ONE}/availability", available)
+    app.router.add_get(f"{ONE}/settings", settings)
     app.router.add_get(f"{ONE}/pings", pings)
     app.router.add_post(f"{ONE}/run", run_check)
     app.router.add_post(f"{ONE}/accept", accept)
@@ -117,6 +121,37 @@ async def history(request: web.Request) -> web.Response:
     )
     rows = [[p.at, p.mean, p.minimum, p.maximum, p.count] for p in found]
     return web.json_response({"check": name, "measurement": measurement, "points": rows})
+
+
+@operation(TAG, answer=models.Availability)
+async def available(request: web.Request) -> web.Response:
+    """How much of the last 24 hours, 7, 30 and 90 days a check was up: seconds, and shares from 0 to 1.
+
+    `share` leaves planned maintenance out, `share_with_planned` counts it; `unwatched` time counts in neither.
+    """
+    view = request.app[CONTROL]
+    name = _check_name(request)
+    rows = [
+        {
+            "span": length,
+            "share": one.share,
+            "share_with_planned": one.share_with_planned,
+            "up": one.up,
+            "down": one.down,
+            "planned": one.planned_up + one.planned_down,
+            "unwatched": one.unwatched,
+        }
+        for _, one, length in await availability(view, view.setup.checks[name])
+    ]
+    return web.json_response({"check": name, "spans": rows})
+
+
+@operation(TAG, answer=models.Settings)
+async def settings(request: web.Request) -> web.Response:
+    """The effective settings of a check as TOML, with where each comes from; secrets are hidden."""
+    name = _check_name(request)
+    toml = await asyncio.to_thread(request.app[CONTROL].settings, name)
+    return web.json_response({"check": name, "toml": toml})
 
 
 @operation(TAG, answer=models.Pings)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
 from aiohttp import web
 from pydantic import Field
 
+from wcr_watchd.core import review
 from wcr_watchd.core.model import Incident
-from wcr_watchd.web import reasons, shapes
+from wcr_watchd.core.protocols import Wanted
+from wcr_watchd.core.review import LONGEST_TEXT
+from wcr_watchd.web import incident_search, investigation, reasons, shapes
 from wcr_watchd.web.api import models
 from wcr_watchd.web.api.forms import By, Query
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.paging import Paged, limit_of
 from wcr_watchd.web.api.problems import ProblemError
-from wcr_watchd.web.api.requests import by, duration_of, json_body, number_of
+from wcr_watchd.web.api.requests import by, duration_of, json_body
 from wcr_watchd.web.health import CONTROL
 
 PATH = "/api/v1/incidents"
@@ -27,8 +33,18 @@ class Listing(Paged):
     """Which incidents."""
 
     open: str | None = Field(None, description="1: only those that are not over.")
+    state: Literal["open", "acknowledged", "quiet", "unresolved", "resolved"] | None = Field(
+        None, description="Only those in this state; quiet: nobody is told."
+    )
+    severity: Literal["info", "warning", "critical"] | None = Field(
+        None, description="Only those that were at least so severe at their worst."
+    )
     check: str | None = Field(None, description="Only those of this check.")
-    since: str | None = Field(None, description="Only those that were open then or later, in epoch seconds.")
+    group: str | None = Field(None, description="Only those of checks in this group.")
+    tag: str | None = Field(None, description="Only those of checks with this tag.")
+    q: str | None = Field(None, description="Only those with this text in check, subject or summary.")
+    since: str | None = Field(None, description="Only those that were open then or later; RFC 3339 or epoch seconds.")
+    until: str | None = Field(None, description="Only those that began before; likewise, or a day, which counts.")
 
 
 class Asked(Query):
@@ -50,6 +66,15 @@ class Note(By):
     text: str = Field(description="What to note.")
 
 
+class Written(By):
+    """What people make of an incident; what is not given stays as it is."""
+
+    root_cause: str | None = Field(None, max_length=LONGEST_TEXT, description="What was at the bottom of it.")
+    impact: str | None = Field(None, max_length=LONGEST_TEXT, description="Whom it hit, and how.")
+    resolution: str | None = Field(None, max_length=LONGEST_TEXT, description="What ended it.")
+    prevention: str | None = Field(None, max_length=LONGEST_TEXT, description="What keeps it from coming back.")
+
+
 class Owner(By):
     """Who works on it."""
 
@@ -61,6 +86,10 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get(PATH, listed)
     app.router.add_get(ONE, incident)
     app.router.add_get(f"{ONE}/why", why)
+    app.router.add_get(f"{ONE}/causes", causes)
+    app.router.add_get(f"{ONE}/similar", similar)
+    app.router.add_get(f"{ONE}/review", reviewed)
+    app.router.add_put(f"{ONE}/review", write_review)
     app.router.add_post(f"{ONE}/acknowledge", acknowledge)
     app.router.add_post(f"{ONE}/resolve", resolve)
     app.router.add_post(f"{ONE}/notes", note)
@@ -77,15 +106,22 @@ async def listed(request: web.Request) -> web.Response:
     cursor = query.get("cursor")
     if cursor is not None and not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 10):
         raise ProblemError(422, f"query.cursor: {cursor!r} is none of ours; take `next` of the answer before")
-    found = await request.app[CONTROL].store.incidents(
-        check=query.get("check"),
-        open_only=query.get("open", "") in {"1", "true", "yes"},
-        since=number_of(query.get("since"), 0.0),
-        before=int(cursor) if cursor else None,
-        limit=limit + 1,
-    )
+    view = request.app[CONTROL]
+    found = await view.store.find_incidents(_wanted(request), before=int(cursor) if cursor else 0, limit=limit + 1)
     following = str(found[limit - 1].id) if len(found) > limit else None
-    return web.json_response({"incidents": [shapes.incident(one) for one in found[:limit]], "next": following})
+    # What is not over may have moved on since it was stored.
+    shown = [shapes.incident(view.state.incidents.get(one.id, one)) for one in found[:limit]]
+    return web.json_response({"incidents": shown, "next": following})
+
+
+def _wanted(request: web.Request) -> Wanted:
+    asked = dict(request.query)
+    if asked.get("open", "") in {"1", "true", "yes"}:
+        asked.setdefault("state", "unresolved")
+    try:
+        return incident_search.wanted(request.app[CONTROL], asked | {"text": asked.get("q", "")})
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=str(error)) from error
 
 
 @operation(TAG, answer=models.IncidentDetails)
@@ -104,6 +140,42 @@ async def why(request: web.Request) -> web.Response:
     view, found = request.app[CONTROL], await _found(request)
     answer = await reasons.answer(view, found, request.query.get("contact", ""))
     return web.json_response({"incident": shapes.incident(found)} | reasons.answer_json(answer))
+
+
+@operation(TAG, answer=models.Causes)
+async def causes(request: web.Request) -> web.Response:
+    """What may be the cause of an incident, the likeliest first: what failed or was changed around its beginning."""
+    found = await investigation.causes(request.app[CONTROL], await _found(request))
+    return web.json_response({"causes": [shapes.cause(one) for one in found]})
+
+
+@operation(TAG, answer=models.Similar)
+async def similar(request: web.Request) -> web.Response:
+    """Earlier incidents of the same check and subject, those in the same words first; how each ended, what was noted.
+
+    `recent` is how many such incidents, with this one, began in the 90 days up to it.
+    """
+    found, recent = await investigation.earlier(request.app[CONTROL], await _found(request))
+    return web.json_response({"similar": [shapes.earlier(one) for one in found], "recent": recent})
+
+
+@operation(TAG, answer=models.Review)
+async def reviewed(request: web.Request) -> web.Response:
+    """The review of an incident: what was recorded, and what people wrote about it; `markdown` is all of it as text."""
+    view = request.app[CONTROL]
+    facts, written = await investigation.reviewed(view, await _found(request))
+    text = review.markdown(facts, written, view.setup.timezone)
+    return web.json_response(shapes.review(facts, written) | {"markdown": text})
+
+
+@operation(TAG, body=Written, answer=models.Done)
+async def write_review(request: web.Request) -> web.Response:
+    """Write the review of an incident. JSON body: any of ``root_cause``, ``impact``, ``resolution``, ``prevention``."""
+    control, found, body = request.app[CONTROL], await _found(request), await json_body(request)
+    known = await control.store.review(found.id) or review.Review(found.id)
+    texts = {name: body[name].strip() for name in review.TEXTS if body.get(name) is not None}
+    written = replace(known, **texts, by=by(request, body), at=control.now())
+    return web.json_response({"done": await control.review(written)})
 
 
 @operation(TAG, body=Acknowledgement, answer=models.Done)

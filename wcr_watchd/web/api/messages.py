@@ -1,4 +1,4 @@
-"""Messages in the API: what is owed, what could not be delivered, and trying a channel."""
+"""Messages in the API: what is owed, what could not be delivered, how channels stand, how a message would look."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from typing import Any, Literal
 from aiohttp import web
 from pydantic import Field
 
-from wcr_watchd.core.model import DeliveryState
+from wcr_watchd.core.model import DeliveryState, EventKind, Severity
 from wcr_watchd.web import shapes
 from wcr_watchd.web.api import models
-from wcr_watchd.web.api.forms import By
+from wcr_watchd.web.api.forms import By, Query
 from wcr_watchd.web.api.operations import operation
-from wcr_watchd.web.api.paging import MOST
+from wcr_watchd.web.api.paging import MOST, limit_of
+from wcr_watchd.web.api.problems import ProblemError
 from wcr_watchd.web.api.requests import by, json_body
+from wcr_watchd.web.channel_states import Standing, standings
 from wcr_watchd.web.health import CONTROL
 
 TAG = "messages"
+USUAL = 100
 
 
 class Chosen(By):
@@ -32,6 +35,31 @@ class Trial(By):
     who: str | None = Field(None, description="A contact or on-call schedule, where the channel needs one.")
 
 
+class Listing(Query):
+    """Which notifications."""
+
+    state: Literal["pending", "delivered", "failed", "merged", "superseded"] | None = Field(
+        None, description="Only those that stand so."
+    )
+    incident: str | None = Field(None, description="Only those of the incident of this number.")
+    limit: str | None = Field(None, description=f"So many at most, up to {MOST}; default: {USUAL}.")
+
+
+Event = Literal[
+    "opened", "raised", "lowered", "reminded", "escalated", "acknowledged", "resolved", "flapping", "handover",
+    "planned", "digest", "drill",
+]  # fmt: skip
+"""What a message can be about."""
+
+
+class Look(Query):
+    """Which message is shown."""
+
+    check: str | None = Field(None, description="As if this check had a problem; default: a made-up one.")
+    severity: Literal["critical", "warning", "info"] | None = Field(None, description="How bad; default: critical.")
+    event: Event | None = Field(None, description="What happened; default: opened.")
+
+
 def add_routes(app: web.Application) -> None:
     """Put the routes into the application."""
     prefix = "/api/v1"
@@ -39,13 +67,22 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get(f"{prefix}/dead-letters", dead_letters)
     app.router.add_post(f"{prefix}/dead-letters/resend", resend)
     app.router.add_post(f"{prefix}/dead-letters/discard", discard)
+    app.router.add_get(f"{prefix}/channels", channels)
+    app.router.add_get(f"{prefix}/channels/{{name}}/message", rendered)
     app.router.add_post(f"{prefix}/channels/{{name}}/test", notify_test)
 
 
-@operation(TAG, answer=models.Deliveries)
+@operation(TAG, query=Listing, answer=models.Deliveries)
 async def deliveries(request: web.Request) -> web.Response:
     """The newest notifications and where they stand."""
-    rows = await request.app[CONTROL].store.deliveries(limit=100)
+    query, incident = request.query, request.query.get("incident")
+    if incident is not None and not (incident.isascii() and incident.isdecimal() and len(incident) < 10):
+        raise ProblemError(422, f"query.incident: {incident!r} is no number of an incident")
+    rows = await request.app[CONTROL].store.deliveries(
+        states=(DeliveryState(query["state"]),) if "state" in query else (),
+        incident=int(incident) if incident else None,
+        limit=limit_of(request, USUAL),
+    )
     return web.json_response({"deliveries": [shapes.delivery(row) for row in rows]})
 
 
@@ -78,6 +115,38 @@ def _chosen(body: dict[str, Any]) -> list[str] | None:
     if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
         raise web.HTTPBadRequest(text='say which messages: {"ids": ["…"]}, or {"all": true}')
     return ids
+
+
+@operation(TAG, answer=models.Channels)
+async def channels(request: web.Request) -> web.Response:
+    """Every channel, those that fail first: whether it delivers, what waits, what bounds it, whom a test can go to."""
+    found = await standings(request.app[CONTROL])
+    return web.json_response({"channels": [_channel(one) for one in found]})
+
+
+def _channel(one: Standing) -> shapes.Json:
+    return {
+        "name": one.channel.name,
+        "type": one.channel.type,
+        "state": one.state,
+        "sentence": one.sentence,
+        "sent": one.counters.sent,
+        "failed": dict(one.counters.failed),
+        "last_success_at": shapes.time_text(one.counters.last_success_at),
+        "waiting": one.waiting,
+        "last_error": one.last_error,
+        "limits": list(one.limits),
+        "people": list(one.people),
+    }
+
+
+@operation(TAG, query=Look, answer=models.Rendered)
+async def rendered(request: web.Request) -> web.Response:
+    """A made-up message as it would look on a channel, in its own words if it has some; nothing is sent."""
+    query, name = request.query, request.match_info["name"]
+    event, severity = EventKind(query.get("event", "opened")), Severity.of(query.get("severity", "critical"))
+    parts = request.app[CONTROL].rendered(name, query.get("check"), event, severity)
+    return web.json_response({"channel": name, "parts": dict(parts)})
 
 
 @operation(TAG, body=Trial, answer=models.Done)

@@ -209,10 +209,107 @@ class Why(Answer):
     steps: list[WhyStep]
 
 
+class Cause(Answer):
+    """What an incident may be due to, and the numbers of what it refers to."""
+
+    kind: Literal["watcher", "dependency", "vendor", "change", "neighbours"]
+    text: str
+    incident: int | None
+    change: int | None
+
+
+class Causes(Answer):
+    """Likely causes, the likeliest first."""
+
+    causes: list[Cause]
+
+
+class Noted(Answer):
+    """What somebody noted."""
+
+    by: str
+    text: str
+
+
+class Earlier(Answer):
+    """An earlier incident like this one: whether it was told in the same words, how it ended, what was noted."""
+
+    incident: Incident
+    same_words: bool
+    ended: str
+    notes: list[Noted]
+
+
+class Similar(Answer):
+    """Earlier incidents like this one; ``recent`` is how many began in the 90 days up to it, with this one."""
+
+    similar: list[Earlier]
+    recent: int
+
+
+class ToldFirst(Answer):
+    """Somebody who was told: over what, when first, in how many messages."""
+
+    who: str
+    at: Time
+    messages: int
+
+
+class Review(Answer):
+    """What was recorded of an incident (durations in seconds, null for what did not happen), and what people wrote."""
+
+    incident: Incident
+    lasted: float
+    acknowledged_after: float | None
+    resolved_after: float | None
+    first_told_after: float | None
+    told: list[ToldFirst]
+    undelivered: int
+    runs: int
+    failed: int
+    causes: list[Cause]
+    root_cause: str
+    impact: str
+    resolution: str
+    prevention: str
+    written_by: str
+    written_at: Time | None
+    markdown: str
+
+
 class Deliveries(Answer):
     """Notifications, newest first."""
 
     deliveries: list[Delivery]
+
+
+class Channel(Answer):
+    """A channel as it stands; counts are since the start of the daemon."""
+
+    name: str
+    type: str
+    state: Literal["critical", "warning", "new", "ok"]
+    sentence: str
+    sent: int
+    failed: dict[str, int]
+    last_success_at: Time | None
+    waiting: int
+    last_error: str
+    limits: list[str]
+    people: list[str]
+
+
+class Channels(Answer):
+    """Every channel, those that fail first."""
+
+    channels: list[Channel]
+
+
+class Rendered(Answer):
+    """A message as it would look, part by part."""
+
+    channel: str
+    parts: dict[str, str]
 
 
 class DeadLetters(Answer):
@@ -243,6 +340,32 @@ class Ping(Answer):
     remote: str
     agent: str
     body: str
+
+
+class Available(Answer):
+    """How much of so many seconds until now a check was up; all in seconds but the shares (0 to 1)."""
+
+    span: float
+    share: float | None
+    share_with_planned: float | None
+    up: float
+    down: float
+    planned: float
+    unwatched: float
+
+
+class Availability(Answer):
+    """Availability of a check over some spans of time."""
+
+    check: str
+    spans: list[Available]
+
+
+class Settings(Answer):
+    """The effective settings of a check."""
+
+    check: str
+    toml: str
 
 
 class Pings(Answer):
@@ -388,6 +511,32 @@ class Outlook(Answer):
     at: Time
     steps: list[Object]
     afterwards: str
+
+
+class Plan(Answer):
+    """Who is told at one severity, in a sentence."""
+
+    severity: Severity
+    tells: str
+
+
+class Policy(Answer):
+    """An escalation policy."""
+
+    name: str
+    plans: list[Plan]
+
+
+class Configuration(Answer):
+    """The configuration in force."""
+
+    files: list[str]
+    loaded_at: Time
+    started_at: Time
+    problems: list[str]
+    warnings: list[str]
+    counts: dict[str, int]
+    policies: list[Policy]
 
 
 class Reloaded(Answer):

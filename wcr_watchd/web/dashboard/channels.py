@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from aiohttp import web
 
 from wcr_watchd.core.errors import ChannelError, CommandError
-from wcr_watchd.core.model import Delivery, DeliveryState
-from wcr_watchd.core.notices import channels_that_fail
-from wcr_watchd.core.units import format_duration
-from wcr_watchd.core.view import ChannelCounters, ChannelView, View
+from wcr_watchd.web.channel_states import standings
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
 
 PATH = "/channels"
-MOST_WAITING = 1_000
-"""Messages that wait, which are looked at."""
-_ORDER = ("critical", "warning", "new", "ok")
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """One channel as the page shows it; ``people`` are whom a test can go to."""
-
-    channel: ChannelView
-    state: str
-    sentence: str
-    counters: ChannelCounters
-    waiting: int
-    last_error: str
-    limits: tuple[str, ...]
-    people: tuple[str, ...]
 
 
 def add_routes(app: web.Application) -> None:
@@ -61,8 +38,7 @@ async def test(request: web.Request) -> web.Response:
 
 async def _page(request: web.Request, said: str = "", state: str = "", status: int = 200) -> web.Response:
     view = request.app[CONTROL]
-    waiting = await view.store.deliveries(states=(DeliveryState.PENDING,), limit=MOST_WAITING)
-    shown = sorted((_shown(view, one, waiting) for one in view.channels()), key=lambda one: _ORDER.index(one.state))
+    shown = await standings(view)
     failing = [one.channel.name for one in shown if one.state == "critical"]
     response = page(
         request,
@@ -77,38 +53,3 @@ async def _page(request: web.Request, said: str = "", state: str = "", status: i
     )
     response.set_status(status)
     return response
-
-
-def _shown(view: View, channel: ChannelView, waiting: Sequence[Delivery]) -> Shown:
-    counters = view.counters.channels.get(channel.name, ChannelCounters())
-    mine = [one for one in waiting if one.notification.recipient.channel == channel.name]
-    errors = [one.last_error for one in mine if one.last_error]
-    if channel.name in channels_that_fail(view.state):
-        state, sentence = "critical", "does not deliver"
-    elif errors:
-        state, sentence = "warning", "is being tried again"
-    elif counters.last_success_at is None:
-        state, sentence = "new", "has not been used since the start"
-    else:
-        state, sentence = "ok", "delivers"
-    kind = channel.address_kind
-    reachable = [name for name, one in view.setup.contacts.items() if one.addresses.get(kind)] if kind else []
-    return Shown(
-        channel,
-        state,
-        sentence,
-        counters,
-        len(mine),
-        errors[0] if errors else "",
-        _limits(channel),
-        (*reachable, *view.setup.on_call) if kind else (),
-    )
-
-
-def _limits(channel: ChannelView) -> tuple[str, ...]:
-    said = []
-    if channel.limit:
-        said.append(f"{channel.limit[0]} in {format_duration(channel.limit[1])} by the configuration")
-    if channel.rate:
-        said.append(f"{channel.rate[0]} in {format_duration(channel.rate[1])} by the provider")
-    return tuple(said)

@@ -11,15 +11,14 @@ from aiohttp import web
 
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.model import MeasurementSpec, Observation, Outcome
-from wcr_watchd.core.mute import planned_spans
 from wcr_watchd.core.setup import Check
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.units import Unit, format_duration, format_value
-from wcr_watchd.core.uptime import Uptime, uptime
 from wcr_watchd.core.verdict import standings
 from wcr_watchd.core.view import Touched, View
 from wcr_watchd.web import quiet, shapes
 from wcr_watchd.web.access.roles import VISITOR
+from wcr_watchd.web.availability import availability
 from wcr_watchd.web.dashboard import chart
 from wcr_watchd.web.dashboard.layout import page, time_of_day
 from wcr_watchd.web.dashboard.rows import row_of
@@ -28,8 +27,6 @@ from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import Event, follow
 
 PATH = "/checks/{name}"
-DAY = 86_400.0
-AVAILABILITY = (("24 hours", DAY), ("7 days", 7 * DAY), ("30 days", 30 * DAY), ("90 days", 90 * DAY))
 OPEN_CHARTS = 4
 """Charts that are drawn when the page opens; the others are when somebody opens them."""
 FIGURES = 24
@@ -116,7 +113,7 @@ async def _page(
         span=span,
         spans=chart.WORDS,
         figures=await _figures(request, view, check, since, until),
-        availability=await _availability(view, check),
+        availability=await availability(view, check),
         incidents=await view.store.incidents(check=name, limit=MOST_INCIDENTS),
         parents=[(one, shapes.state_word(view.state.checks.get(one))) for one in check.depends_on],
         children=[
@@ -227,18 +224,3 @@ async def _figures(request: web.Request, view: View, check: Check, since: float,
         return None
     found = await chart.course(view, check, spec, since, until)
     return {"spec": spec, "rows": chart.rows_of(found, spec, since, until, FIGURES)}
-
-
-async def _availability(view: View, check: Check) -> list[tuple[str, Uptime, float]]:
-    """Availability over some spans of time, with their words and lengths."""
-    now = view.now()
-    since = now - AVAILABILITY[-1][1]
-    outcomes = await view.store.outcomes(check.name, since=since, until=now)
-
-    def counted() -> list[tuple[str, Uptime, float]]:
-        planned = planned_spans(view.setup, view.state, check, since, now)
-        return [
-            (words, uptime(outcomes, check.every, now - length, now, planned), length) for words, length in AVAILABILITY
-        ]
-
-    return await asyncio.to_thread(counted)

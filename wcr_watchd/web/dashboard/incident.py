@@ -6,17 +6,13 @@ from collections.abc import Awaitable, Iterator, Sequence
 
 from aiohttp import web
 
-from wcr_watchd.core import review, similar
-from wcr_watchd.core.causes import AROUND, Cause, likely_causes
+from wcr_watchd.core import review
 from wcr_watchd.core.errors import CommandError, UnitError
-from wcr_watchd.core.model import Delivery, Incident
-from wcr_watchd.core.model import Event as Happened
-from wcr_watchd.core.modifications import SHORTLY, SLACK
-from wcr_watchd.core.protocols import Wanted
+from wcr_watchd.core.model import Incident
 from wcr_watchd.core.units import parse_duration
-from wcr_watchd.core.view import Touched, View
+from wcr_watchd.core.view import Touched
 from wcr_watchd.core.work import check_of
-from wcr_watchd.web import reasons
+from wcr_watchd.web import investigation, reasons
 from wcr_watchd.web.access.roles import VISITOR
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.guidance import shown_guidance
@@ -26,10 +22,6 @@ from wcr_watchd.web.live import Event, follow
 PATH = "/incidents/{number:\\d{1,9}}"
 MAX_NOTE = 4_000
 MAX_OWNER = 200
-MOST_DELIVERIES = 500
-MOST_AROUND = 200
-MOST_EARLIER = 200
-SHOWN_EARLIER = 5
 
 
 def add_routes(app: web.Application) -> None:
@@ -120,12 +112,12 @@ async def _page(request: web.Request, *, said: str = "", status: int = 200) -> w
     found = await _found(request)
     contact = request.query.get("contact", "")
     timeline = await view.store.events(found.id)
-    deliveries = await view.store.deliveries(incident=found.id, limit=MOST_DELIVERIES)
-    causes = await _causes(view, found)
-    known = [one for one in await view.store.incidents(check=found.check, limit=MOST_EARLIER) if one.id != found.id]
+    deliveries = await view.store.deliveries(incident=found.id, limit=investigation.MOST_DELIVERIES)
+    causes = await investigation.causes(view, found)
+    earlier, recent_count = await investigation.earlier(view, found)
     check = check_of(view.setup, found) if found.alert else view.setup.checks.get(found.check)
     latest = view.latest.get(found.check)
-    facts = await _facts(view, found, timeline, deliveries, causes)
+    facts = await investigation.facts(view, found, timeline, deliveries, causes)
     response = page(
         request,
         "incident.html",
@@ -140,8 +132,8 @@ async def _page(request: web.Request, *, said: str = "", status: int = 200) -> w
         timeline=timeline,
         deliveries=deliveries,
         causes=causes,
-        earlier=await _earlier(view, found, known),
-        recent_count=similar.count_recent(found, known),
+        earlier=earlier,
+        recent_count=recent_count,
         evidence=latest.evidence if latest and found.resolved_at is None else {},
         figures=review.figures(facts),
         written=await view.store.review(found.id) or review.Review(found.id),
@@ -152,45 +144,9 @@ async def _page(request: web.Request, *, said: str = "", status: int = 200) -> w
     return response
 
 
-async def _causes(view: View, found: Incident) -> tuple[Cause, ...]:
-    """What may be the cause, from what else was open around its beginning and what was changed before."""
-    around = Wanted(since=found.opened_at - AROUND, until=found.opened_at + AROUND)
-    others = await view.store.find_incidents(around, limit=MOST_AROUND)
-    marks = await view.marks(found.opened_at - SHORTLY, found.opened_at + SLACK)
-    return likely_causes(view.setup, found, others, marks)
-
-
-async def _earlier(view: View, found: Incident, known: Sequence[Incident]) -> list[similar.Earlier]:
-    """The likest earlier incidents, with what their timelines say."""
-    likest = similar.similar(found, known)[:SHOWN_EARLIER]
-    return [similar.told(found, one, await view.store.events(one.id)) for one in likest]
-
-
-async def _facts(
-    view: View,
-    found: Incident,
-    timeline: Sequence[Happened],
-    deliveries: Sequence[Delivery],
-    causes: Sequence[Cause],
-) -> review.Facts:
-    """The facts of the review: what was recorded, and what the runs meanwhile found."""
-    end = found.resolved_at or view.now()
-    outcomes = await view.store.outcomes(found.check, since=found.opened_at, until=end)
-    inside = [one for one in outcomes if one.start >= found.opened_at - one.width]
-    return review.facts(found, timeline, deliveries, inside, causes, view.now())
-
-
-async def _review(request: web.Request) -> tuple[review.Facts, review.Review]:
-    view, found = request.app[CONTROL], await _found(request)
-    timeline = await view.store.events(found.id)
-    deliveries = await view.store.deliveries(incident=found.id, limit=MOST_DELIVERIES)
-    facts = await _facts(view, found, timeline, deliveries, await _causes(view, found))
-    return facts, await view.store.review(found.id) or review.Review(found.id)
-
-
 async def review_as_markdown(request: web.Request) -> web.Response:
     """The review as a Markdown file."""
-    facts, written = await _review(request)
+    facts, written = await investigation.reviewed(request.app[CONTROL], await _found(request))
     text = review.markdown(facts, written, request.app[CONTROL].setup.timezone)
     name = f'attachment; filename="incident-{facts.incident.id}.md"'
     return web.Response(text=text, content_type="text/markdown", headers={"Content-Disposition": name})
@@ -198,7 +154,7 @@ async def review_as_markdown(request: web.Request) -> web.Response:
 
 async def review_as_page(request: web.Request) -> web.Response:
     """The review as one page without anything around it, to print or to keep."""
-    facts, written = await _review(request)
+    facts, written = await investigation.reviewed(request.app[CONTROL], await _found(request))
     return page(
         request,
         "review.html",
