@@ -11,9 +11,11 @@ import pytest
 
 from tests.config import knowledge
 from tests.web.access import access_for
-from tests.web.showcase import Showcase
+from tests.web.showcase import NOW, Showcase
 from tests.web.test_web import Served, serve
 from wcr_watchd.core.guidance import with_runbook
+from wcr_watchd.core.knowledge import EntryKind
+from wcr_watchd.core.review import Review
 from wcr_watchd.kit.markdown import anchors, links, to_html
 from wcr_watchd.web.guidance import target
 
@@ -87,6 +89,21 @@ async def test_an_entry_has_a_page_on_which_nothing_can_run(served: Served) -> N
     assert 'class="chip" href="/checks/api"' in page
     assert (await served.get("/knowledge/gone"))[0] == 404
     assert "It is to be read again" in (await served.get("/knowledge/hosting"))[1]
+
+
+async def test_a_review_becomes_a_draft_that_the_folder_takes(served: Served, tmp_path: Path) -> None:
+    served.control.reviews[42] = Review(42, root_cause="A leak\n+++\n# of connections", by="ann", at=NOW)
+    found = served.control.state.incidents[42]
+    served.control.state.incidents[42] = replace(found, summary='said "503" \\ \x7f<b>\nand more')
+    _, text = await served.get("/incidents/42/article.md")
+    book = knowledge.loaded(tmp_path, draft=text).setup.knowledge
+    entry = book.entries["draft"]
+    assert (entry.kind, entry.owner, entry.title) == (EntryKind.ARTICLE, "ann", 'api: said "503" \\ <b> and more')
+    assert [str(one) for one in entry.matchers] == ['check="api"']
+    assert entry.reviewed is not None
+    assert "## Root cause\n\nA leak" in entry.text
+    assert "## Prevention\n\nNot written yet." in entry.text
+    assert 'href="/incidents/42/article.md"' in (await served.get("/incidents/42"))[1]
 
 
 async def test_without_a_folder_the_page_says_what_it_is_for(served: Served) -> None:

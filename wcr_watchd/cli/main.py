@@ -24,6 +24,7 @@ from wcr_watchd.cli.access import audit, sign_in_link, user
 from wcr_watchd.cli.changes import change
 from wcr_watchd.cli.client import call, every, runtime_directory
 from wcr_watchd.cli.complete import DEFAULT_CONFIG
+from wcr_watchd.cli.contact import contact
 from wcr_watchd.cli.drill import drill
 from wcr_watchd.cli.knowledge import knowledge, runbook
 from wcr_watchd.cli.messages import dead_letters, render_message
@@ -89,6 +90,7 @@ cli.add_command(task)
 cli.add_command(status_page)
 cli.add_command(runbook)
 cli.add_command(knowledge)
+cli.add_command(contact)
 cli.add_command(sign_in_link)
 cli.add_command(user)
 cli.add_command(audit)

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from wcr_watchd.config.access import OidcTable, TokenTable, UserTable
 from wcr_watchd.config.changes import CategoryTable, ChangeTable
+from wcr_watchd.config.contacts import ContactsTable
 from wcr_watchd.config.knowledge import KnowledgeTable
 from wcr_watchd.config.maintenance import MaintenanceTable
 from wcr_watchd.config.models import (
@@ -64,6 +65,7 @@ def json_schema() -> dict[str, Any]:
         "maintenance": _by_name(
             _of(MaintenanceTable, "maintenance", definitions), "Planned times in which nobody is told."
         ),
+        "contacts": _of(ContactsTable, "contacts", definitions),
         "knowledge": _of(KnowledgeTable, "knowledge", definitions),
         "report": _by_name(_of(ReportTable, "report", definitions), "Reports that are written and sent by themselves."),
         "change": _by_name(_of(ChangeTable, "change", definitions), "Kinds of updates."),

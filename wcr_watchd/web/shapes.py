@@ -10,6 +10,7 @@ from typing import Any
 
 from wcr_watchd.core.announcements import covered
 from wcr_watchd.core.causes import Cause
+from wcr_watchd.core.contacts import Verification
 from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.core.guidance import Guidance
 from wcr_watchd.core.heartbeat import Ping
@@ -395,6 +396,21 @@ def ping(one: Ping) -> dict[str, Any]:
         "remote": one.remote,
         "agent": one.agent,
         "body": one.body.decode(errors="replace"),
+    }
+
+
+def verification(found: Verification) -> Json:
+    """A contact, and when they were verified last."""
+    task = found.task
+    last = task.last if task is not None else None
+    return {
+        "name": found.contact.name,
+        "addresses": list(found.contact.addresses),
+        "state": task.phase.value if task is not None else None,
+        "verified_at": time_text(task.last_success_at) if task is not None else None,
+        "verified_by": last.by if last is not None else "",
+        "note": last.note if last is not None else "",
+        "due": time_text(task.due) if task is not None else None,
     }
 
 

@@ -834,3 +834,24 @@ class Guidance(Answer):
     runbooks: list[WrittenEntry]
     vendors: list[WrittenEntry]
     related: list[Entry]
+
+
+class Contact(Answer):
+    """A contact: the kinds of address they have, and when somebody last saw that they can be reached.
+
+    `state` is that of the task `verify-NAME`; null where nobody asks for it.
+    """
+
+    name: str
+    addresses: list[str]
+    state: Literal["waiting", "soon", "due", "overdue", "running", "failed"] | None
+    verified_at: Time | None
+    verified_by: str
+    note: str
+    due: Time | None
+
+
+class Contacts(Answer):
+    """Every contact."""
+
+    contacts: list[Contact]

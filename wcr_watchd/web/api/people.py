@@ -8,6 +8,7 @@ from typing import Literal
 from aiohttp import web
 from pydantic import Field
 
+from wcr_watchd.core.contacts import task_of, verifications
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.outlook import outlook
 from wcr_watchd.core.view import DrillWish
@@ -53,6 +54,12 @@ class Rehearsal(By):
     wait: str | None = Field(None, description="How long an answer is waited for at the end, such as 5m.")
 
 
+class Verified(By):
+    """How a contact was verified."""
+
+    note: str | None = Field(None, description="How they were reached, what changed.")
+
+
 class Key(Query):
     """What opens a calendar to a program that cannot show a token."""
 
@@ -64,6 +71,8 @@ def add_routes(app: web.Application) -> None:
     prefix = "/api/v1"
     app.router.add_get(f"{prefix}/on-call", on_call)
     app.router.add_get(f"{prefix}/on-call/{{name}}.ics", calendar)
+    app.router.add_get(f"{prefix}/contacts", contacts)
+    app.router.add_post(f"{prefix}/contacts/{{name}}/verified", verified)
     app.router.add_get(f"{prefix}/policy/test", policy_test)
     app.router.add_post(f"{prefix}/drills", start_drill)
     app.router.add_get(f"{prefix}/drills/{{number:\\d{{1,9}}}}", drill)
@@ -97,6 +106,28 @@ async def calendar(request: web.Request) -> web.Response:
         raise web.HTTPNotFound(text=f"there is no on-call schedule {request.match_info['name']!r}; there are: {known}")
     text = await asyncio.to_thread(rota.calendar, schedule, view.setup.name, view.now())
     return web.Response(text=text, content_type="text/calendar", charset="utf-8")
+
+
+@operation(TAG, answer=models.Contacts)
+async def contacts(request: web.Request) -> web.Response:
+    """Every contact: by which kinds of address they are told, and when they were verified last."""
+    view = request.app[CONTROL]
+    found = verifications(view.setup, await view.tasks())
+    return web.json_response({"contacts": [shapes.verification(one) for one in found]})
+
+
+@operation(TAG, body=Verified, answer=models.Done)
+async def verified(request: web.Request) -> web.Response:
+    """Say that a contact was reached by each of their ways, and answered.
+
+    JSON body: ``{"by": name, "note": text}``. It signs the task `verify-NAME` off.
+    """
+    control, name, body = request.app[CONTROL], request.match_info["name"], await json_body(request)
+    if name not in control.setup.contacts:
+        known = ", ".join(control.setup.contacts) or "none"
+        raise web.HTTPNotFound(text=f"there is no contact {name!r}; there are: {known}")
+    said = await control.sign_off_task(task_of(name), by(request, body), body.get("note") or "")
+    return web.json_response({"done": said})
 
 
 @operation(TAG, query=Trial, answer=models.Outlook)

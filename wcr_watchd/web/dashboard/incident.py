@@ -14,6 +14,7 @@ from wcr_watchd.core.view import Touched
 from wcr_watchd.core.work import check_of
 from wcr_watchd.web import investigation, reasons
 from wcr_watchd.web.access.roles import VISITOR
+from wcr_watchd.web.article import article
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.guidance import shown_guidance
 from wcr_watchd.web.health import CONTROL
@@ -30,6 +31,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get(f"{PATH}/live", live)
     app.router.add_get(f"{PATH}/review.md", review_as_markdown)
     app.router.add_get(f"{PATH}/review.html", review_as_page)
+    app.router.add_get(f"{PATH}/article.md", review_as_article)
     for name, handler in (
         ("acknowledge", acknowledge),
         ("resolve", resolve),
@@ -164,6 +166,15 @@ async def review_as_page(request: web.Request) -> web.Response:
         written=written,
         texts={heading: getattr(written, name) for name, heading in review.TEXTS.items()},
     )
+
+
+async def review_as_article(request: web.Request) -> web.Response:
+    """The review as a draft for the knowledge folder: a file with its head."""
+    view = request.app[CONTROL]
+    facts, written = await _review(request)
+    text = article(view.setup, facts, written, written.by or request[VISITOR].name, view.now())
+    name = f'attachment; filename="incident-{facts.incident.id}.md"'
+    return web.Response(text=text, content_type="text/markdown", headers={"Content-Disposition": name})
 
 
 async def _found(request: web.Request) -> Incident:

@@ -7,22 +7,48 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from wcr_watchd.core.contacts import task_of, verifications
+from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.web.access.gate import ACCESS
+from wcr_watchd.web.access.roles import VISITOR
 from wcr_watchd.web.dashboard.layout import page
+from wcr_watchd.web.dashboard.tasks import STATES
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.rota import Rota, rota
+
+PATH = "/on-call"
+MAX_NOTE = 4_000
 
 
 def add_routes(app: web.Application) -> None:
     """Put the page's route into the application."""
-    app.router.add_get("/on-call", show)
+    app.router.add_get(PATH, show)
+    app.router.add_post(f"{PATH}/verified", verified)
 
 
 async def show(request: web.Request) -> web.Response:
-    """Who is on call now and in the next days, and when nobody is."""
-    schedules = list(request.app[CONTROL].setup.on_call.values())
-    now = request.app[CONTROL].now()
+    """Who is on call now and in the next days, and when nobody is; and who can still be reached."""
+    return await _page(request)
+
+
+async def verified(request: web.Request) -> web.Response:
+    """Say that a contact was reached and answered, from the button beside their name."""
+    form = await request.post()
+    name, note = str(form.get("contact", "")), str(form.get("note", "")).strip()[:MAX_NOTE]
+    try:
+        await request.app[CONTROL].sign_off_task(task_of(name), request[VISITOR].name, note)
+    except CommandError as error:
+        response = await _page(request, str(error))
+        response.set_status(409)
+        return response
+    raise web.HTTPSeeOther(f"{PATH}#contacts")
+
+
+async def _page(request: web.Request, said: str = "") -> web.Response:
+    view = request.app[CONTROL]
+    schedules = list(view.setup.on_call.values())
+    now = view.now()
     rotas = await asyncio.to_thread(lambda: [rota(schedule, now) for schedule in schedules])
     feeds = [_feed(request, schedule.name) for schedule in schedules]
     nobody = [one.name for one in rotas if not one.who]
@@ -33,6 +59,9 @@ async def show(request: web.Request) -> web.Response:
         state="critical" if nobody else ("ok" if rotas else "new"),
         sentence=_on_call_sentence(rotas, nobody),
         look_ahead=round(LOOK_AHEAD / 86_400),
+        contacts=list(verifications(view.setup, await view.tasks())),
+        states=STATES,
+        said=said,
     )
 
 
