@@ -171,7 +171,7 @@ async def review_as_page(request: web.Request) -> web.Response:
 async def review_as_article(request: web.Request) -> web.Response:
     """The review as a draft for the knowledge folder: a file with its head."""
     view = request.app[CONTROL]
-    facts, written = await _review(request)
+    facts, written = await investigation.reviewed(view, await _found(request))
     text = article(view.setup, facts, written, written.by or request[VISITOR].name, view.now())
     name = f'attachment; filename="incident-{facts.incident.id}.md"'
     return web.Response(text=text, content_type="text/markdown", headers={"Content-Disposition": name})
