@@ -39,6 +39,8 @@ PAGES = (
     "/incidents?text=none+is+like+that",
     "/incidents/{incident}",
     "/incidents/{incident}/review.html",
+    "/objectives",
+    "/objectives/shop",
     "/on-call",
     "/reports",
     "/silences",
@@ -82,6 +84,14 @@ warning = { tell = ["board"] }
 rotation = ["ann", "ben"]
 [on_call.office]
 layers = [{ rotation = "ann", hours = "Mon-Fri 09:00-17:00" }]
+[objective.shop]
+checks = ["shop", "payments"]
+target = "99.9%"
+comment = "what we promise to customers"
+[objective.machines]
+checks = ["host"]
+target = "99%"
+period = "7d"
 [maintenance.kernels]
 when = "00:00-23:59"
 match = ['group="nobody"']

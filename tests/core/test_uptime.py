@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wcr_watchd.core.uptime import Outcomes, joined, overlap, uptime
+from wcr_watchd.core.uptime import Outcomes, joined, overlap, uptime, uptimes
 
 HOUR = 3_600.0
 
@@ -73,3 +73,15 @@ def test_all_time_is_accounted_for_once(
     spans = joined(plans)
     assert all(before[1] < after[0] for before, after in pairwise(spans))
     assert found.planned_up + found.planned_down <= overlap(spans, 2 * HOUR, 25 * HOUR) + 1e-6
+
+
+@given(HOURS, SPANS, st.sampled_from([15.0, 60.0, 600.0, 7_200.0]))
+def test_parts_are_as_the_whole_would_have_them(
+    hours: dict[int, tuple[int, int, int]], plans: list[tuple[float, float]], every: float
+) -> None:
+    counted = [hour(number, *runs) for number, runs in sorted(hours.items())]
+    edges = [0.0, 3.5 * HOUR, 10 * HOUR, 11 * HOUR, 31 * HOUR]
+    parts = uptimes(counted, every, edges, plans)
+    for (since, until), part in zip(pairwise(edges), parts, strict=True):
+        whole = uptime(counted, every, since, until, plans)
+        assert (part.up, part.down, part.unwatched) == pytest.approx((whole.up, whole.down, whole.unwatched), abs=1e-6)

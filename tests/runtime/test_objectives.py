@@ -112,3 +112,16 @@ async def test_a_reload_that_takes_a_check_or_the_objective_away(world: World) -
     world.setup = replace(world.setup, objectives={})
     assert await world.look() == set()
     world.watch.see(Observation("api", "here", world.at, 0.1, Outcome.DOWN, "", ""))
+
+
+async def test_the_days_make_up_the_budget(world: World) -> None:
+    world.past["api"] = [Outcomes(NOW - 50 * HOUR, HOUR, 30, 30, 0), Outcomes(NOW - 3 * HOUR, HOUR, 0, 60, 0)]
+    days = await world.watch.days(OBJECTIVE)
+    whole = await world.watch.budget(OBJECTIVE)
+    assert (len(days), days[0].start, days[-1].end) == (30, NOW - 30 * DAY, NOW)
+    assert [round(one.budget.down) for one in days[-3:]] == [0.5 * HOUR, 0, HOUR]
+    assert sum(one.budget.down for one in days) == pytest.approx(whole.down)
+    assert days[-1].left == pytest.approx(whole.left)
+    assert sum(one.used for one in days) == pytest.approx(1 - days[-1].left)
+    world.setup = replace(world.setup, checks={})
+    assert {one.left for one in await world.watch.days(OBJECTIVE)} == {1.0}

@@ -8,6 +8,7 @@ from dataclasses import replace
 from math import sin
 from typing import Any
 
+from wcr_watchd.core.changes import Change
 from wcr_watchd.core.errors import ChannelError, CommandError
 from wcr_watchd.core.heartbeat import Ping, PingKind
 from wcr_watchd.core.local_time import Hours, merged
@@ -29,9 +30,11 @@ from wcr_watchd.core.model import (
     Recipient,
     Severity,
 )
-from wcr_watchd.core.modifications import Mark
+from wcr_watchd.core.modifications import Mark, Modification
+from wcr_watchd.core.objectives import Budget, Objective, Stretch, stretches
 from wcr_watchd.core.on_call import Layer, OnCallSchedule, Override, weekly
 from wcr_watchd.core.protocols import Point, Wanted
+from wcr_watchd.core.report import Filed, ReportWish
 from wcr_watchd.core.review import Review
 from wcr_watchd.core.rules import InstanceState, RuleState, Verdict, parse_rule
 from wcr_watchd.core.setup import AlertSettings, Canary, Check, Setup
@@ -39,8 +42,8 @@ from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.task import TaskKind, TaskOutcome, TaskPhase, TaskRecord, TaskView
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.uptime import Outcomes
-from wcr_watchd.core.view import ChannelView, Counters, DrillReport, Touched
+from wcr_watchd.core.uptime import Outcomes, Uptime
+from wcr_watchd.core.view import ChannelView, Counters, DrillReport, DrillWish, Touched
 
 NOW = 1_795_456_800.0
 SPECS = (
@@ -114,6 +117,45 @@ def example_tasks() -> Iterator[TaskView]:
     yield one("vacuum <i>", TaskKind.REPORTED, TaskPhase.WAITING, "last heard of 3 h ago", owner="", about="")
 
 
+OBJECTIVE = Objective("shop", ("api", "site"), 0.999, comment="what we <b>promise</b>")
+
+
+class Promises:
+    """Objectives whose budget is nearly used up by one bad day."""
+
+    async def budget(self, objective: Objective) -> Budget:
+        day = 86_400.0
+        return Budget(0.99926, 0.9981, 0.0207 * day, 28 * day, 2 * day, 0.31 if objective is OBJECTIVE else None)
+
+    async def days(self, objective: Objective) -> Sequence[Stretch]:
+        begin, parts = NOW - 30 * 86_400, []
+        for number in range(30):
+            down = {11: 1_400.0, 23: 400.0}.get(number, 0.0)
+            known = Uptime(86_400.0 - down, down) if number not in (3, 4) else Uptime(unwatched=86_400.0)
+            parts.append((begin + number * 86_400, begin + (number + 1) * 86_400, [known]))
+        return stretches(objective, parts)
+
+    def rates(self, objective: Objective) -> Sequence[tuple[float, float | None]]:
+        return [(300.0, None), (3_600.0, 0.42), (259_200.0, 0.9)]
+
+
+class NoChanges:
+    """A desk of changes on which none lies; called, it is what the store has under this name."""
+
+    known: tuple[Change, ...] = ()
+
+    async def __call__(self, **_: object) -> Sequence[Change]:
+        return ()
+
+    async def change(self, number: int) -> Change:
+        raise CommandError(f"there is no change #{number}")
+
+    async def _no(self, *_: object, **__: object) -> Any:
+        raise CommandError("there is no such change")
+
+    prepare = start = start_prepared = extend = tell = tick = note = abandon = verify = finish = _no
+
+
 class Showcase:
     """The :class:`~wcr_watchd.core.view.Control` of a daemon that stands still, but for acknowledging."""
 
@@ -140,7 +182,10 @@ class Showcase:
             checks={check.name: check for check in checks},
             on_call=schedules(),
             units={check.name: {spec.name: spec.unit.value for spec in SPECS} for check in checks},
+            objectives={"shop": OBJECTIVE},
         )
+        self.objectives: Any = Promises()
+        self.changes: Any = NoChanges()
         self.state = State(
             checks={
                 "site": CheckState("site", Outcome.UP, NOW - 90_000),
@@ -322,11 +367,28 @@ class Showcase:
         return [Ping(PingKind.FAIL, check, number=7, at=NOW - 60, exit_status=3, body=b"disk full")]
 
     async def run_now(self, check: str) -> Observation:
+        if check not in self.latest:
+            raise CommandError(f"there is no check named {check!r}")
         return self.latest[check]
 
     async def accept(self, check: str, by: str) -> Observation:
         self.asked.append(("accept", check, by))
-        return self.latest[check]
+        return await self.run_now(check)
+
+    async def modified(self, by: str, text: str) -> Modification:
+        if not text:
+            raise CommandError("say what was done")
+        self.asked.append(("modified", by, text))
+        return Modification(NOW, by, "note", "", after=text)
+
+    def start_drill(self, wish: DrillWish) -> DrillReport:
+        raise CommandError(f"there is no policy {wish.policy!r}")
+
+    def stop_drill(self, number: int) -> DrillReport:
+        return self.drill(number)
+
+    async def write_report(self, wish: ReportWish) -> Filed:
+        raise CommandError(f"there is no report {wish.name!r}")
 
     def drill(self, number: int) -> DrillReport:
         if number not in self.drills:
@@ -359,6 +421,15 @@ class Showcase:
         return {"text": f"{severity.word} {event.value}: {check or 'a made-up check'}"}
 
     # the reading side of the store
+    async def report(self, number: int) -> Filed | None:
+        return None
+
+    async def reports(self, **_: object) -> Sequence[Filed]:
+        return ()
+
+    async def modifications(self, **_: object) -> Sequence[Modification]:
+        return ()
+
     async def incidents(self, **_: object) -> Sequence[Incident]:
         return (*self.state.incidents.values(), *self.old)
 

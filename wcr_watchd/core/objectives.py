@@ -8,7 +8,7 @@ still goes on. A burn rate of 1 uses the budget up exactly at the end of the per
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from wcr_watchd.core.model import Severity
@@ -169,3 +169,29 @@ def budget(objective: Objective, found: Iterable[Uptime]) -> Budget:
     left = 1.0 - together.down / allowed if watched and allowed else None
     shares = together.share, together.share_with_planned
     return Budget(*shares, together.down, watched, together.unwatched, left)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of an objective's period, such as a day: what was known of it, and what was left of the budget after it.
+
+    ``start`` and ``end`` in epoch seconds; ``used`` is the share of the whole period's budget that went in it.
+    """
+
+    start: float
+    end: float
+    budget: Budget
+    used: float
+    left: float
+
+
+def stretches(objective: Objective, parts: Sequence[tuple[float, float, Sequence[Uptime]]]) -> tuple[Stretch, ...]:
+    """The course of the budget: ``parts`` are start, end and what is known of each check, in order of time."""
+    each = [(start, end, budget(objective, found)) for start, end, found in parts]
+    allowed = objective.allowed * sum(one.watched + one.unwatched for _, _, one in each)
+    found, left = [], 1.0
+    for start, end, one in each:
+        used = one.down / allowed if allowed else 0.0
+        left -= used
+        found.append(Stretch(start, end, one, used, left))
+    return tuple(found)

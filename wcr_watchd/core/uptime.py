@@ -11,8 +11,10 @@ for much longer than the check's interval.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 Span = tuple[float, float]
 """Start and end (exclusive), epoch seconds."""
@@ -97,6 +99,21 @@ def uptime(outcomes: Sequence[Outcomes], every: float, since: float, until: floa
             found[f"{kind}up"] += seconds * one.up / runs
             found[f"{kind}down"] += seconds * one.down / runs
     return Uptime(**found, unwatched=max(0.0, until - since - sum(found.values())))
+
+
+def uptimes(
+    outcomes: Sequence[Outcomes], every: float, edges: Sequence[float], planned: Iterable[Span]
+) -> list[Uptime]:
+    """The availability between each two of ``edges`` (epoch seconds, in order), as :func:`uptime` has it."""
+    windows = joined(planned)
+    starts = [one.start for one in outcomes]
+    reach = max((covered(one, every) for one in outcomes), default=0.0)
+    found = []
+    for since, until in pairwise(edges):
+        # Only what can speak of this part: looking at all of them for each would take too long.
+        some = outcomes[bisect_left(starts, since - reach) : bisect_left(starts, until) + 1]
+        found.append(uptime(some, every, since, until, windows))
+    return found
 
 
 def covered(one: Outcomes, every: float) -> float:

@@ -12,7 +12,7 @@ from wcr_watchd.core.changes import Change, ChangeWish, Outcome
 from wcr_watchd.core.heartbeat import Ping
 from wcr_watchd.core.model import Alert, EventKind, MeasurementSpec, Observation, Severity
 from wcr_watchd.core.modifications import Mark, Modification
-from wcr_watchd.core.objectives import Budget, Objective
+from wcr_watchd.core.objectives import Budget, Objective, Stretch
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.report import Filed, ReportWish
 from wcr_watchd.core.review import Review
@@ -319,6 +319,10 @@ class Objectives(Protocol):
 
     async def budget(self, objective: Objective) -> Budget:
         """The error budget over the period until now. Raises ``StoreError``."""
+        ...
+
+    async def days(self, objective: Objective) -> Sequence[Stretch]:
+        """The course of the budget over the period until now, day by day. Raises ``StoreError``."""
         ...
 
     def rates(self, objective: Objective) -> Sequence[tuple[float, float | None]]:

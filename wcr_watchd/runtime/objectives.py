@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import structlog
@@ -11,11 +13,11 @@ from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.life import Finding
 from wcr_watchd.core.model import Observation, Outcome, Severity
 from wcr_watchd.core.mute import is_planned, planned_spans
-from wcr_watchd.core.objectives import ALERTS, Budget, Counts, Objective, budget, burning
+from wcr_watchd.core.objectives import ALERTS, DAY, Budget, Counts, Objective, Stretch, budget, burning, stretches
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.state import State
-from wcr_watchd.core.uptime import Uptime, joined, overlap, uptime
+from wcr_watchd.core.uptime import Uptime, joined, overlap, uptime, uptimes
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +91,15 @@ class ObjectiveWatch:
         found = [await self._uptime(name, until - objective.period, until) for name in objective.checks]
         return budget(objective, found)
 
+    async def days(self, objective: Objective) -> tuple[Stretch, ...]:
+        """The course of the budget over the period until now, day by day. Raises ``StoreError``."""
+        until = self._clock.now()
+        count = max(1, round(objective.period / DAY))
+        edges = [until - objective.period * (count - number) / count for number in range(count + 1)]
+        found = [await self._uptimes(name, edges) for name in objective.checks]
+        parts = [(start, end, [one[number] for one in found]) for number, (start, end) in enumerate(pairwise(edges))]
+        return stretches(objective, parts)
+
     def rates(self, objective: Objective) -> list[tuple[float, float | None]]:
         """The burn rates now: each window (seconds), and how many times as fast as allowed (None: no run)."""
         known = self._counts.get(objective.name)
@@ -144,6 +155,14 @@ class ObjectiveWatch:
         outcomes = await self._store.outcomes(name, since=since, until=until)
         planned = await self._planned(name, since, until)
         return await asyncio.to_thread(uptime, outcomes, check.every, since, until, planned)
+
+    async def _uptimes(self, name: str, edges: Sequence[float]) -> list[Uptime]:
+        check, since, until = self._engine.setup.checks.get(name), edges[0], edges[-1]
+        if check is None:  # a reload has taken it away meanwhile
+            return [Uptime(unwatched=end - start) for start, end in pairwise(edges)]
+        outcomes = await self._store.outcomes(name, since=since, until=until)
+        planned = await self._planned(name, since, until)
+        return await asyncio.to_thread(uptimes, outcomes, check.every, edges, planned)
 
     async def _planned(self, name: str, since: float, until: float) -> tuple[tuple[float, float], ...]:
         setup, state = self._engine.setup, self._engine.state

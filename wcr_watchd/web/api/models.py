@@ -751,6 +751,27 @@ class Objectives(Answer):
     objectives: list[Objective]
 
 
+class ObjectiveDay(Answer):
+    """A day of an objective in seconds and shares (0 to 1); ``used`` and ``left`` are of the whole budget."""
+
+    start: Time
+    end: Time
+    availability: float | None
+    availability_with_planned: float | None
+    down: float
+    watched: float
+    unwatched: float
+    used: float
+    left: float
+
+
+class ObjectiveDays(Answer):
+    """An objective day by day, oldest first."""
+
+    name: str
+    days: list[ObjectiveDay]
+
+
 class StatusPosts(Answer):
     """Posts of the status page with their drafts, newest first."""
 

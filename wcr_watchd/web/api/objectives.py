@@ -9,12 +9,13 @@ from wcr_watchd.core.view import View
 from wcr_watchd.web.api import models
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.health import CONTROL
-from wcr_watchd.web.shapes import Json
+from wcr_watchd.web.shapes import Json, time_text
 
 
 def add_routes(app: web.Application) -> None:
-    """Put the route into the application."""
+    """Put the routes into the application."""
     app.router.add_get("/api/v1/objectives", objectives)
+    app.router.add_get("/api/v1/objectives/{name}/days", days)
 
 
 @operation("objectives", answer=models.Objectives)
@@ -23,6 +24,33 @@ async def objectives(request: web.Request) -> web.Response:
     view = request.app[CONTROL]
     rows = [_row(view, one, await view.objectives.budget(one)) for one in view.setup.objectives.values()]
     return web.json_response({"objectives": rows})
+
+
+@operation("objectives", answer=models.ObjectiveDays)
+async def days(request: web.Request) -> web.Response:
+    """An objective day by day over its period: availability, the share of the budget that went, and what was left.
+
+    Times without a run count as unwatched; shares are from 0 to 1, `left` is negative when more is used than there was.
+    """
+    view, name = request.app[CONTROL], request.match_info["name"]
+    objective = view.setup.objectives.get(name)
+    if objective is None:
+        raise web.HTTPNotFound(text=f"there is no objective {name!r}")
+    rows = [
+        {
+            "start": time_text(one.start),
+            "end": time_text(one.end),
+            "availability": one.budget.availability,
+            "availability_with_planned": one.budget.availability_with_planned,
+            "down": one.budget.down,
+            "watched": one.budget.watched,
+            "unwatched": one.budget.unwatched,
+            "used": one.used,
+            "left": one.left,
+        }
+        for one in await view.objectives.days(objective)
+    ]
+    return web.json_response({"name": name, "days": rows})
 
 
 def _row(view: View, objective: Objective, budget: Budget) -> Json:

@@ -27,6 +27,7 @@ NAVIGATION: Final = (
     ("/incidents", "Incidents"),
     ("/silences", "Silences"),
     ("/on-call", "On call"),
+    ("/objectives", "Objectives"),
     ("/tasks", "Tasks"),
     ("/changes", "Changes"),
     ("/reports", "Reports"),
