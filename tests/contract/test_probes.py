@@ -45,6 +45,7 @@ LOCAL = {
     "host": "reads the kernel's files",
     "icmp": "has no server that could accept and be silent; its own tests ask an address that does not answer",
     "integrity": "reads files of this machine",
+    "links": "reads files; its own tests let a page be silent",
     "journal": "asks journalctl; its own tests let it hang",
     "kernel": "reads files of this machine and asks tools of it; its own tests let one hang",
     "log": "reads files",

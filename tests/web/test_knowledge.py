@@ -16,7 +16,7 @@ from tests.web.test_web import Served, serve
 from wcr_watchd.core.guidance import with_runbook
 from wcr_watchd.core.knowledge import EntryKind
 from wcr_watchd.core.review import Review
-from wcr_watchd.kit.markdown import anchors, links, to_html
+from wcr_watchd.kit.markdown import outline, to_html
 from wcr_watchd.web.guidance import target
 
 
@@ -147,11 +147,12 @@ def test_where_a_link_leads_on_our_pages(href: str, leads: str) -> None:
 
 def test_links_have_their_lines_and_headings_their_names() -> None:
     text = "# A `b` c!\n\none [x](a.md)\ntwo <https://z.example>\n\n* three [y][ref]\n\n# A b c\n\n[ref]: https://r.example\n"
-    assert [(link.target, link.line) for link in links(text)] == [
+    found = outline(text)
+    assert [(link.target, link.line) for link in found.links] == [
         ("a.md", 3),
         ("https://z.example", 4),
         ("https://r.example", 6),
     ]
-    assert anchors(text) == {"a-b-c", "a-b-c-1"}
+    assert found.anchors == {"a-b-c", "a-b-c-1"}
     assert "<h3>A <code>b</code> c!</h3>" in to_html(text, lambda href: href, below=2)
     assert "<a>x</a>" in to_html(text, lambda href: "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -20,14 +20,8 @@ from wcr_watchd.config.sources import Source, Sources
 from wcr_watchd.core.errors import Problem
 from wcr_watchd.core.knowledge import USUAL_REVIEW, Book, Entry, EntryKind, Rating, Support, SupportLevel
 from wcr_watchd.core.silence import Matcher
+from wcr_watchd.kit.entry_files import FENCE, LARGEST_ENTRY, MOST_ENTRIES, Halves, entry_files, halves
 from wcr_watchd.kit.options import Duration, Options
-
-LARGEST_ENTRY = 256 * 1024
-"""Bytes of one file."""
-MOST_ENTRIES = 1_000
-FENCE = "+++"
-WITHOUT_HEAD = "README.md"
-"""A file of this name says what the folder is for, and is no entry."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TITLE = re.compile(r"\s*# +(\S.*?)\s*#*\s*(?:\n|\Z)")
@@ -100,14 +94,6 @@ class RiskTable(EntryTable):
 _TABLES: Mapping[str, type[EntryTable]] = {"vendor": VendorTable, "risk": RiskTable}
 
 
-@dataclass(frozen=True, slots=True)
-class _Halves:
-    """A file's head, with the lines where they stand in the file, and its text."""
-
-    head: str
-    text: str
-
-
 def read_knowledge(faults: Faults, sources: Sources, data: Mapping[str, Any], known: Known) -> Book:
     """Read the section knowledge and the folder that it names; without one there is nothing in the book."""
     place = ("knowledge",)
@@ -136,12 +122,7 @@ class _Reading:
 
     def files(self) -> list[Path]:
         """The files that should be entries."""
-        found = sorted(
-            path
-            for path in self._folder.rglob("*.md")
-            if path.name != WITHOUT_HEAD
-            and not any(part.startswith(".") for part in path.relative_to(self._folder).parts)
-        )
+        found = entry_files(self._folder)
         if len(found) > MOST_ENTRIES:
             self._note(self._folder, 0, f"has {len(found)} files; the first {MOST_ENTRIES} are read")
         return found[:MOST_ENTRIES]
@@ -154,20 +135,20 @@ class _Reading:
             said = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
             self._note(path, 0, f"cannot be read: {said}")
             return
-        halves = _halves(content)
-        if halves is None:
+        parts = halves(content)
+        if parts is None:
             self._note(path, 1, f"does not begin with a head between two lines of {FENCE}", _HEAD_HELP)
         elif not _NAME.fullmatch(path.stem):
             self._note(path, 0, "has no usable name", "use letters, digits, dot, dash and underscore, at most 100")
         elif path.stem in self.entries:
             other = self.entries[path.stem].file
             self._note(path, 0, f'has the name "{path.stem}", as {other} has', "rename one; folders do not count")
-        elif (entry := self._entry(path, halves)) is not None:
+        elif (entry := self._entry(path, parts)) is not None:
             self.entries[entry.name] = entry
 
-    def _entry(self, path: Path, halves: _Halves) -> Entry | None:
+    def _entry(self, path: Path, parts: Halves) -> Entry | None:
         head = Sources()
-        head.take(Source(str(path), halves.head, None))
+        head.take(Source(str(path), parts.head, None))
         faults = Faults(head.table)
         model = _TABLES.get(str(head.table.get("kind")), EntryTable)
         table = None if head.problems else faults.validate(model, head.table, ())
@@ -175,7 +156,7 @@ class _Reading:
         matchers = None if table is None else covering(faults, (), table, self._known)
         found = [head.problem(fault.place, fault.reason, fault.suggestion) for fault in faults.found]
         self.problems += (replace(one, line=one.line or 1) for one in head.in_order([*head.problems, *found]))
-        return None if table is None or matchers is None else self._made(path, halves.text, table, matchers)
+        return None if table is None or matchers is None else self._made(path, parts.text, table, matchers)
 
     def _made(self, path: Path, text: str, table: EntryTable, matchers: tuple[Matcher, ...]) -> Entry:
         heading = None if table.title else _TITLE.match(text)
@@ -207,13 +188,3 @@ def _support(table: VendorTable) -> Support:
         table.agreement,
         tuple(SupportLevel(level.after, level.contact) for level in levels),
     )
-
-
-def _halves(content: str) -> _Halves | None:
-    """The head and the text of a file; None when it has no head. An empty line keeps the place of the first fence."""
-    lines = content.splitlines(keepends=True)
-    ends = (number for number, line in enumerate(lines) if number and line.rstrip() == FENCE)
-    end = next(ends, None) if lines and lines[0].rstrip() == FENCE else None
-    if end is None:
-        return None
-    return _Halves("".join(("\n", *lines[1:end])), "".join(lines[end + 1 :]))

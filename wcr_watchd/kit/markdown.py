@@ -32,6 +32,14 @@ class Link:
     line: int
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """All links of a text in their order, and the names of its headings, which a link into it can lead to."""
+
+    links: tuple[Link, ...]
+    anchors: frozenset[str]
+
+
 def to_html(text: str, target: Callable[[str], str], *, below: int = 1, anchors: bool = False) -> str:
     """The text as HTML.
 
@@ -62,20 +70,20 @@ def _retarget(tokens: Sequence[Token], target: Callable[[str], str]) -> None:
                 token.attrSet("rel", "noopener noreferrer")
 
 
-def links(text: str) -> Iterator[Link]:
-    """All links of a text, in their order."""
-    for token in _parser().parse(text):
+def outline(text: str) -> Outline:
+    """The links of a text, and what can be linked to."""
+    tokens = _parser().parse(text)
+    return Outline(tuple(_links(tokens)), frozenset(_anchors(tokens)))
+
+
+def _links(tokens: Sequence[Token]) -> Iterator[Link]:
+    for token in tokens:
         line = token.map[0] + 1 if token.map else 0
         for child in token.children or ():
             if child.type == "link_open":
                 yield Link(str(child.attrs.get("href", "")), line)
             elif child.type in ("softbreak", "hardbreak"):
                 line += 1
-
-
-def anchors(text: str) -> frozenset[str]:
-    """What a link into the text can lead to: the names of its headings."""
-    return frozenset(_anchors(_parser().parse(text)))
 
 
 def _anchors(tokens: Sequence[Token]) -> list[str]:

@@ -1,0 +1,44 @@
+"""The files of a knowledge folder: which they are, and their two halves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+FENCE = "+++"
+WITHOUT_HEAD = "README.md"
+"""A file of this name says what the folder is for, and is no entry."""
+LARGEST_ENTRY = 256 * 1024
+"""Bytes of one file."""
+MOST_ENTRIES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """A file's head in TOML and its text in Markdown; ``text_line`` is the line (from 1) on which that begins."""
+
+    head: str
+    text: str
+    text_line: int
+
+
+def entry_files(folder: Path) -> list[Path]:
+    """The files that should be entries, hidden ones left out; there may be more than :data:`MOST_ENTRIES`."""
+    return sorted(
+        path
+        for path in folder.rglob("*.md")
+        if path.name != WITHOUT_HEAD and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def halves(content: str) -> Halves | None:
+    """The head and the text of a file; None when it has no head.
+
+    The head begins with an empty line in place of the fence, so that its lines have the file's numbers.
+    """
+    lines = content.splitlines(keepends=True)
+    ends = (number for number, line in enumerate(lines) if number and line.rstrip() == FENCE)
+    end = next(ends, None) if lines and lines[0].rstrip() == FENCE else None
+    if end is None:
+        return None
+    return Halves("".join(("\n", *lines[1:end])), "".join(lines[end + 1 :]), end + 2)
