@@ -14,7 +14,6 @@ from unittest.mock import patch
 
 import structlog
 
-import wcr_watchd.daemon as composition
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.parts import Accepted, Disk, Records, Seen, Target, Wire
 from tests.simulation.plan import BEGIN, Crash, Plan, Wish, configuration
@@ -33,7 +32,11 @@ from wcr_watchd.core.model import (
 )
 from wcr_watchd.core.protocols import Batch
 from wcr_watchd.core.silence import Silence
-from wcr_watchd.daemon import Daemon
+from wcr_watchd.daemon import base
+from wcr_watchd.daemon.composition import build
+from wcr_watchd.daemon.in_force import InForce
+from wcr_watchd.daemon.lifecycle import jobs
+from wcr_watchd.kit import garbage
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.runtime import dispatcher, lane, monitor, scheduler, standing, tasks, windows
 from wcr_watchd.runtime.clock import Clock
@@ -90,13 +93,6 @@ class Asked:
     promised: bool = False
 
 
-class SimulatedDaemon(Daemon):
-    """The daemon without what concerns no incident."""
-
-    async def _look_for_warnings(self, *, log_them: bool = False) -> None:
-        """Configurations are not what is simulated."""
-
-
 class Life:
     """One process: from its start until it is gone."""
 
@@ -124,14 +120,14 @@ class Life:
         """Be a daemon until killed."""
         world = self.world
         loaded = world.configured(self, world.variant)
-        self.daemon = daemon = SimulatedDaemon(None, loaded, Path("nowhere"), Redactor())
         async with contextlib.AsyncExitStack() as stack:
-            daemon._parts = parts = await daemon._build(stack)
-            jobs = daemon._jobs(parts)
+            parts = await build(stack, InForce(None, loaded), Redactor())
+            self.daemon, self.reload = parts.control, parts.reload
+            running = jobs(parts)
             async with asyncio.TaskGroup() as group:
                 for name in CONCERNED:
-                    group.create_task(tasks.guard(name, jobs.pop(name)), name=name)
-                for job in jobs.values():
+                    group.create_task(tasks.guard(name, running.pop(name)), name=name)
+                for job in running.values():
                     job.close()
                 group.create_task(world.wish(self), name="wishes")
         raise AssertionError("the daemon ended by itself")
@@ -254,9 +250,10 @@ class World:
         """Give the daemon this world's clock, store and chance, and have what it logs as a defect noted."""
         with contextlib.ExitStack() as stack:
             for module, name, value in (
-                (composition, "Clock", self._clock),
-                (composition, "from_url", lambda *_, **__: Disk(self.life, self._records())),
-                (composition.garbage, "settle", lambda: None),
+                (base, "Clock", self._clock),
+                (base, "from_url", lambda *_, **__: Disk(self.life, self._records())),
+                (garbage, "settle", lambda: None),
+                (InForce, "look_for_warnings", _nothing_to_say),
                 (Sessions, "load", _nobody_signs_in),
                 (dispatcher, "_random", self.chance),
                 (dispatcher, "REPORT_EVERY", RARELY),
@@ -335,7 +332,7 @@ class World:
         else:
             self.variant += 1
             self.reloads.append((self.true(), self.variant))
-            await daemon._apply(self.configured(life, self.variant))
+            await life.reload.apply(self.configured(life, self.variant))
 
     def _note_asked(self, kind: str, check: str, start: float, end: float, incident: int = 0) -> Asked:
         asked = Asked(kind, check, start - BEGIN, end - BEGIN, self.true(), incident)
@@ -380,6 +377,10 @@ class World:
 
 async def _nobody_signs_in(_: Sessions) -> None:
     """There are no sessions to read back."""
+
+
+async def _nothing_to_say(*_: Any, **__: Any) -> None:
+    """Configurations are not what is simulated."""
 
 
 async def _kill(spared: set[asyncio.Task[Any] | None]) -> None:

@@ -55,7 +55,9 @@ from wcr_watchd.config.typed import PROBES
 from wcr_watchd.config.warnings import warnings
 from wcr_watchd.core.errors import UnitError
 from wcr_watchd.core.units import parse_duration
-from wcr_watchd.daemon import Daemon, read_configuration, run_checks_once
+from wcr_watchd.daemon.in_force import read_configuration
+from wcr_watchd.daemon.lifecycle import run_daemon
+from wcr_watchd.daemon.once import run_checks_once
 from wcr_watchd.kit.local_zone import local_timezone
 from wcr_watchd.kit.log import configure as configure_logging
 from wcr_watchd.kit.plugins import PluginError
@@ -122,17 +124,13 @@ def run(config: Path | None, socket: Path | None, log_level: str) -> int:
     redactor = Redactor(loaded.secrets)
     configure_logging(log_level, redactor)
     try:
-        asyncio.run(_run_daemon(path, loaded, socket or runtime_directory() / "control.sock", redactor))
+        asyncio.run(run_daemon(path, loaded, socket or runtime_directory() / "control.sock", redactor))
     except OSError as error:
         render.complain(f"cannot start: {error}; another program may use that address, or [web] listen is wrong")
         return FAILING
     except ExceptionGroup:  # a part failed and has logged why; the service manager starts the daemon again
         return FAILING
     return FINE
-
-
-async def _run_daemon(path: Path | None, loaded: Loaded, socket: Path, redactor: Redactor) -> None:
-    await Daemon(path, loaded, socket, redactor).run()
 
 
 @cli.command("check-config")

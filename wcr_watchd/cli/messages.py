@@ -15,7 +15,7 @@ from wcr_watchd.cli.options import by_option, config_file, config_option, done, 
 from wcr_watchd.config.faults import did_you_mean
 from wcr_watchd.core.model import EventKind, Severity
 from wcr_watchd.core.wording import made_up
-from wcr_watchd.daemon import read_configuration
+from wcr_watchd.daemon.in_force import read_configuration
 from wcr_watchd.kit.redact import Redactor
 
 SEVERITIES = [severity.word for severity in (Severity.CRITICAL, Severity.WARNING, Severity.INFO)]
