@@ -14,7 +14,8 @@ from wcr_watchd.core.model import Incident, Notification, Observation, Outcome
 from wcr_watchd.core.protocols import Batch
 from wcr_watchd.core.state import State
 from wcr_watchd.core.view import Counters
-from wcr_watchd.runtime.monitor import STORE_RETRY, TELL_WITHIN, Monitor
+from wcr_watchd.runtime.keeper import STORE_RETRY, TELL_WITHIN
+from wcr_watchd.runtime.monitor import Monitor
 
 pytestmark = pytest.mark.looptime
 

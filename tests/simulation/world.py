@@ -38,7 +38,7 @@ from wcr_watchd.daemon.in_force import InForce
 from wcr_watchd.daemon.lifecycle import jobs
 from wcr_watchd.kit import garbage
 from wcr_watchd.kit.redact import Redactor
-from wcr_watchd.runtime import dispatcher, lane, monitor, scheduler, standing, tasks, windows
+from wcr_watchd.runtime import dispatcher, keeper, lane, scheduler, standing, tasks, windows
 from wcr_watchd.runtime.clock import Clock
 from wcr_watchd.store.sqlite import SqliteStore
 from wcr_watchd.web.access.sessions import Sessions
@@ -260,7 +260,7 @@ class World:
                 (lane, "HEARTBEAT", RARELY),
                 (scheduler, "HEARTBEAT", RARELY),
                 (standing, "LOOK_EVERY", 3_600.0),
-                (monitor, "FLUSH_EVERY", FLUSH_EVERY),
+                (keeper, "FLUSH_EVERY", FLUSH_EVERY),
                 (tasks, "LOOK_EVERY", LOOK_EVERY),
                 (tasks, "ABSENCE", LOOK_EVERY + 2.0),
                 (windows, "LONGEST_WAIT", RARELY),

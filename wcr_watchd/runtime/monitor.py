@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from array import array
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from heapq import heappop, heappush
-from math import isnan, nan
 from types import MappingProxyType
 from typing import Protocol
 
@@ -22,33 +20,23 @@ from wcr_watchd.core.life import Finding
 from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import Alert, Event, EventKind, Incident, Notification, Observation, Outcome
 from wcr_watchd.core.modifications import KnownFacts, Modification
-from wcr_watchd.core.protocols import Batch, Store
+from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.rules import History, remember
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.task import TaskRecord, TaskState
 from wcr_watchd.core.view import CheckCounters, Counters, Touched
+from wcr_watchd.runtime import keeper
+from wcr_watchd.runtime.keeper import Keeper, Waiting
+from wcr_watchd.runtime.live import RecentRuns, Touches
 
 log = structlog.get_logger(__name__)
 
-RECENT_RUNS = 60
-"""Runs per check that a page can draw at once; two packed arrays, so that 10 000 checks cost 10 MB."""
-FLUSH_EVERY = 1.0
-"""Seconds for which observations without an event may wait, so that many share one transaction."""
 REFILL_RUNS = 50_000
 """Runs per check that are read back at a start for rules with windows: a week at intervals of 15 s and more."""
-STORE_RETRY = 5.0
-"""Seconds before a batch is tried again that the store did not take."""
 ALERTS_AT_A_TIME = 50
 """Alerts taken before the loop may go on with other things; a few milliseconds."""
-TELL_WITHIN = 2.0
-"""Seconds that the store has to take what people must be told of; then they are told before it is stored."""
-MAX_WAITING_OBSERVATIONS = 50_000
-"""Observations kept in memory while the store does not take them; beyond it the oldest are dropped and counted."""
-MAX_WAITING_MODIFICATIONS = 10_000
-MAX_WAITING_PINGS = 500
-"""Signals of jobs likewise: with their bodies they may be 50 MB. What they changed is kept whatever happens."""
 
 
 class Clock(Protocol):
@@ -63,87 +51,12 @@ class Clock(Protocol):
         ...
 
 
-class Outbox(Protocol):
-    """Where notifications go once they are stored."""
-
-    def owe(self, notifications: Iterable[Notification]) -> None:
-        """Deliver these from now on."""
-        ...
-
-    def overtaken(self, incidents: Iterable[int]) -> None:
-        """Unsent reminders of these incidents have lost their meaning."""
-        ...
+class Outbox(keeper.Outbox, Protocol):
+    """Where notifications go."""
 
     def attend(self, incidents: Iterable[Incident]) -> None:
         """These have changed: nobody is to be told of those that are muted now."""
         ...
-
-    def record_all(self) -> None:
-        """The store begins anew: write down again everything that is still owed."""
-        ...
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """What is not stored yet."""
-
-    observations: list[Observation] = field(default_factory=list)
-    states: dict[str, CheckState] = field(default_factory=dict)
-    incidents: dict[int, Incident] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
-    notifications: list[Notification] = field(default_factory=list)
-    silences: dict[str, Silence] = field(default_factory=dict)
-    memories: dict[str, str] = field(default_factory=dict)
-    heartbeats: dict[JobKey, HeartbeatState] = field(default_factory=dict)
-    pings: list[Ping] = field(default_factory=list)
-    tasks: dict[str, TaskState] = field(default_factory=dict)
-    task_records: list[TaskRecord] = field(default_factory=list)
-    changes: dict[int, Change] = field(default_factory=dict)
-    modifications: list[Modification] = field(default_factory=list)
-    facts: dict[str, KnownFacts] = field(default_factory=dict)
-    overtaken: list[int] = field(default_factory=list)
-
-    def batch(self) -> Batch:
-        return Batch(
-            observations=tuple(self.observations),
-            states=tuple(self.states.values()),
-            incidents=tuple(self.incidents.values()),
-            events=tuple(self.events),
-            notifications=tuple(self.notifications),
-            silences=tuple(self.silences.values()),
-            memories=tuple(self.memories.items()),
-            heartbeats=tuple(self.heartbeats.values()),
-            pings=tuple(self.pings),
-            tasks=tuple(self.tasks.values()),
-            task_records=tuple(self.task_records),
-            changes=tuple(self.changes.values()),
-            modifications=tuple(self.modifications),
-            facts=tuple(self.facts.values()),
-        )
-
-    def put_back(self, batch: Batch) -> None:
-        """Keep a refused batch before whatever has come since.
-
-        Its notifications stay in it although people are told of them: the record of what was told is stored in the end.
-        """
-        self.observations[:0] = batch.observations
-        del self.observations[: max(0, len(self.observations) - MAX_WAITING_OBSERVATIONS)]
-        self.states = {state.check: state for state in batch.states} | self.states
-        self.incidents = {incident.id: incident for incident in batch.incidents} | self.incidents
-        self.events[:0] = batch.events
-        self.notifications[:0] = batch.notifications
-        self.silences = {silence.id: silence for silence in batch.silences} | self.silences
-        self.memories = dict(batch.memories) | self.memories
-        self.heartbeats = {(one.check, one.job): one for one in batch.heartbeats} | self.heartbeats
-        self.pings[:0] = batch.pings
-        del self.pings[: max(0, len(self.pings) - MAX_WAITING_PINGS)]
-        self.tasks = {one.task: one for one in batch.tasks} | self.tasks
-        self.task_records[:0] = batch.task_records
-        del self.task_records[: max(0, len(self.task_records) - MAX_WAITING_PINGS)]
-        self.changes = {change.id: change for change in batch.changes} | self.changes
-        self.modifications[:0] = batch.modifications
-        del self.modifications[: max(0, len(self.modifications) - MAX_WAITING_MODIFICATIONS)]
-        self.facts = {known.check: known for known in batch.facts} | self.facts
 
 
 class Monitor:
@@ -177,15 +90,11 @@ class Monitor:
         self._memories = memories
         self._heartbeats = {} if heartbeats is None else heartbeats
         self._tasks = {} if tasks is None else tasks
-        self._recent: dict[str, tuple[array[float], array[float]]] = {}
-        self._waiting = _Waiting()
-        self._flushing = asyncio.Lock()
-        self._damaged: StoreDamagedError | None = None
-        self._untold: dict[str, Notification] = {}
-        self._urgent = asyncio.Event()
+        self._recent = RecentRuns()
+        self._touches = Touches()
+        self._keeper = Keeper(store, outbox, clock, counters, self._remember_all)
         self._deadlines: list[tuple[float, int]] = []
         self._deadline_added = asyncio.Event()
-        self._subscribers: set[_Subscriber] = set()
         for incident in state.incidents.values():
             self._watch_deadline(incident)
 
@@ -197,16 +106,16 @@ class Monitor:
         before = self.state.checks.get(observation.check)
         decision = engine.observe(self.setup, self.state, observation, self._clock.now())
         self.latest[observation.check] = observation
-        self._note_recent(observation)
+        self._recent.note(observation)
         self._count(observation, decision)
-        self._waiting.observations.append(observation)
+        self._keeper.waiting.observations.append(observation)
         if observation.memory is not None:
-            self._waiting.memories[observation.check] = observation.memory
+            self._keeper.waiting.memories[observation.check] = observation.memory
         after = decision.check
         if after is not None and _differs(before, after):
-            self._waiting.states[after.check] = after
+            self._keeper.waiting.states[after.check] = after
         self._take(decision)
-        self._announce(Touched(check=observation.check))
+        self._touches.announce(Touched(check=observation.check))
 
     async def acknowledge(self, incident: int, by: str, *, until: float | None = None, sticky: bool = False) -> str:
         """Acknowledge an incident; returns a sentence, once it is stored. Raises ``CommandError`` if it cannot be."""
@@ -269,32 +178,32 @@ class Monitor:
     def heard(self, state: HeartbeatState, ping: Ping | None = None) -> None:
         """A job is in this state from now on, by a signal or (None) because none came; :meth:`flush` stores it."""
         key = (state.check, state.job)
-        self._heartbeats[key] = self._waiting.heartbeats[key] = state
+        self._heartbeats[key] = self._keeper.waiting.heartbeats[key] = state
         if ping is not None:
-            self._waiting.pings.append(ping)
+            self._keeper.waiting.pings.append(ping)
 
     def task_is(self, state: TaskState, record: TaskRecord | None = None) -> None:
         """A task is in this state from now on, by such an end of it (None: by none).
 
         It is stored at once: a run that is not known after a kill would run beside itself.
         """
-        self._tasks[state.task] = self._waiting.tasks[state.task] = state
+        self._tasks[state.task] = self._keeper.waiting.tasks[state.task] = state
         if record is not None:
-            self._waiting.task_records.append(record)
-        self._urgent.set()
-        self._announce(Touched(state.task))
+            self._keeper.waiting.task_records.append(record)
+        self._keeper.hurry()
+        self._touches.announce(Touched(state.task))
 
     def keep_change(self, change: Change) -> None:
         """A change stands like this from now on; :meth:`flush` stores it."""
-        self._waiting.changes[change.id] = change
-        self._urgent.set()
-        self._announce(Touched())
+        self._keeper.waiting.changes[change.id] = change
+        self._keeper.hurry()
+        self._touches.announce(Touched())
 
     def modified(self, modifications: Iterable[Modification], known: KnownFacts | None = None) -> None:
         """Something became different, and a check knows these facts from now on; stored with the next flush."""
-        self._waiting.modifications.extend(modifications)
+        self._keeper.waiting.modifications.extend(modifications)
         if known is not None:
-            self._waiting.facts[known.check] = known
+            self._keeper.waiting.facts[known.check] = known
 
     def tell(self, notifications: Iterable[Notification]) -> None:
         """Owe messages about no incident."""
@@ -324,7 +233,7 @@ class Monitor:
         planned = announcements.announcements(self.setup, since, now)
         self._take(replace(decision, notifications=(*decision.notifications, *planned)))
         if passed:
-            self._announce(Touched())
+            self._touches.announce(Touched())
 
     def absent(self, since: float, why: str) -> None:
         """Nobody was watching since then (epoch seconds): nothing is confirmed by that, and a long time is told."""
@@ -340,7 +249,7 @@ class Monitor:
             return
         for known in notices.unconfirmed(self.state):
             self.state.checks[known.check] = known
-            self._waiting.states[known.check] = known
+            self._keeper.waiting.states[known.check] = known
         self.state.looks_until = now + notices.FRESH_LOOK
         self._take(notices.looked_at_first(self.state, self.state.looks_until))
 
@@ -387,8 +296,9 @@ class Monitor:
         self.setup = setup
         self._take(engine.reconcile(setup, self.state, self._clock.now()))
         for name in gone:
-            for kept in (self.state.checks, self.state.histories, self.latest, self._recent, self._counters.checks):
+            for kept in (self.state.checks, self.state.histories, self.latest, self._counters.checks):
                 kept.pop(name, None)
+            self._recent.forget(name)
         for key in [key for key in self._heartbeats if key[0] in gone]:
             del self._heartbeats[key]
         if gone:
@@ -411,57 +321,16 @@ class Monitor:
             self.state.histories[check.name] = history
 
     async def serve_store(self) -> None:
-        """Store what waits: at once when somebody must be told, else once a second. Runs until cancelled."""
-        while True:
-            try:
-                async with asyncio.timeout(FLUSH_EVERY):
-                    await self._urgent.wait()
-            except TimeoutError:
-                pass
-            self._urgent.clear()
-            stored = await self.flush()
-            if not stored:
-                await asyncio.sleep(STORE_RETRY)
+        """Store what waits, soon, and tell of it. Runs until cancelled."""
+        await self._keeper.serve()
 
     async def flush(self) -> bool:
-        """Store what waits in one transaction, then hand its notifications over.
-
-        When the store refuses or takes its time, the people are told all the same (a full disk must not silence a
-        page) and the batch is kept, to be stored when that works again. Returns whether it is stored.
-        """
-        async with self._flushing:  # one at a time: an older batch put back must not follow a newer one stored
-            return await self._flush()
-
-    async def _flush(self) -> bool:
-        if self._damaged is not None:
-            await self._mend(self._damaged)
-        waiting, self._waiting = self._waiting, _Waiting()
-        batch = waiting.batch()
-        if batch == Batch() and not waiting.overtaken:
-            self._counters.store_progress_at = self._clock.monotonic()
-            return True
-        started = self._clock.monotonic()
-        try:
-            await self._store.commit(batch)
-        except StoreError as error:
-            self._waiting.put_back(batch)
-            self._refused(error)
-        except asyncio.CancelledError:  # the daemon stops; what it flushes last must have all of it
-            self._waiting.put_back(batch)
-            self._waiting.overtaken[:0] = waiting.overtaken
-            raise
-        else:
-            self._counters.store_write.observe(self._clock.monotonic() - started)
-            self._accepted()
-        self._counters.store_progress_at = self._clock.monotonic()
-        self._hand_over(batch.notifications)
-        self._outbox.overtaken(waiting.overtaken)
-        return not self._counters.store_last_error
+        """Store what waits and tell of it, now; returns whether it is stored."""
+        return await self._keeper.flush()
 
     def damaged(self, error: StoreDamagedError) -> None:
         """The records turned out to be damaged: the next flush replaces them."""
-        self._damaged = error
-        self._urgent.set()
+        self._keeper.damaged(error)
 
     async def serve_deadlines(self) -> None:
         """Take escalation steps and send reminders when they are due. Runs until cancelled."""
@@ -476,80 +345,42 @@ class Monitor:
 
     def recent(self, check: str) -> tuple[tuple[float, float | None], ...]:
         """The last runs of a check, oldest first: time and duration in seconds (None: not up)."""
-        at, durations = self._recent.get(check, (array("d"), array("d")))
-        return tuple((a, None if isnan(d) else d) for a, d in zip(at, durations, strict=True))
+        return self._recent.of(check)
 
-    async def touched(self) -> AsyncIterator[tuple[Touched, ...]]:
+    def touched(self) -> AsyncIterator[tuple[Touched, ...]]:
         """Batches of what was touched from now on; a slow reader gets fewer, larger batches."""
-        subscriber = _Subscriber()
-        self._subscribers.add(subscriber)
-        try:
-            while True:
-                await subscriber.wake.wait()
-                subscriber.wake.clear()
-                batch, subscriber.pending = tuple(subscriber.pending), {}
-                yield batch
-        finally:
-            self._subscribers.discard(subscriber)
+        return self._touches.batches()
+
+    def _remember_all(self, waiting: Waiting) -> None:
+        """Have all that is known stored anew."""
+        waiting.states |= self.state.checks
+        waiting.incidents |= self.state.incidents
+        waiting.memories |= self._memories
+        waiting.heartbeats |= self._heartbeats
+        waiting.tasks |= self._tasks
 
     def _take(self, decision: engine.Decision) -> None:
         engine.apply(self.state, decision)
         self._outbox.attend(decision.incidents)
-        self._waiting.incidents |= {incident.id: incident for incident in decision.incidents}
-        self._waiting.events.extend(decision.events)
-        self._waiting.notifications.extend(decision.notifications)
-        self._waiting.silences |= {silence.id: silence for silence in decision.silences}
-        self._waiting.overtaken.extend(decision.overtaken)
+        waiting = self._keeper.waiting
+        waiting.incidents |= {incident.id: incident for incident in decision.incidents}
+        waiting.events.extend(decision.events)
+        waiting.silences |= {silence.id: silence for silence in decision.silences}
+        waiting.overtaken.extend(decision.overtaken)
         for check, delay in decision.rechecks:
             self._run_soon(check, delay)
         for incident in decision.incidents:
             self._watch_deadline(incident)
         for event in decision.events:
             self._log(event)
-            self._announce(Touched(check=self._check_of(event, decision), incident=event.incident))
-        if decision.events or decision.silences or decision.notifications:
-            self._urgent.set()
+            self._touches.announce(Touched(check=self._check_of(event, decision), incident=event.incident))
+        if decision.events or decision.silences:
+            self._keeper.hurry()
         if decision.notifications:
-            self._untold |= {one.id: one for one in decision.notifications}
-            asyncio.get_running_loop().call_later(TELL_WITHIN, self._hand_over, decision.notifications)
+            self._keeper.tell(decision.notifications)
 
     def _check_of(self, event: Event, decision: engine.Decision) -> str:
         return next(incident.check for incident in decision.incidents if incident.id == event.incident)
-
-    async def _mend(self, error: StoreDamagedError) -> None:
-        """Go on with new records where the old ones are damaged or gone, and store anew all that is known."""
-        log.error("the records are damaged", error=str(error))
-        try:
-            done = await self._store.mend(self._clock.now())
-        except StoreError as refusal:
-            log.error("the damaged records cannot be replaced yet", error=str(refusal))
-            return
-        log.error("the records were replaced; watching and telling went on", done=done)
-        self._damaged = None
-        self._counters.store_mended = done
-        self._waiting.states |= self.state.checks
-        self._waiting.incidents |= self.state.incidents
-        self._waiting.memories |= self._memories
-        self._waiting.heartbeats |= self._heartbeats
-        self._waiting.tasks |= self._tasks
-        self._outbox.record_all()
-
-    def _accepted(self) -> None:
-        if self._counters.store_last_error:
-            log.info("the store takes writes again; what waited is stored")
-        self._counters.store_last_error = ""
-
-    def _refused(self, error: StoreError) -> None:
-        self._counters.store_failures += 1
-        if not self._counters.store_last_error:
-            log.error("the store does not take writes; watching and telling goes on", error=str(error))
-        self._counters.store_last_error = str(error)
-        if isinstance(error, StoreDamagedError):
-            self._damaged = error
-
-    def _hand_over(self, notifications: Iterable[Notification]) -> None:
-        """Have those delivered of which nobody was told yet."""
-        self._outbox.owe([one for one in notifications if self._untold.pop(one.id, None)])
 
     def _tick_due(self) -> float:
         """Tick every incident whose deadline has come; returns the seconds until the next one."""
@@ -573,13 +404,6 @@ class Monitor:
             heappush(self._deadlines, (at, incident.id))
             self._deadline_added.set()
 
-    def _note_recent(self, observation: Observation) -> None:
-        at, durations = self._recent.setdefault(observation.check, (array("d"), array("d")))
-        at.append(observation.at)
-        durations.append(observation.duration if observation.outcome is Outcome.UP else nan)
-        if len(at) > RECENT_RUNS:
-            del at[0], durations[0]
-
     def _count(self, observation: Observation, decision: engine.Decision) -> None:
         counters = self._counters.checks.setdefault(observation.check, CheckCounters())
         counters.runs += 1
@@ -589,13 +413,8 @@ class Monitor:
         if reason:
             counters.failures[reason] = counters.failures.get(reason, 0) + 1
 
-    def _announce(self, change: Touched) -> None:
-        for subscriber in self._subscribers:
-            subscriber.pending[change] = None
-            subscriber.wake.set()
-
     def _log(self, event: Event) -> None:
-        incident = self.state.incidents.get(event.incident) or self._waiting.incidents[event.incident]
+        incident = self.state.incidents.get(event.incident) or self._keeper.waiting.incidents[event.incident]
         log.info(
             "incident " + event.kind.value,
             incident=event.incident,
@@ -606,14 +425,6 @@ class Monitor:
             reason=event.reason,
             by=event.by,
         )
-
-
-@dataclass(slots=True, eq=False)
-class _Subscriber:
-    """A reader of changes; what waits for it is a set, so it is bounded by the number of checks and incidents."""
-
-    pending: dict[Touched, None] = field(default_factory=dict)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def _differs(before: CheckState | None, after: CheckState) -> bool:
