@@ -7,7 +7,7 @@ from aiohttp import web
 from wcr_watchd.core.model import Severity
 from wcr_watchd.web import configured, shapes
 from wcr_watchd.web.access.roles import Role, needs
-from wcr_watchd.web.api import models
+from wcr_watchd.web.api.models import about as models
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.problems import ProblemError
 from wcr_watchd.web.health import CONTROL

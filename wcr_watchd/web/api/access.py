@@ -13,8 +13,8 @@ from wcr_watchd.web.access.audit import AUDIT
 from wcr_watchd.web.access.gate import ACCESS
 from wcr_watchd.web.access.links import LINK_SECONDS
 from wcr_watchd.web.access.roles import VISITOR, Means, needs
-from wcr_watchd.web.api import models
 from wcr_watchd.web.api.forms import Query
+from wcr_watchd.web.api.models import access as models
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.paging import MOST
 

@@ -12,8 +12,9 @@ from wcr_watchd.core.changes import Outcome
 from wcr_watchd.core.view import Changes
 from wcr_watchd.web import changes as words
 from wcr_watchd.web import quiet
-from wcr_watchd.web.api import models
 from wcr_watchd.web.api.forms import By, Query
+from wcr_watchd.web.api.models import changes as models
+from wcr_watchd.web.api.models.common import Done
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.requests import by, json_body, moment, number_of
 from wcr_watchd.web.health import CONTROL
@@ -191,7 +192,7 @@ async def modifications(request: web.Request) -> web.Response:
     return web.json_response({"modifications": [words.modification(one) for one in found]})
 
 
-@operation(TAG, body=Text, answer=models.Done)
+@operation(TAG, body=Text, answer=Done)
 async def modified(request: web.Request) -> web.Response:
     """Write into the log of modifications what somebody did. JSON body: ``{"text": …, "by": …}``."""
     body = await json_body(request)

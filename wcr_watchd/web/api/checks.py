@@ -10,8 +10,8 @@ from pydantic import ConfigDict, Field
 
 from wcr_watchd.core.view import View
 from wcr_watchd.web import shapes
-from wcr_watchd.web.api import models
 from wcr_watchd.web.api.forms import By, Query
+from wcr_watchd.web.api.models import checks as models
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.paging import MOST, Paged, page_of
 from wcr_watchd.web.api.requests import by, json_body, number_of

@@ -13,8 +13,9 @@ from wcr_watchd.core.model import Incident
 from wcr_watchd.core.protocols import Wanted
 from wcr_watchd.core.review import LONGEST_TEXT
 from wcr_watchd.web import incident_search, investigation, reasons, shapes
-from wcr_watchd.web.api import models
 from wcr_watchd.web.api.forms import By, Query
+from wcr_watchd.web.api.models import incidents as models
+from wcr_watchd.web.api.models.common import Done
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.paging import Paged, limit_of
 from wcr_watchd.web.api.problems import ProblemError
@@ -168,7 +169,7 @@ async def reviewed(request: web.Request) -> web.Response:
     return web.json_response(shapes.review(facts, written) | {"markdown": text})
 
 
-@operation(TAG, body=Written, answer=models.Done)
+@operation(TAG, body=Written, answer=Done)
 async def write_review(request: web.Request) -> web.Response:
     """Write the review of an incident. JSON body: any of ``root_cause``, ``impact``, ``resolution``, ``prevention``."""
     control, found, body = request.app[CONTROL], await _found(request), await json_body(request)
@@ -178,7 +179,7 @@ async def write_review(request: web.Request) -> web.Response:
     return web.json_response({"done": await control.review(written)})
 
 
-@operation(TAG, body=Acknowledgement, answer=models.Done)
+@operation(TAG, body=Acknowledgement, answer=Done)
 async def acknowledge(request: web.Request) -> web.Response:
     """Take an incident: reminders and escalation stop.
 
@@ -194,7 +195,7 @@ async def acknowledge(request: web.Request) -> web.Response:
     return web.json_response({"done": sentence})
 
 
-@operation(TAG, body=By, answer=models.Done)
+@operation(TAG, body=By, answer=Done)
 async def resolve(request: web.Request) -> web.Response:
     """End an incident by hand; it goes on if its check still fails. JSON body: ``{"by": name}``."""
     body = await json_body(request)
@@ -202,7 +203,7 @@ async def resolve(request: web.Request) -> web.Response:
     return web.json_response({"done": sentence})
 
 
-@operation(TAG, body=Note, answer=models.Done)
+@operation(TAG, body=Note, answer=Done)
 async def note(request: web.Request) -> web.Response:
     """Add a note to an incident's timeline. JSON body: ``{"text": …, "by": name}``."""
     body = await json_body(request)
@@ -211,7 +212,7 @@ async def note(request: web.Request) -> web.Response:
     return web.json_response({"done": sentence})
 
 
-@operation(TAG, body=Owner, answer=models.Done)
+@operation(TAG, body=Owner, answer=Done)
 async def assign(request: web.Request) -> web.Response:
     """Say who works on an incident. JSON body: ``{"owner": name, "by": name}``; an empty owner is nobody."""
     body = await json_body(request)

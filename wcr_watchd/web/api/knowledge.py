@@ -11,8 +11,8 @@ from wcr_watchd.core.guidance import checks_of, guidance_for_check, guidance_for
 from wcr_watchd.core.knowledge import EntryKind
 from wcr_watchd.core.work import check_of
 from wcr_watchd.web import shapes
-from wcr_watchd.web.api import models
 from wcr_watchd.web.api.forms import Query
+from wcr_watchd.web.api.models import knowledge as models
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.health import CONTROL
 

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from wcr_watchd.core.model import DeliveryState, EventKind, Severity
 from wcr_watchd.web import shapes
-from wcr_watchd.web.api import models
 from wcr_watchd.web.api.forms import By, Query
+from wcr_watchd.web.api.models import messages as models
+from wcr_watchd.web.api.models.common import Done
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.paging import MOST, limit_of
 from wcr_watchd.web.api.problems import ProblemError
@@ -93,14 +94,14 @@ async def dead_letters(request: web.Request) -> web.Response:
     return web.json_response({"dead_letters": [shapes.dead_letter(row) for row in rows]})
 
 
-@operation(TAG, body=Chosen, answer=models.Done)
+@operation(TAG, body=Chosen, answer=Done)
 async def resend(request: web.Request) -> web.Response:
     """Send messages of the dead-letter list again. JSON body: ``{"ids": [id, …]}`` or ``{"all": true}``."""
     sentence = await request.app[CONTROL].resend(_chosen(await json_body(request)))
     return web.json_response({"done": sentence})
 
 
-@operation(TAG, body=Chosen, answer=models.Done)
+@operation(TAG, body=Chosen, answer=Done)
 async def discard(request: web.Request) -> web.Response:
     """Take messages off the dead-letter list. JSON body as for sending again, and ``by``."""
     body = await json_body(request)
@@ -149,7 +150,7 @@ async def rendered(request: web.Request) -> web.Response:
     return web.json_response({"channel": name, "parts": dict(parts)})
 
 
-@operation(TAG, body=Trial, answer=models.Done)
+@operation(TAG, body=Trial, answer=Done)
 async def notify_test(request: web.Request) -> web.Response:
     """Send a test message over a channel. JSON body: ``{"who": contact or schedule}`` where the channel needs one."""
     body = await json_body(request)

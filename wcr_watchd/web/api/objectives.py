@@ -6,7 +6,7 @@ from aiohttp import web
 
 from wcr_watchd.core.objectives import Budget, Objective
 from wcr_watchd.core.view import View
-from wcr_watchd.web.api import models
+from wcr_watchd.web.api.models import objectives as models
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.shapes import Json, time_text

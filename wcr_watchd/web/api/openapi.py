@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from wcr_watchd.web.access.roles import needed
 from wcr_watchd.web.api.forms import Answer
-from wcr_watchd.web.api.models import ProblemAnswer
+from wcr_watchd.web.api.models.common import ProblemAnswer
 from wcr_watchd.web.api.operations import JSON, OPERATIONS, Operation, operation
 from wcr_watchd.web.api.problems import MEDIA, PREFIX
 from wcr_watchd.web.health import CONTROL

@@ -13,8 +13,9 @@ from wcr_watchd.core.model import Severity
 from wcr_watchd.core.outlook import outlook
 from wcr_watchd.core.view import DrillWish
 from wcr_watchd.web import reasons, rota, shapes
-from wcr_watchd.web.api import models
 from wcr_watchd.web.api.forms import By, Query
+from wcr_watchd.web.api.models import people as models
+from wcr_watchd.web.api.models.common import Done
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.requests import by, duration_of, json_body, moment
 from wcr_watchd.web.health import CONTROL
@@ -116,7 +117,7 @@ async def contacts(request: web.Request) -> web.Response:
     return web.json_response({"contacts": [shapes.verification(one) for one in found]})
 
 
-@operation(TAG, body=Verified, answer=models.Done)
+@operation(TAG, body=Verified, answer=Done)
 async def verified(request: web.Request) -> web.Response:
     """Say that a contact was reached by each of their ways, and answered.
 

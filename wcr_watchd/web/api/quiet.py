@@ -6,8 +6,9 @@ from aiohttp import web
 from pydantic import Field
 
 from wcr_watchd.web import quiet, shapes
-from wcr_watchd.web.api import models
 from wcr_watchd.web.api.forms import By, Query
+from wcr_watchd.web.api.models import quiet as models
+from wcr_watchd.web.api.models.common import Done
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.requests import by, json_body
 from wcr_watchd.web.health import CONTROL
@@ -77,7 +78,7 @@ async def _silence(request: web.Request, *, maintenance: bool) -> web.Response:
     return web.json_response({"done": sentence, "silence": shapes.silence(holds, control.now())})
 
 
-@operation(TAG, answer=models.Done)
+@operation(TAG, answer=Done)
 async def expire(request: web.Request) -> web.Response:
     """End a silence now; the first characters of its id will do."""
     control = request.app[CONTROL]
@@ -92,7 +93,7 @@ async def maintenance(request: web.Request) -> web.Response:
     return web.json_response({"windows": [shapes.window(view, one) for one in view.setup.windows], "started": started})
 
 
-@operation(TAG, body=By, answer=models.Done)
+@operation(TAG, body=By, answer=Done)
 async def stop_maintenance(request: web.Request) -> web.Response:
     """End started maintenance (by its id) or a planned window for this time (by its name)."""
     control, name = request.app[CONTROL], request.match_info["id"]

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from wcr_watchd.core.report import Audience, Filed, ReportWish
 from wcr_watchd.web import documents, shapes
-from wcr_watchd.web.api import models
 from wcr_watchd.web.api.forms import By, Query
+from wcr_watchd.web.api.models import reports as models
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.requests import json_body
 from wcr_watchd.web.health import CONTROL

@@ -5,8 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 from pydantic import Field
 
-from wcr_watchd.web.api import models
 from wcr_watchd.web.api.forms import By, Query
+from wcr_watchd.web.api.models import status_posts as models
+from wcr_watchd.web.api.models.common import Document, Done
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.requests import by, json_body
 from wcr_watchd.web.status.posts import POSTS, shape, wish
@@ -54,7 +55,7 @@ async def posts(request: web.Request) -> web.Response:
     return web.json_response({"posts": [shape(one) for one in found]})
 
 
-@operation(TAG, answer=models.Document)
+@operation(TAG, answer=Document)
 async def post(request: web.Request) -> web.Response:
     """One post with its drafts."""
     found = request.app[POSTS].post(request.match_info["id"])
@@ -103,7 +104,7 @@ async def publish(request: web.Request) -> web.Response:
     return web.json_response({"done": _said(True), "post": shape(made)})
 
 
-@operation(TAG, body=By, answer=models.Done)
+@operation(TAG, body=By, answer=Done)
 async def discard(request: web.Request) -> web.Response:
     """Throw the drafts of a post away. JSON body: ``{"by": …}``."""
     said = await request.app[POSTS].discard(request.match_info["id"], by(request, await json_body(request)))

@@ -11,8 +11,9 @@ from pydantic import Field
 from wcr_watchd.core.task import KEPT_RECORDS, TaskKind, TaskView
 from wcr_watchd.core.view import View
 from wcr_watchd.web import icalendar, shapes
-from wcr_watchd.web.api import models
 from wcr_watchd.web.api.forms import By, Query
+from wcr_watchd.web.api.models import tasks as models
+from wcr_watchd.web.api.models.common import Done
 from wcr_watchd.web.api.operations import operation
 from wcr_watchd.web.api.requests import by, json_body
 from wcr_watchd.web.health import CONTROL
@@ -71,7 +72,7 @@ async def one(request: web.Request) -> web.Response:
     return web.json_response(body)
 
 
-@operation(TAG, body=SignOff, answer=models.Done)
+@operation(TAG, body=SignOff, answer=Done)
 async def done(request: web.Request) -> web.Response:
     """Sign a task off. JSON body: ``{"by": name, "note": text, "evidence": [text, …]}``, all of it optional."""
     body = await json_body(request)
@@ -82,7 +83,7 @@ async def done(request: web.Request) -> web.Response:
     return web.json_response({"done": said})
 
 
-@operation(TAG, body=By, answer=models.Done)
+@operation(TAG, body=By, answer=Done)
 async def run(request: web.Request) -> web.Response:
     """Have a task run out of turn; answers as soon as it is begun. JSON body: ``{"by": name}``."""
     said = await request.app[CONTROL].run_task(request.match_info["name"], by(request, await json_body(request)))
