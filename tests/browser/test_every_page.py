@@ -39,6 +39,7 @@ PAGES = (
     "/incidents?text=none+is+like+that",
     "/incidents/{incident}",
     "/incidents/{incident}/review.html",
+    "/maintenance",
     "/objectives",
     "/objectives/shop",
     "/on-call",
@@ -164,6 +165,7 @@ def start(make_daemon: Callable[..., RunningDaemon]) -> tuple[RunningDaemon, str
     daemon.api("POST", "/changes/1/verify")
     daemon.api("POST", "/modifications", {"text": "moved the cables"})
     daemon.api("POST", "/silences", {"matchers": ['check="letter"'], "for": "2h", "comment": "known, on its way"})
+    daemon.api("POST", "/maintenance", {"matchers": ['group="web"'], "for": "2h", "comment": "new switch, rack 4"})
     return daemon, f"http://127.0.0.1:{port}", found[0]["id"]
 
 

@@ -323,6 +323,8 @@ class Showcase:
         return "assigned"
 
     async def silence(self, wanted: Silence, changes: str = "") -> tuple[Silence, str]:
+        if changes:
+            self.asked.append((wanted, changes))
         self.state.silences[wanted.id] = wanted
         return wanted, "in force"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import tzinfo
 from typing import Any
 from uuid import uuid4
 
@@ -31,12 +32,15 @@ def silences(view: View, *, all_: bool, maintenance: bool) -> list[shapes.Json]:
     ]
 
 
-def wanted(view: View, asked: Mapping[str, Any], by: str, *, maintenance: bool) -> Silence:
-    """The silence that a request asks for. Raises ``HTTPBadRequest`` and ``CommandError`` with what is wrong."""
+def wanted(view: View, asked: Mapping[str, Any], by: str, *, maintenance: bool, zone: tzinfo | None = None) -> Silence:
+    """The silence that a request asks for. Raises ``HTTPBadRequest`` and ``CommandError`` with what is wrong.
+
+    A time without an offset is one of ``zone``; without a zone it is refused.
+    """
     now = view.now()
-    starts_at = _moment(asked["starts_at"]) if asked.get("starts_at") else now
+    starts_at = _moment(asked["starts_at"], zone) if asked.get("starts_at") else now
     if asked.get("ends_at"):
-        ends_at = _moment(asked["ends_at"])
+        ends_at = _moment(asked["ends_at"], zone)
     elif asked.get("for"):
         ends_at = starts_at + length(str(asked["for"]))
     else:
@@ -88,8 +92,8 @@ def length(text: str) -> float:
     return seconds
 
 
-def _moment(text: object) -> float:
+def _moment(text: object, zone: tzinfo | None) -> float:
     try:
-        return shapes.moment(str(text))
+        return shapes.moment(str(text), zone)
     except ValueError as error:
         raise web.HTTPBadRequest(text=str(error)) from error

@@ -26,6 +26,7 @@ NAVIGATION: Final = (
     ("/", "Overview"),
     ("/incidents", "Incidents"),
     ("/silences", "Silences"),
+    ("/maintenance", "Maintenance"),
     ("/on-call", "On call"),
     ("/objectives", "Objectives"),
     ("/tasks", "Tasks"),
