@@ -380,9 +380,12 @@ def test_what_the_rules_are_about() -> None:
     assert max(rule.severity for rule in rules if rule.topic == "memory") is Severity.CRITICAL
 
 
-async def test_very_many_containers(engine: Engine, observe: Observe) -> None:
+async def test_very_many_containers(engine: Engine, watch: WatchOf) -> None:
     for number in range(205):
-        engine.box(name=f"c{number}", status="exited", policy="no")
-    seen = await observe("docker", socket=engine.socket)
+        engine.box(name=f"c{number}", health=HEALTHY, memory_limit=1 << 30, nano_cpus=500_000_000, task_limit=100)
+    check = watch("docker", socket=engine.socket, expected=["c*"])
+    await check.run(started=NOW)
+    seen = await check.run(started=NOW + 30)
     assert measured(seen, "containers") == 205
     assert "5 containers: no more than 200" in seen.evidence["absent"]
+    assert len([one for one in seen.measurements if one.name == "container_cpu_used"]) == 200

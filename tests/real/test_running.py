@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -30,6 +31,24 @@ class Busy:
 async def test_a_probe_that_holds_the_loop_fails() -> None:
     with pytest.raises(HeldTheLoopError, match="busy held the loop"):
         await carry_out(Busy(0.02), new_run(SharedHelpers()))
+
+
+class Delegating(Busy):
+    """One that lets a task of its own work."""
+
+    async def run(self, run: Run) -> Observation:
+        return await asyncio.create_task(super().run(run))
+
+
+async def test_what_a_probe_starts_is_watched_as_well() -> None:
+    with pytest.raises(HeldTheLoopError, match=r"held the loop for 2\d\.\d ms in Busy\.run"):
+        await carry_out(Delegating(0.02), new_run(SharedHelpers()))
+
+
+async def test_what_others_do_meanwhile_is_not_its_fault() -> None:
+    other = asyncio.create_task(Busy(0.02).run(new_run(SharedHelpers())))
+    await carry_out(Delegating(0.0), new_run(SharedHelpers()))
+    await other
 
 
 TESTS = """
