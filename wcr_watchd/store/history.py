@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from wcr_watchd.core.protocols import Point
 from wcr_watchd.core.uptime import Outcomes
@@ -20,8 +22,8 @@ Rollups = tuple[int, list[Row]]
 
 ROWS_AT_A_TIME = 10
 """Rows that a thread unpacks before others may have the interpreter: it would keep it for five milliseconds."""
-PARTS_AT_A_TIME = 1_000
-"""Likewise, parts that are merged."""
+POINTS_AT_A_TIME = 500
+"""Likewise, points that are made."""
 
 Part = tuple[int, float, float, float, float]
 """When a bucket began (epoch ms), and of its values: how many, their sum, the least and the largest."""
@@ -38,14 +40,14 @@ class Course:
 
     def add_rollups(self, width: int, rows: Iterable[Row]) -> None:
         """Take in packed rows of buckets of this width."""
-        for number, (start, body) in enumerate(rows):
-            if number % ROWS_AT_A_TIME == 0:
+        for nth, (start, body) in enumerate(rows):
+            if nth % ROWS_AT_A_TIME == 0:
                 time.sleep(0)
             inside = self.since <= start and start + SPAN[width] <= self.until
             row = PackedRollup(body)
             for series in self.series:
                 numbers, *rest = row.columns(series)
-                parts = zip([start + int(one) * width for one in numbers], *rest, strict=True)
+                parts = zip([start + number * width for number in numbers], *rest, strict=True)
                 chosen = parts if inside else (one for one in parts if self.since - width < one[0] < self.until)
                 self._parts(series).extend(chosen)
 
@@ -63,23 +65,24 @@ class Course:
         A point made of several values stands at the time of the first one.
         """
         parts = sorted(self._parts(series))
-        merges = len({part[0] for part in parts}) > limit
-        since, span = self.since, self.until - self.since
+        if not parts:
+            return []
+        time.sleep(0)
+        starts, counts, totals, lows, highs = zip(*parts, strict=True)
+        places: Sequence[int] = starts
+        if len(set(starts)) > limit:
+            since, span = self.since, self.until - self.since
+            before_it = bisect_left(starts, since)
+            places = [0] * before_it + [(start - since) * limit // span for start in starts[before_it:]]
+        begins = [number for number, (before, place) in enumerate(pairwise(places), 1) if place != before]
         points: list[Point] = []
-        before, at, count, total, low, high = None, 0, 0.0, 0.0, 0.0, 0.0
-        for number, (start, more, some, least, largest) in enumerate(parts):
-            if number % PARTS_AT_A_TIME == 0:
+        for number, (a, b) in enumerate(pairwise([0, *begins, len(parts)])):
+            if number % POINTS_AT_A_TIME == 0:
                 time.sleep(0)
-            place = max(0, (start - since) * limit // span) if merges else start
-            if place == before:
-                count, total = count + more, total + some
-                low, high = min(low, least), max(high, largest)
-                continue
-            if before is not None:
-                points.append(Point(seconds(at), int(count), low, high, total / count))
-            before, at, count, total, low, high = place, start, more, some, least, largest
-        if before is not None:
-            points.append(Point(seconds(at), int(count), low, high, total / count))
+            count = sum(counts[a:b])
+            points.append(
+                Point(seconds(starts[a]), int(count), min(lows[a:b]), max(highs[a:b]), sum(totals[a:b]) / count)
+            )
         return points
 
     def _parts(self, series: int) -> list[Part]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
+from pydantic_core import from_json  # reads numbers in a third of the time that the standard library takes
+
 from wcr_watchd.store.pack import PackedRow
 
 FIVE_MINUTES = 300_000
@@ -176,14 +178,17 @@ class PackedRollup:
     def __init__(self, body: bytes) -> None:
         self._body = body
         end = _LENGTH + int.from_bytes(body[:_LENGTH])
+        head = zlib.decompress(body[_LENGTH:end])
+        outcomes_end = head.index(b"}") + 1  # the only one: they are lists by number
+        self._outcomes = head[1:outcomes_end]
         self.series: list[int]
-        self._outcomes, self.series, lengths = json.loads(zlib.decompress(body[_LENGTH:end]))
+        self.series, lengths = from_json(b"[" + head[outcomes_end + 1 :])
         self._ends = list(accumulate(lengths, initial=end))
 
     @property
     def outcomes(self) -> dict[int, list[int]]:
         """How many runs were up, down and unknown in each bucket, by its number within the row."""
-        return {int(number): found for number, found in self._outcomes.items()}
+        return {int(number): found for number, found in from_json(self._outcomes).items()}
 
     def columns(self, series: int) -> list[list[float]]:
         """Of a series: numbers of its buckets, counts, sums, minima and maxima; five empty ones when it is not here."""
@@ -200,7 +205,7 @@ class PackedRollup:
         return found
 
     def _part(self, at: int) -> Any:
-        return json.loads(zlib.decompress(self._body[self._ends[at] : self._ends[at + 1]]))
+        return from_json(zlib.decompress(self._body[self._ends[at] : self._ends[at + 1]]))
 
 
 def _compressed(document: object) -> bytes:
