@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import zlib
 
 import pytest
 from hypothesis import given
@@ -90,6 +92,21 @@ def test_a_day_in_hours_is_what_its_hours_were(rows: list[PackedRow]) -> None:
     for series in day.series:
         for number, bucket in day.series[series].items():
             assert sum(day.sketches[series][number].values()) == bucket.count
+
+
+def test_sketches_of_earlier_versions_are_read() -> None:
+    """They were objects, by the number of the hour and that of the bin."""
+
+    def packed(document: object) -> bytes:
+        return zlib.compress(json.dumps(document).encode())
+
+    columns = packed([[0, 5], [3, 1], [0.3, 0.2], [0.1, 0.2], [0.1, 0.2]])
+    sketches = packed({"0": {"976": 2, "-3": 1}, "5": {"983": 1}})
+    head = packed([{"0": [3, 0, 0], "5": [1, 0, 0]}, [7], [len(columns), len(sketches)]])
+    body = b"".join((len(head).to_bytes(4), head, columns, sketches))
+    assert decode(body).sketches == {7: {0: {976: 2, -3: 1}, 5: {983: 1}}}
+    assert PackedRollup(body).sketch_columns(7) == [[0, 5], [2, 1], [976, -3, 983], [2, 1, 1]]
+    assert decode(encode(decode(body))) == decode(body)
 
 
 @given(st.lists(st.floats(min_value=-1e9, max_value=1e9), min_size=1), st.floats(0, 1))

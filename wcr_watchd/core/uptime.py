@@ -87,18 +87,19 @@ def uptime(outcomes: Sequence[Outcomes], every: float, since: float, until: floa
     ``outcomes`` are in order of time and may reach beyond the two.
     """
     windows = joined(planned)
-    found = dict.fromkeys(("up", "down", "planned_up", "planned_down"), 0.0)
-    for number, one in enumerate(outcomes):
-        following = outcomes[number + 1].start if number + 1 < len(outcomes) else until
+    up = down = planned_up = planned_down = 0.0
+    ends = [*(one.start for one in outcomes), until][1:]
+    for one, following in zip(outcomes, ends, strict=True):
         start, end = max(since, one.start), min(until, following, one.start + covered(one, every))
         runs = one.up + one.down + one.unknown
         if end <= start or not runs:
             continue
-        inside = overlap(windows, start, end)
-        for kind, seconds in (("", end - start - inside), ("planned_", inside)):
-            found[f"{kind}up"] += seconds * one.up / runs
-            found[f"{kind}down"] += seconds * one.down / runs
-    return Uptime(**found, unwatched=max(0.0, until - since - sum(found.values())))
+        inside = overlap(windows, start, end) if windows else 0.0
+        outside = end - start - inside
+        up, down = up + outside * one.up / runs, down + outside * one.down / runs
+        planned_up, planned_down = planned_up + inside * one.up / runs, planned_down + inside * one.down / runs
+    unwatched = max(0.0, until - since - (up + down + planned_up + planned_down))
+    return Uptime(up, down, planned_up, planned_down, unwatched)
 
 
 def uptimes(

@@ -191,10 +191,10 @@ class Recorded:
             for check, names in wanted.items()
         }
         found = {check: Totals() for check in wanted}
-        summed: set[tuple[int, int]] = set()
+        summed: set[tuple[int, int, int]] = set()
         for width, start, source, body in self._rows(span):
             if (check := sources.get(source)) is not None:
-                summed.update((at, source) for at in range(start, start + SPAN[width], HOUR))
+                summed.add((width, start, source))
                 found[check].add_row(body, start, width, numbers[check], span, sketches=sketches)
         for row in self._unsummed(span, summed):
             if (check := sources.get(row.source)) is not None and span.has(row.at):
@@ -213,13 +213,17 @@ class Recorded:
             for start, source, body in self._fetch("hours_without_day", day, day + DAY):
                 yield FIVE_MINUTES, start, source, body
 
-    def _unsummed(self, span: Span, summed: Set[tuple[int, int]]) -> Iterable[PackedRow]:
-        """The runs of hours that no row of rollups has."""
+    def _unsummed(self, span: Span, summed: Set[tuple[int, int, int]]) -> Iterable[PackedRow]:
+        """The runs of hours that no row of rollups has, which are told by width, start and source."""
+
+        def is_summed(at: int, source: int) -> bool:
+            return any((width, at // long * long, source) in summed for width, long in SPAN.items())
+
         for start, source, body in self._fetch("slots_between", span.since, span.until):
-            if (start // HOUR * HOUR, source) not in summed:
+            if not is_summed(start, source):
                 yield from newest_per_run(unpack(body))
         for (hour, source), rows in self._recent.items():
-            if (hour, source) not in summed:
+            if not is_summed(hour, source):
                 yield from newest_per_run(rows)
 
     # --- what people did, and what really followed ---

@@ -10,7 +10,7 @@ import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 from pydantic_core import from_json  # reads numbers in a third of the time that the standard library takes
@@ -146,11 +146,12 @@ def encode(rollup: Rollup) -> bytes:
     """Pack a row: what it holds, then each series, then the sketches of each, every one JSON compressed by itself.
 
     A year has hundreds of rows and a host hundreds of series: so the course of one is read without all the others.
-    Values are kept to nine significant digits.
+    All is in columns, whose numbers are read in a fraction of the time that names in objects take. Values are kept to
+    nine significant digits.
     """
     identities = list(rollup.series)
     parts = [_compressed(_columns(buckets)) for buckets in rollup.series.values()]
-    parts += [_compressed(rollup.sketches.get(identity, {})) for identity in identities]
+    parts += [_compressed(_sketch_columns(rollup.sketches.get(identity, {}))) for identity in identities]
     head = _compressed([rollup.outcomes, identities, [len(part) for part in parts]])
     return b"".join((len(head).to_bytes(_LENGTH), head, *parts))
 
@@ -158,15 +159,10 @@ def encode(rollup: Rollup) -> bytes:
 def decode(body: bytes) -> Rollup:
     """The reverse of :func:`encode`."""
     row = PackedRollup(body)
-    sketches = {one: row.sketches(one) for one in row.series}
     return Rollup(
         outcomes=row.outcomes,
         series={one: _buckets(row.columns(one)) for one in row.series},
-        sketches={
-            one: {int(number): _sketch(sketch) for number, sketch in found.items()}
-            for one, found in sketches.items()
-            if found
-        },
+        sketches={one: found for one in row.series if (found := row.sketches(one))},
     )
 
 
@@ -197,11 +193,22 @@ class PackedRollup:
         )
         return found
 
-    def sketches(self, series: int) -> dict[str, dict[str, int]]:
-        """The sketches of a series by the number of the span, as they stand in the JSON."""
+    def sketches(self, series: int) -> dict[int, Sketch]:
+        """The sketches of a series by the number of the span."""
+        numbers, lengths, bins, counts = self.sketch_columns(series)
+        ends = accumulate(lengths, initial=0)
+        return {
+            number: dict(zip(bins[start:end], counts[start:end], strict=True))
+            for number, (start, end) in zip(numbers, pairwise(ends), strict=True)
+        }
+
+    def sketch_columns(self, series: int) -> list[list[int]]:
+        """Of a series: numbers of its spans, how many bins each has, and of all of them the bins and their counts."""
         if series not in self.series:
-            return {}
-        found: dict[str, dict[str, int]] = self._part(len(self.series) + self.series.index(series))
+            return [[], [], [], []]
+        found: list[list[int]] | dict[str, dict[str, int]] = self._part(len(self.series) + self.series.index(series))
+        if isinstance(found, dict):  # as versions before 2026-12 wrote it
+            return _sketch_columns({int(number): _sketch(sketch) for number, sketch in found.items()})
         return found
 
     def _part(self, at: int) -> Any:
@@ -274,6 +281,15 @@ def _buckets(columns: list[list[float]]) -> dict[int, Bucket]:
         int(number): Bucket(int(count), float(total), float(minimum), float(maximum))
         for number, count, total, minimum, maximum in zip(*columns, strict=True)
     }
+
+
+def _sketch_columns(sketches: Mapping[int, Sketch]) -> list[list[int]]:
+    return [
+        list(sketches),
+        [len(sketch) for sketch in sketches.values()],
+        [number for sketch in sketches.values() for number in sketch],
+        [count for sketch in sketches.values() for count in sketch.values()],
+    ]
 
 
 def _sketch(document: Mapping[str, int]) -> Sketch:

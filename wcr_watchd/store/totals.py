@@ -5,8 +5,10 @@ Of each packed row only what is asked for is read: most of it is other series, a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import NamedTuple
 
 from wcr_watchd.store.pack import PackedRow
@@ -21,13 +23,11 @@ class Distribution:
     """All values of a series in a span: count, sum, extremes, and a sketch for the quantiles."""
 
     bucket: Bucket = field(default_factory=Bucket)
-    sketch: dict[str, int] = field(default_factory=dict)
-    """By the number of the bin as it stands in the JSON: turning millions of them into numbers takes long."""
+    sketch: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
 
     def quantile(self, q: float) -> float:
         """The value below which the share ``q`` (0-1) of the values lies, within 5 %, and within what was seen."""
-        sketch = {int(number): count for number, count in self.sketch.items()}
-        return min(max(quantile(sketch, q), self.bucket.minimum), self.bucket.maximum)
+        return min(max(quantile(self.sketch, q), self.bucket.minimum), self.bucket.maximum)
 
 
 class Span(NamedTuple):
@@ -52,17 +52,16 @@ class Totals:
     values: dict[int, Distribution] = field(default_factory=dict)
     daily: dict[int, dict[int, Bucket]] = field(default_factory=dict)
 
-    def add_runs(self, start: int, runs: Sequence[int]) -> None:
+    def add_runs(self, start: int, runs: Runs) -> None:
         """Count runs of the bucket at ``start``."""
         known = self.runs.get(start)
-        self.runs[start] = list(runs) if known is None else [a + b for a, b in zip(known, runs, strict=True)]
+        self.runs[start] = runs if known is None else [a + b for a, b in zip(known, runs, strict=True)]
 
     def add_value(self, series: int, day: int, value: float) -> None:
         """Count one value."""
         found = self.values.setdefault(series, Distribution())
         found.bucket.add(value)
-        number = str(bin_of(value))
-        found.sketch[number] = found.sketch.get(number, 0) + 1
+        found.sketch[bin_of(value)] += 1
         self.daily.setdefault(series, {}).setdefault(day, Bucket()).add(value)
 
     def add_row(
@@ -73,31 +72,40 @@ class Totals:
         Without its ``sketches`` that takes a third of the time, and there are no quantiles.
         """
         packed = PackedRollup(row)
-        for number, runs in packed.outcomes.items():
-            if span.has(at := start + number * width):
-                self.add_runs(at, runs)
         whole = span.since <= start and start + SPAN[width] <= span.until
+        for number, runs in packed.outcomes.items():
+            if whole or span.has(start + number * width):
+                self.add_runs(start + number * width, runs)
         for identity in wanted:
-            columns = list(zip(*packed.columns(identity), strict=True))
+            columns = packed.columns(identity)
             if not whole:
-                columns = [one for one in columns if span.has(start + int(one[0]) * width)]
-            if columns:
+                columns = _inside(columns, start, width, span)
+            if columns[0]:
                 self._add_columns(identity, start // DAY * DAY, columns)
-                if sketches:
-                    self._add_sketches(identity, packed.sketches(identity), start, span)
+                if sketches and whole:
+                    _, _, bins, counts = packed.sketch_columns(identity)
+                    self._add_sketch(identity, bins, counts)
+                elif sketches:
+                    for number, sketch in packed.sketches(identity).items():
+                        if span.has(start + number * HOUR):
+                            self._add_sketch(identity, sketch.keys(), sketch.values())
 
-    def _add_columns(self, series: int, day: int, columns: Sequence[tuple[float, ...]]) -> None:
-        _, counts, totals, lows, highs = zip(*columns, strict=True)
+    def _add_columns(self, series: int, day: int, columns: Sequence[Sequence[float]]) -> None:
+        _, counts, totals, lows, highs = columns
         bucket = Bucket(int(sum(counts)), sum(totals), min(lows), max(highs))
         self.values.setdefault(series, Distribution()).bucket.merge(bucket)
         self.daily.setdefault(series, {}).setdefault(day, Bucket()).merge(bucket)
 
-    def _add_sketches(self, series: int, sketches: Mapping[str, Mapping[str, int]], start: int, span: Span) -> None:
+    def _add_sketch(self, series: int, bins: Iterable[int], counts: Iterable[int]) -> None:
         into = self.values[series].sketch
-        for number, sketch in sketches.items():
-            if span.has(start + int(number) * HOUR):
-                for place, count in sketch.items():
-                    into[place] = into.get(place, 0) + count
+        for number, count in zip(bins, counts, strict=True):
+            into[number] += count
+
+
+def _inside(columns: list[list[float]], start: int, width: int, span: Span) -> list[list[float]]:
+    """The columns without the buckets that do not begin in the span."""
+    inside = [span.has(start + int(number) * width) for number in columns[0]]
+    return [list(compress(column, inside)) for column in columns]
 
 
 def add_raw(totals: Totals, row: PackedRow, wanted: Collection[int]) -> None:
