@@ -11,7 +11,7 @@ import pytest
 
 from tests.store.samples import MAIL, NOW, a_notification, an_event, an_incident, an_observation
 from wcr_watchd.core import changes
-from wcr_watchd.core.access import AuditEntry, Role, Session
+from wcr_watchd.core.access import AuditEntry, OwnPassword, Role, Session
 from wcr_watchd.core.changes import Category, Plan, Step, Tick
 from wcr_watchd.core.errors import StoreError, StoreLockedError
 from wcr_watchd.core.heartbeat import KEPT_SIGNALS, Heard, HeartbeatState, Phase, Ping, PingKind, Standing
@@ -477,6 +477,19 @@ async def test_sessions_are_kept_until_they_end(store: Store, make: Reopen) -> N
     again = make()
     await again.open()
     assert list(await again.sessions()) == [used]
+    await again.close()
+
+
+async def test_of_each_user_the_last_own_password_is_kept(store: Store, make: Reopen) -> None:
+    first = OwnPassword("ann", "$argon2id$1", "f1", NOW)
+    await store.keep_own_password(first)
+    await store.keep_own_password(OwnPassword("ben", "$argon2id$2", "f2", NOW))
+    await store.keep_own_password(replace(first, password="$argon2id$3", at=NOW + 1))
+    await store.close()
+    again = make()
+    await again.open()
+    kept = {one.name: one for one in await again.own_passwords()}
+    assert (len(kept), kept["ann"]) == (2, replace(first, password="$argon2id$3", at=NOW + 1))
     await again.close()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
-from wcr_watchd.core.access import DOORS, AccessSettings, ApiToken, AuditEntry, Role, Session
+from wcr_watchd.core.access import DOORS, AccessSettings, ApiToken, AuditEntry, OwnPassword, Role, Session
 from wcr_watchd.core.protocols import AccessRecords
 from wcr_watchd.kit.outbound import OutboundHttp
 from wcr_watchd.web.access.audit import Audit
@@ -30,6 +30,7 @@ class MemoryRecords:
 
     def __init__(self) -> None:
         self.kept: dict[str, Session] = {}
+        self.chosen: dict[str, OwnPassword] = {}
         self.log: list[AuditEntry] = []
 
     async def sessions(self) -> Sequence[Session]:
@@ -39,6 +40,12 @@ class MemoryRecords:
         for digest in ended:
             self.kept.pop(digest, None)
         self.kept.update((one.digest, one) for one in kept)
+
+    async def own_passwords(self) -> Sequence[OwnPassword]:
+        return list(self.chosen.values())
+
+    async def keep_own_password(self, chosen: OwnPassword) -> None:
+        self.chosen[chosen.name] = chosen
 
     async def record(self, entry: AuditEntry) -> None:
         self.log.append(replace(entry, number=len(self.log) + 1))

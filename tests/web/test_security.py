@@ -38,7 +38,7 @@ ADMIN = {
     ("GET", "/api/v1/audit"),
     ("GET", "/audit"),
 }
-VIEWER = {("POST", "/sign-out")}
+VIEWER = {("POST", "/sign-out"), ("POST", "/account/password")}
 """What differs from: viewers read, operators do everything else."""
 SOCKET_ONLY = {("POST", "/api/v1/sign-in-links")}
 ALERTS = "/api/v2/"

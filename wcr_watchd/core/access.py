@@ -47,6 +47,20 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnPassword:
+    """The Argon2 hash of a password that a user chose in the browser ``at`` this time (epoch seconds).
+
+    It takes the place of the hash in the configuration with the fingerprint ``replaces``: when somebody writes another
+    one there, that one holds again.
+    """
+
+    name: str
+    password: str
+    replaces: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ApiToken:
     """What a program shows. ``digest`` is its SHA-256; ``expires_at`` in epoch seconds, None for never."""
 

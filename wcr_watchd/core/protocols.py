@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
-from wcr_watchd.core.access import AuditEntry, Session
+from wcr_watchd.core.access import AuditEntry, OwnPassword, Session
 from wcr_watchd.core.changes import Change
 from wcr_watchd.core.heartbeat import HeartbeatState, Ping, Terms
 from wcr_watchd.core.model import (
@@ -316,6 +316,14 @@ class AccessRecords(Protocol):
 
     async def keep_sessions(self, kept: Sequence[Session], ended: Sequence[str]) -> None:
         """Keep sessions, new or changed, and forget others by their digests."""
+        ...
+
+    async def own_passwords(self) -> Sequence[OwnPassword]:
+        """The passwords that users chose themselves, one of each at most."""
+        ...
+
+    async def keep_own_password(self, chosen: OwnPassword) -> None:
+        """Keep one in the place of the user's last; when this returns it survives ``kill -9``."""
         ...
 
     async def record(self, entry: AuditEntry) -> None:

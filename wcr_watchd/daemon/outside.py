@@ -33,6 +33,7 @@ class Outside:
 async def build_outside(base: Base, force: InForce, view: View) -> Outside:
     """What shows the daemon, as ``view`` lets it be seen. Raises ``OSError`` for a certificate that cannot be read."""
     access = _access(base, force)
+    await access.own_passwords.load()  # first: sessions hold by the password behind them
     await access.sessions.load()
     status_page = StatusDesk(lambda: force.loaded.status_page, view, site.render)
     status_mails = StatusMails(

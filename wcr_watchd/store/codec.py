@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from wcr_watchd.core.access import AuditEntry, Session
+from wcr_watchd.core.access import AuditEntry, OwnPassword, Session
 from wcr_watchd.core.changes import Change
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.heartbeat import HeartbeatState, Ping
@@ -47,6 +47,7 @@ PING = TypeAdapter(Ping)
 TASK = TypeAdapter(TaskState)
 TASK_RECORD = TypeAdapter(TaskRecord)
 SESSION = TypeAdapter(Session)
+OWN_PASSWORD = TypeAdapter(OwnPassword)
 AUDIT = TypeAdapter(AuditEntry)
 CHANGE = TypeAdapter(Change)
 FACTS = TypeAdapter(KnownFacts)

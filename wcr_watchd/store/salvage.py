@@ -19,6 +19,7 @@ from wcr_watchd.store.codec import (
     HEARTBEAT,
     INCIDENT,
     NOTIFICATION,
+    OWN_PASSWORD,
     REVIEW,
     SESSION,
     TASK,
@@ -43,6 +44,7 @@ _PRESENT: Mapping[str, TypeAdapter[Any] | None] = {
     "review": REVIEW,
     "change": CHANGE,
     "session": SESSION,
+    "own_password": OWN_PASSWORD,
     "audit": AUDIT,
 }
 """Tables that matter now, the most important first, and what the column ``data`` of a sound row holds."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from wcr_watchd.core.access import AuditEntry, Session
+from wcr_watchd.core.access import AuditEntry, OwnPassword, Session
 from wcr_watchd.core.changes import Change
 from wcr_watchd.core.errors import StoreDamagedError, StoreError
 from wcr_watchd.core.heartbeat import KEPT_SIGNALS, Ping
@@ -41,6 +41,7 @@ from wcr_watchd.store.codec import (
     FACTS,
     HEARTBEAT,
     INCIDENT,
+    OWN_PASSWORD,
     REVIEW,
     SESSION,
     SILENCE,
@@ -333,6 +334,15 @@ class SqliteStore:
         async with self._database.transaction(durable=False) as transaction:
             await transaction.run_many("forget_session", [(digest,) for digest in ended])
             await transaction.run_many("keep_session", [(one.digest, to_json(SESSION, one)) for one in kept])
+
+    async def own_passwords(self) -> Sequence[OwnPassword]:
+        """The passwords that users chose themselves."""
+        return tuple(from_json(OWN_PASSWORD, row[0]) for row in await self._database.fetch("own_passwords"))
+
+    async def keep_own_password(self, chosen: OwnPassword) -> None:
+        """Keep one in the place of the user's last."""
+        async with self._database.transaction(durable=True) as transaction:
+            await transaction.run("keep_own_password", chosen.name, to_json(OWN_PASSWORD, chosen))
 
     async def record(self, entry: AuditEntry) -> None:
         """Add to the audit log; also a power failure leaves it there."""

@@ -10,6 +10,13 @@ DELETE FROM session WHERE digest = $1;
 -- name: sessions
 SELECT data FROM session;
 
+-- name: keep_own_password
+INSERT INTO own_password (name, data) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET data = excluded.data;
+
+-- name: own_passwords
+SELECT data FROM own_password;
+
 -- name: keep_audit
 INSERT INTO audit (number, at, who, data)
 VALUES ((SELECT coalesce(max(number), 0) + 1 FROM audit), $1, $2, $3);

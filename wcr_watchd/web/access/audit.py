@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 UNRECORDED = frozenset({"/api/v2/alerts"})
 """What programs send all the time; it has a timeline of its own."""
+NOTES_ITSELF = frozenset({"/account/password"})
+"""What says for itself what was done: its body is nobody's business."""
 LONGEST_DETAIL = 500
 LONGEST_TEXT = 200
 BODY_WITHIN = 1.0
@@ -92,7 +94,7 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else request.path
         visitor = request.get(VISITOR)
-        if visitor is not None and request.method not in READING and route not in UNRECORDED:
+        if visitor is not None and request.method not in READING and route not in UNRECORDED | NOTES_ITSELF:
             target = ", ".join(request.match_info.values())
             await request.app[AUDIT].note(
                 request,

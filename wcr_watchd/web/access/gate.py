@@ -25,6 +25,7 @@ from wcr_watchd.web.access.audit import Audit
 from wcr_watchd.web.access.digest import digest_of
 from wcr_watchd.web.access.links import OneTimeLinks
 from wcr_watchd.web.access.open_id import OpenId
+from wcr_watchd.web.access.own_passwords import OwnPasswords
 from wcr_watchd.web.access.peer import is_direct, is_local, is_own_page, peer_is_loopback, unix_user
 from wcr_watchd.web.access.roles import READING, VISITOR, Means, Visitor, needed
 from wcr_watchd.web.access.sessions import Sessions
@@ -72,9 +73,11 @@ class Access:
         self.public_url = public_url
         self.audit = audit
         self.sessions = Sessions(audit.records, audit.now, self._holds)
+        self.own_passwords = OwnPasswords(audit.records, audit.now)
         self.links = OneTimeLinks(monotonic)
         self.sign_in = SignIn(
             lambda: self.settings,
+            self.own_passwords,
             self.sessions,
             self.links,
             OpenId(lambda: self.settings.single_sign_on, lambda: self.public_url(), http, monotonic),
@@ -137,7 +140,7 @@ class Access:
         """Whether the credential behind a session is still there, and the same."""
         if session.how == PASSWORD:
             user = self.settings.users.get(session.name)
-            return user is not None and bound_to(user.password) == session.bound
+            return user is not None and bound_to(self.own_passwords.of(user)) == session.bound
         if session.how == TOKEN:
             return any(one.digest.hex() == session.bound and self._is_valid(one) for one in self.settings.tokens)
         if session.how == ELSEWHERE:

@@ -22,12 +22,14 @@ from wcr_watchd.web.access.audit import Audit
 from wcr_watchd.web.access.digest import digest_of
 from wcr_watchd.web.access.links import OneTimeLinks
 from wcr_watchd.web.access.open_id import OpenId
+from wcr_watchd.web.access.own_passwords import OwnPasswords
 from wcr_watchd.web.access.peer import is_direct
 from wcr_watchd.web.access.refused import SignInRefusedError
 from wcr_watchd.web.access.sessions import Sessions
 from wcr_watchd.web.access.throttle import Throttle
 
 ACTION = "sign in"
+CHANGE = "change password"
 MOST_WAITING = 20
 """Passwords that wait to be checked; of more, people are told to come again."""
 MOST_PLACES = 10_000
@@ -43,6 +45,7 @@ class SignIn:
     """Checks what people show and starts their sessions. ``token`` finds the token that was shown."""
 
     settings: Callable[[], AccessSettings]
+    own_passwords: OwnPasswords
     sessions: Sessions
     links: OneTimeLinks
     open_id: OpenId
@@ -73,7 +76,29 @@ class SignIn:
         self._places[name, source] = None
         while len(self._places) > MOST_PLACES:
             del self._places[next(iter(self._places))]
-        return await self._begin(request, user.name, user.role, PASSWORD, bound_to(user.password))
+        return await self._begin(request, user.name, user.role, PASSWORD, bound_to(self.own_passwords.of(user)))
+
+    async def change_password(self, request: web.Request, name: str, old: str, new: str) -> str:
+        """Give a user who is signed in a new password; the old one is asked for, and failing is made to wait.
+
+        All sessions of the user end; returns the cookie of a new one. Raises :class:`SignInRefusedError`, and
+        ``StoreError`` when nothing was changed because it cannot be kept.
+        """
+        source = source_of(request)
+        # Counted apart from signing in: whoever found an open browser must not lock its owner out.
+        account = f"{name} changes the password"
+        self._may_try(request, source, account, at_home=True)
+        user = self.settings().users.get(name)
+        if user is None or not await self._is_right(user, old):
+            await self._failed(request, name, PASSWORD, "wrong old password", CHANGE)
+            raise SignInRefusedError("The old password is wrong. Nothing was changed.")
+        self._went_well(source, account)
+        await self.own_passwords.choose(user, new)
+        await self.sessions.end_all(name)
+        bound = bound_to(self.own_passwords.of(user))
+        cookie = await self.sessions.begin(request, user.name, user.role, PASSWORD, bound)
+        await self.audit.note(request, name, PASSWORD, CHANGE, detail="all other sessions ended")
+        return cookie
 
     async def by_token(self, request: web.Request, shown: str) -> str:
         """Likewise, for a token."""
@@ -108,9 +133,9 @@ class SignIn:
         await self.audit.note(request, name, how, ACTION)
         return cookie
 
-    async def _failed(self, request: web.Request, who: str, means: str, why: str) -> None:
+    async def _failed(self, request: web.Request, who: str, means: str, why: str, action: str = ACTION) -> None:
         if self.recorded.take():
-            await self.audit.note(request, who, means, ACTION, result=f"refused: {why}")
+            await self.audit.note(request, who, means, action, result=f"refused: {why}")
 
     def _may_try(self, request: web.Request, source: str, account: str, *, at_home: bool = False) -> None:
         # Behind a proxy that is not declared all have one address: some of them must not keep the others out for long.
@@ -134,7 +159,7 @@ class SignIn:
         self._waiting += 1
         try:
             async with self._one_at_a_time:
-                return await asyncio.to_thread(matches, user.password if user else "", password)
+                return await asyncio.to_thread(matches, self.own_passwords.of(user) if user else "", password)
         finally:
             self._waiting -= 1
 

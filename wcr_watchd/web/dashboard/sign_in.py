@@ -9,18 +9,23 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from wcr_watchd.core.access import Role
+from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.on_call import on_call_at
 from wcr_watchd.core.units import format_duration
+from wcr_watchd.kit.passwords import SHORTEST_PASSWORD
 from wcr_watchd.web.access.gate import ACCESS, SIGN_IN
 from wcr_watchd.web.access.links import LINK_PATH
 from wcr_watchd.web.access.open_id import CALLBACK, START
+from wcr_watchd.web.access.own_passwords import fault_of
 from wcr_watchd.web.access.peer import is_own_page
 from wcr_watchd.web.access.refused import SignInRefusedError
 from wcr_watchd.web.access.roles import VISITOR, needs
 from wcr_watchd.web.access.sessions import drop_cookie, set_cookie
+from wcr_watchd.web.access.sign_in import PASSWORD
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
 
+PASSWORD_PATH = "/account/password"
 BODY_WITHIN = 10.0
 """Seconds for the form to come in: strangers may send it."""
 PUBLIC = frozenset({SIGN_IN, LINK_PATH, START, CALLBACK})
@@ -35,6 +40,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get(START, elsewhere, allow_head=False)
     app.router.add_get(CALLBACK, back, allow_head=False)
     app.router.add_get("/account", account)
+    app.router.add_post(PASSWORD_PATH, change_password)
     app.router.add_post("/sign-out", sign_out)
 
 
@@ -91,19 +97,60 @@ async def back(request: web.Request) -> web.Response:
 
 async def account(request: web.Request) -> web.Response:
     """Who one is, and where one is signed in."""
+    return _account(request, done="done" in request.query)
+
+
+@needs(Role.VIEWER)
+async def change_password(request: web.Request) -> web.Response:
+    """Give oneself a new password; the old one is asked for, and everywhere else one is signed out."""
+    access, visitor = request.app[ACCESS], request[VISITOR]
+    if not _has_password(request):
+        raise web.HTTPConflict(text="only who signed in with a name and a password has one to change\n")
+    form = {key: str(value) for key, value in (await request.post()).items()}
+    old, new = form.get("old", ""), form.get("new", "")
+    if fault := fault_of(new, form.get("again", ""), old):
+        return _account(request, fault, 400)
+    try:
+        cookie = await access.sign_in.change_password(request, visitor.name, old, new)
+    except SignInRefusedError as error:
+        wait = math.ceil(error.wait)
+        response = _account(request, f"{error} Try again in {format_duration(wait)}." if wait else str(error), 403)
+        if wait:
+            response.set_status(429)
+            response.headers["Retry-After"] = str(wait)
+        return response
+    except StoreError as error:
+        return _account(request, f"The new password cannot be kept, so the old one holds: {error}", 503)
+    answer = web.Response(status=303, headers={"Location": "/account?done"})
+    set_cookie(request, answer, cookie)
+    return answer
+
+
+def _has_password(request: web.Request) -> bool:
+    session = request.app[ACCESS].sessions.of(request)
+    return session is not None and session.how == PASSWORD
+
+
+def _account(request: web.Request, said: str = "", status: int = 200, *, done: bool = False) -> web.Response:
     access, visitor, view = request.app[ACCESS], request[VISITOR], request.app[CONTROL]
     duties = [
         schedule.name
         for schedule in view.setup.on_call.values()
         if visitor.contact and visitor.contact in on_call_at(schedule, view.now()).contacts
     ]
-    return page(
+    response = page(
         request,
         "account.html",
         duties=duties,
         current=access.sessions.of(request),
         others=access.sessions.theirs(visitor.name),
+        has_password=_has_password(request),
+        shortest=SHORTEST_PASSWORD,
+        said=said,
+        done=done,
     )
+    response.set_status(status)
+    return response
 
 
 @needs(Role.VIEWER)
