@@ -7,6 +7,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start some hundred processes; without compiled files each of them compiles the whole program anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test screenshots check soak fuzz bench servers docs lock wheel clean
 

@@ -14,11 +14,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from wcr_watchd.cli.client import NoDaemonError, RefusedError, call, default_socket
-from wcr_watchd.config.sources import Sources
-from wcr_watchd.config.typed import PROBES
+from wcr_watchd.cli.options import DEFAULT_CONFIG
 from wcr_watchd.kit.plugins import names
-
-DEFAULT_CONFIG = Path("/etc/wcr-watchd/watchd.toml")
 
 
 def checks(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -45,7 +42,7 @@ def people(context: click.Context, parameter: click.Parameter, incomplete: str) 
 
 def probe_types(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Probe types that are installed."""
-    return _beginning(names(PROBES), incomplete)
+    return _beginning(names("wcr_watchd.probes"), incomplete)
 
 
 def open_incidents(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -60,6 +57,9 @@ def _beginning(found: Iterable[str], incomplete: str) -> list[CompletionItem]:
 
 def _configured(context: click.Context, section: str) -> list[str]:
     """The names in a section as they are written; what else is wrong with the file does not matter here."""
+    # Reading TOML takes a fifth of a second to import, and every command refers to this module.
+    from wcr_watchd.config.sources import Sources  # noqa: PLC0415
+
     sources = Sources()
     sources.read(Path(context.params.get("config") or os.environ.get("WATCHD_CONFIG") or DEFAULT_CONFIG))
     table = sources.table.get(section)

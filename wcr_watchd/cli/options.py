@@ -12,9 +12,9 @@ import click
 
 from wcr_watchd.cli import render
 from wcr_watchd.cli.client import NoDaemonError, RefusedError, default_socket
-from wcr_watchd.cli.complete import DEFAULT_CONFIG
 from wcr_watchd.core.errors import ConfigError, WatchdError
 
+DEFAULT_CONFIG = Path("/etc/wcr-watchd/watchd.toml")
 FINE, FAILING, WRONG, NO_DAEMON = 0, 1, 2, 3
 
 P = ParamSpec("P")

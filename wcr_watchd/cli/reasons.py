@@ -7,7 +7,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
-from zoneinfo import ZoneInfo
 
 import click
 from rich.markup import escape
@@ -15,13 +14,11 @@ from rich.markup import escape
 from wcr_watchd.cli import complete, render
 from wcr_watchd.cli.client import call
 from wcr_watchd.cli.options import exits, json_option, socket_option
-from wcr_watchd.config import load as loading
-from wcr_watchd.core.errors import UnitError
+from wcr_watchd.cli.times import duration, moment
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.outlook import outlook
-from wcr_watchd.core.units import format_duration, parse_duration
-from wcr_watchd.kit.local_zone import local_timezone
-from wcr_watchd.web import reasons, shapes
+from wcr_watchd.core.units import format_duration
+from wcr_watchd.web import reasons
 
 Json = dict[str, Any]
 
@@ -71,8 +68,11 @@ def policy_test(
 
     Nobody is told: the incident is thought through, with whoever is on call at each moment, quiet hours and windows.
     """
-    start, lasts = _moment(at) if at else time.time(), _duration(for_)
+    start, lasts = moment(at) if at else time.time(), duration(for_)
     if config:
+        # Only here is a configuration read, and what reads it takes a second to import.
+        from wcr_watchd.config import load as loading  # noqa: PLC0415
+
         setup = loading.load(config).setup
         if check not in setup.checks:
             raise click.UsageError(f"no check named {check!r} in {config}")
@@ -119,17 +119,3 @@ def _told(one: Json) -> str:
     waits = f" not before {render.local_time(one['not_before'])} ({one['because']})" if one["not_before"] else ""
     instead = f" (else {', '.join(one['fallbacks'])})" if one["fallbacks"] else ""
     return who + waits + instead
-
-
-def _moment(text: str) -> float:
-    try:
-        return shapes.moment(text, ZoneInfo(local_timezone()))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except UnitError as error:
-        raise click.UsageError(str(error)) from None

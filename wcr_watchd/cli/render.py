@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from wcr_watchd.cli import measurements
 from wcr_watchd.core.errors import Problem
 from wcr_watchd.core.units import format_duration
 
@@ -69,7 +68,7 @@ def checks(rows: list[dict[str, Any]]) -> None:
     rows = sorted(rows, key=lambda row: (WORST_FIRST.index(row["state"]), row["name"]))
     table(
         {
-            "STATE": [_styled(row["state"]) for row in rows],
+            "STATE": [styled(row["state"]) for row in rows],
             "CHECK": [escape(row["name"]) for row in rows],
             "TYPE": [] if _is_narrow() else [row["type"] for row in rows],
             "SINCE": [_table_time(row["since"]) for row in rows],
@@ -100,7 +99,7 @@ def incidents(rows: list[dict[str, Any]]) -> None:
     table(
         {
             "ID": [str(row["id"]) for row in rows],
-            "SEVERITY": [_styled(row["severity"]) for row in rows],
+            "SEVERITY": [styled(row["severity"]) for row in rows],
             "STATE": [_incident_state(row) for row in rows],
             "CHECK": [escape(" ".join(filter(None, (row["check"], row["subject"])))) for row in rows],
             "OPENED": [_table_time(row["opened_at"]) for row in rows],
@@ -177,7 +176,8 @@ def _incident_state(row: dict[str, Any]) -> str:
     return f"{row['state']} ({escape(by)})" if by else str(row["state"])
 
 
-def _styled(word: str) -> str:
+def styled(word: str) -> str:
+    """A state or severity in its colour."""
     return f"[{STYLES.get(word, OTHER_STYLE)}]{word}[/]"
 
 
@@ -237,7 +237,7 @@ def tasks(rows: list[dict[str, Any]]) -> None:
     rows = sorted(rows, key=lambda row: (TASKS_FIRST.index(row["phase"]), row["due"] or "~", row["name"]))
     table(
         {
-            "STATE": [_styled(row["phase"]) for row in rows],
+            "STATE": [styled(row["phase"]) for row in rows],
             "TASK": [escape(row["name"]) for row in rows],
             "BY": [] if _is_narrow() else [TASK_KINDS[row["kind"]] for row in rows],
             "DUE": [_table_time(row["due"]) for row in rows],
@@ -250,7 +250,7 @@ def task_history(rows: list[dict[str, Any]]) -> None:
     """How a task ended the last times, newest first, with what was said or written then."""
     for row in rows:
         by = f" by {row['by']}" if row["by"] else ""
-        console.print(f"\n{_styled(row['outcome'])} {local_time(row['at'])}{escape(by)}: {escape(row['text'])}")
+        console.print(f"\n{styled(row['outcome'])} {local_time(row['at'])}{escape(by)}: {escape(row['text'])}")
         for line in (row["note"], *row["evidence"], *row["output"].splitlines()[-SHOWN_LINES:]):
             if line:
                 console.print(escape(f"    {line}"))
@@ -295,31 +295,6 @@ def windows(rows: list[dict[str, Any]]) -> None:
             escape(row["comment"]),
         )
     console.print(table)
-
-
-def observation(seen: dict[str, Any]) -> None:
-    """What one run found: the verdict of the rules, every measurement, and the evidence."""
-    style = {"up": STYLES["ok"], "down": STYLES["critical"]}.get(seen["outcome"], OTHER_STYLE)
-    outcome = f"[{style}]{seen['outcome']}[/]"
-    took = format_duration(seen["duration"])
-    console.print(f"{escape(seen['check'])}: {outcome} in {took}: {escape(seen['summary'])}", soft_wrap=True)
-    for said in seen["verdict"]:
-        console.print(f"  {_said(said)}", soft_wrap=True)
-    if not seen["verdict"] and seen["outcome"] == "up":
-        console.print(f"  {_styled('ok')}: no rule minds")
-    for line in measurements.lines(seen["measurements"], console.width - 2):
-        console.print(f"  {escape(line)}" if line else "", soft_wrap=True)
-    for name, text in seen["evidence"].items():
-        lines = escape(text).splitlines()
-        told = lines[0] if len(lines) == 1 else "".join(f"\n    {line}" for line in lines)
-        console.print(f"  {escape(name)}: {told}", soft_wrap=True)
-
-
-def _said(said: dict[str, Any]) -> str:
-    head = said["severity"] if said["fires"] else f"would be {said['severity']} if it lasted"
-    style = STYLES[said["severity"]] if said["fires"] else OTHER_STYLE
-    because = f"{said['because']} ({said['rule']})" if said["because"] != said["rule"] else said["because"]
-    return f"[{style}]{head}[/]: {escape(because)}"
 
 
 def _table_time(text: str | None) -> str:
