@@ -30,8 +30,12 @@ TASKS = (
 CHECKLISTS = "72 74 78 80 84 91-95 98-101 105 123 209 211-212"
 """Lines that are steps of a change."""
 
-REPORTS = "115 175 195-196 289-290 359 376 389-392 395-398"
+REPORTS = "115 175 195-196 198 255 261 289-291 329-332 359 376 389-392 395-398 421"
 """Lines that a report tells."""
+
+
+KNOWLEDGE = "305-308 329-332 343-346 361 434 439-440"
+"""Lines that ask for something to be written down: an entry of etc/knowledge."""
 
 
 def numbers(ranges: str) -> set[int]:
@@ -114,6 +118,21 @@ def test_what_belongs_to_a_change_is_a_step_of_one(line: int) -> None:
 @pytest.mark.parametrize("line", sorted(numbers(REPORTS)))
 def test_what_is_told_in_hindsight_is_in_a_report(line: int) -> None:
     assert re.search(r"`\[report\.\w+\]` of etc/", rows()[line][1]), GUIDE[line - 1]
+
+
+def entries() -> set[str]:
+    """The files of etc/knowledge, below it."""
+    folder = ROOT / "etc" / "knowledge"
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*.md")}
+
+
+@pytest.mark.parametrize("line", sorted(numbers(KNOWLEDGE)))
+def test_what_is_to_be_written_down_is(line: int) -> None:
+    assert re.findall(r"`((?:runbooks|vendors|risks|articles)/[a-z-]+\.md)`", rows()[line][1]), GUIDE[line - 1]
+
+
+def test_entries_that_are_named_stand_in_etc() -> None:
+    assert set(re.findall(r"`([a-z]+/[a-z-]+\.md)`", TABLE)) <= entries()
 
 
 def test_tables_that_are_named_stand_in_etc() -> None:

@@ -10,8 +10,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from wcr_watchd.config.load import Loaded, load
+from wcr_watchd.core.guidance import checks_of
+from wcr_watchd.core.knowledge import EntryKind
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.silence import covers
+from wcr_watchd.probes.links import read_folder
 
 ROOT = Path(__file__).parents[2]
 ETC = ROOT / "etc"
@@ -35,6 +38,28 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loaded:
 def test_it_loads(shipped: Loaded) -> None:
     assert len(shipped.setup.checks) >= 30
     assert set(shipped.channels) == {"sms", "mail", "slack"}
+
+
+def test_what_is_written_down_can_be_read_and_its_links_lead_somewhere(shipped: Loaded) -> None:
+    book = shipped.setup.knowledge
+    assert book.problems == ()
+    assert {entry.kind for entry in book.entries.values()} == set(EntryKind)
+    assert len(book.entries) >= 30
+    assert read_folder(book.folder).broken == ()
+    for entry in book.entries.values():
+        assert entry.owner, entry.name
+        assert entry.name == "communication" or checks_of(shipped.setup, entry), f"{entry.name} is about no check"
+
+
+def test_what_is_critical_has_a_runbook(shipped: Loaded) -> None:
+    setup = shipped.setup
+    runbooks = {entry.name for entry in setup.knowledge.of(EntryKind.RUNBOOK)}
+    without = {
+        name
+        for name, check in setup.checks.items()
+        if check.runbook not in runbooks and any(rule.severity is Severity.CRITICAL for rule in check.rules)
+    }
+    assert without == set()
 
 
 def test_staging_never_wakes_anybody(shipped: Loaded) -> None:
