@@ -48,6 +48,7 @@ PAGES = (
     "/silences?match=check%3D%22shop%22",
     "/sign-in",
     "/status-posts",
+    "/status-posts/subscribers",
     "/tasks",
     "/tasks/books",
 )

@@ -33,6 +33,7 @@ from wcr_watchd.core.model import (
 from wcr_watchd.core.modifications import Mark, Modification
 from wcr_watchd.core.objectives import Budget, Objective, Stretch, stretches
 from wcr_watchd.core.on_call import Layer, OnCallSchedule, Override, weekly
+from wcr_watchd.core.posts import Subscriber
 from wcr_watchd.core.protocols import Point, Wanted
 from wcr_watchd.core.report import Filed, ReportWish
 from wcr_watchd.core.review import Review
@@ -156,6 +157,22 @@ class NoChanges:
     prepare = start = start_prepared = extend = tell = tick = note = abandon = verify = finish = _no
 
 
+class StatusRecords:
+    """Who subscribed to the status page."""
+
+    def __init__(self) -> None:
+        names = ("zoe@example.org", "Ann@example.com", "o'brien+status@example.net")
+        self.known = [Subscriber(f"secret-of-{name}", name, NOW - 86_400.0 * 40) for name in names]
+
+    async def subscribers(self) -> Sequence[Subscriber]:
+        return tuple(self.known)
+
+    async def unsubscribe(self, identity: str) -> bool:
+        before = len(self.known)
+        self.known = [one for one in self.known if one.id != identity]
+        return len(self.known) < before
+
+
 class Showcase:
     """The :class:`~wcr_watchd.core.view.Control` of a daemon that stands still, but for acknowledging."""
 
@@ -186,6 +203,7 @@ class Showcase:
         )
         self.objectives: Any = Promises()
         self.changes: Any = NoChanges()
+        self.status_page: Any = StatusRecords()
         self.state = State(
             checks={
                 "site": CheckState("site", Outcome.UP, NOW - 90_000),

@@ -39,6 +39,7 @@ ADMIN = {
     ("GET", "/audit"),
 }
 VIEWER = {("POST", "/sign-out"), ("POST", "/account/password")}
+OPERATOR_READS = {("GET", "/status-posts/subscribers"), ("GET", "/api/v1/status-subscribers")}
 """What differs from: viewers read, operators do everything else."""
 SOCKET_ONLY = {("POST", "/api/v1/sign-in-links")}
 ALERTS = "/api/v2/"
@@ -114,6 +115,8 @@ def turned_away(method: str, path: str, status: int, location: str) -> bool:
 def asked_for(method: str, name: str) -> Role:
     if (method, name) in ADMIN or (method == "HEAD" and ("GET", name) in ADMIN):
         return Role.ADMIN
+    if ("GET", name) in OPERATOR_READS:
+        return Role.OPERATOR
     return Role.VIEWER if method in {"GET", "HEAD"} or (method, name) in VIEWER else Role.OPERATOR
 
 
@@ -123,7 +126,7 @@ def test_what_is_public_is_so_for_a_reason() -> None:
 
 async def test_the_lists_here_name_what_is_there(site: Served) -> None:
     there = {(route.method, canonical(route)) for route in site.app.router.routes()}
-    assert there >= ADMIN | VIEWER | SOCKET_ONLY
+    assert there >= ADMIN | VIEWER | OPERATOR_READS | SOCKET_ONLY
     assert {name for _, name in there} >= set(PUBLIC)
 
 

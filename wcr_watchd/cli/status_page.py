@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
 from wcr_watchd.cli import render
-from wcr_watchd.cli.client import call
+from wcr_watchd.cli.client import call, every
 from wcr_watchd.cli.options import by_option, done, exits, json_option, socket_option
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -98,3 +98,35 @@ def publish(id_: str, by: str | None, socket: Path, json_: bool) -> None:
 def discard(id_: str, by: str | None, socket: Path, json_: bool) -> None:
     """Throw the drafts of the post ID away."""
     done(call(socket, "POST", f"/status-posts/{quote(id_, safe='')}/discard", {"by": by}), json_)
+
+
+@status_page.command("subscribers")
+@click.option("--search", default="", metavar="TEXT", help="Only those with this text in their address.")
+@socket_option
+@json_option
+@exits
+def subscribers(search: str, socket: Path, json_: bool) -> None:
+    """Who has mails sent about what is published."""
+    rows = every(socket, f"/status-subscribers?{urlencode({'q': search})}", "subscribers")
+    if json_:
+        render.as_json(rows)
+    elif not rows:
+        click.echo("no subscribers")
+    else:
+        render.table(
+            {
+                "ID": [row["id"] for row in rows],
+                "ADDRESS": [escape(row["address"]) for row in rows],
+                "SINCE": [render.local_time(row["since"]) for row in rows],
+            }
+        )
+
+
+@status_page.command("unsubscribe")
+@click.argument("id_", metavar="ID")
+@socket_option
+@json_option
+@exits
+def unsubscribe(id_: str, socket: Path, json_: bool) -> None:
+    """End a subscription by its ID."""
+    done(call(socket, "DELETE", f"/status-subscribers/{quote(id_, safe='')}"), json_)

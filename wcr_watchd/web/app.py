@@ -41,6 +41,7 @@ from wcr_watchd.web.dashboard import (
     sign_in,
     silences,
     status_posts,
+    subscribers,
 )
 from wcr_watchd.web.dashboard import tasks as task_pages
 from wcr_watchd.web.health import CONTROL, healthz, readyz
@@ -67,6 +68,7 @@ PAGES = (
     sign_in,
     audit,
     configuration,
+    subscribers,
 )
 PUBLIC = (
     answers.ROUTES

@@ -18,6 +18,7 @@ from wcr_watchd.web.api import (
     people,
     quiet,
     reports,
+    subscribers,
     tasks,
 )
 from wcr_watchd.web.api.problems import as_problems
@@ -38,6 +39,7 @@ _FILES = (
     people,
     quiet,
     reports,
+    subscribers,
     tasks,
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wcr_watchd.web.api.forms import Answer
-from wcr_watchd.web.api.models.common import Object
+from wcr_watchd.web.api.models.common import Object, Time
 
 
 class StatusPosts(Answer):
@@ -17,3 +17,19 @@ class StatusPosted(Answer):
 
     done: str
     post: Object
+
+
+class Subscriber(Answer):
+    """Somebody who wants mails; ``id`` names them here and nowhere else."""
+
+    id: str
+    address: str
+    since: Time
+
+
+class Subscribers(Answer):
+    """Subscribers by address; ``count`` is of all, ``next`` the cursor of the next page."""
+
+    subscribers: list[Subscriber]
+    count: int
+    next: str | None = None
