@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from html import unescape
@@ -137,10 +137,10 @@ async def test_who_leaves_before_the_stream_begins_is_nothing_to_report(
 ) -> None:
     looked, gone = asyncio.Event(), asyncio.Event()
 
-    async def look(*_: object) -> listing.Listing:
+    async def look(work: Callable[..., object], *arguments: object) -> object:
         looked.set()
         await gone.wait()
-        return listing.listing(served.control, listing.Wanted())
+        return work(*arguments)
 
     monkeypatch.setattr(asyncio, "to_thread", look)
     task = asyncio.create_task(served.get("/live"))
@@ -223,6 +223,29 @@ async def test_many_checks_come_page_by_page(served: Served, monkeypatch: pytest
     assert "5 to 6 of 6" in page
     assert 'rel="prev"' in page
     assert 'rel="next"' not in page
+
+
+async def test_others_have_their_turn_while_thousands_of_checks_are_looked_through() -> None:
+    control = Showcase()
+    site = control.setup.checks["site"]
+    names = [f"check-{number}" for number in range(10_000)]
+    checks = {name: replace(site, name=name, group="all") for name in names}
+    control.setup = replace(control.setup, checks=checks)
+    control.state.checks = {"check-7": CheckState("check-7", Outcome.UP, NOW, Severity.WARNING)}
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    meanwhile = asyncio.create_task(other())
+    found = await listing.listing(control, listing.Catalogue.of(control.setup), listing.Wanted())
+    meanwhile.cancel()
+    assert turns >= 10_000 / listing.CHECKS_AT_A_TIME
+    assert (found.names[:3], found.pages) == (("check-7", "check-0", "check-1"), 50)
+    assert found.words == {"warning": 1, "new": 9_999}
 
 
 async def test_the_strip_tells_what_the_records_know(served: Served) -> None:

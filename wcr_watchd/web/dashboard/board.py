@@ -25,6 +25,7 @@ from wcr_watchd.core.uptime import Outcomes
 from wcr_watchd.core.view import View
 from wcr_watchd.web import shapes
 from wcr_watchd.web.dashboard.layout import fragment, warm_up
+from wcr_watchd.web.dashboard.listing import Catalogue
 from wcr_watchd.web.dashboard.rows import row_of
 from wcr_watchd.web.dashboard.strips import SLOT, SLOTS, Mark, Strips, mark_of
 from wcr_watchd.web.health import CONTROL
@@ -68,6 +69,7 @@ class Board:
         self._above: dict[bool, tuple[int, bytes]] = {}
         self._changed = asyncio.Event()
         self._setup = view.setup
+        self._catalogue: Catalogue | None = None
         self.strips = Strips()
         self.counts: Counter[str] = Counter()
         self._count_anew()
@@ -86,6 +88,13 @@ class Board:
         life, _, number = stamp.partition("-")
         known = life == self._life and number.isdecimal() and len(number) < 16
         return int(number) if known and int(number) <= self._version else NO_VERSION
+
+    async def catalogue(self) -> Catalogue:
+        """The checks there are, in order; put in order once per configuration."""
+        found, setup = self._catalogue, self._view.setup
+        if found is None or found.setup is not setup:
+            found = self._catalogue = await asyncio.to_thread(Catalogue.of, setup)
+        return found
 
     def word(self, name: str) -> str:
         """How a check is, in one word."""

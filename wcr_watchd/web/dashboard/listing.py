@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from urllib.parse import urlencode
 
 from wcr_watchd.core.model import Outcome, Severity
-from wcr_watchd.core.setup import Check
+from wcr_watchd.core.setup import Check, Setup
+from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.view import View
 from wcr_watchd.web import shapes
 
 ROWS_OF_A_PAGE = 200
+CHECKS_AT_A_TIME = 500
+"""Checks that are looked at before others have the event loop, which takes a millisecond."""
 LONGEST_SEARCH = 200
 NO_GROUP = "-"
 """In a query, the checks that are in no group."""
@@ -96,47 +101,67 @@ def read(query: Mapping[str, str]) -> Wanted:
     )
 
 
-def listing(view: View, wanted: Wanted) -> Listing:
-    """Find what is wanted. Takes a while with thousands of checks: for a thread."""
-    checks = view.setup.checks
-    words = {name: shapes.state_word(view.state.checks.get(name)) for name in checks}
-    # Group by group: sorting thousands at once would hold the interpreter, and the event loop with it.
-    by_group: dict[str, list[str]] = {}
-    for name, check in checks.items():
-        if wanted.takes(check, words[name]):
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The checks of a configuration in the order of a page that finds them all fine, and the tags that they have."""
+
+    setup: Setup
+    groups: tuple[tuple[str, tuple[str, ...]], ...]
+    tags: tuple[str, ...]
+
+    @classmethod
+    def of(cls, setup: Setup) -> Catalogue:
+        """That of a configuration. Takes a while with thousands of checks: for a thread, and not for every page."""
+        by_group: dict[str, list[str]] = {}
+        tags: set[str] = set()
+        for name, check in setup.checks.items():
             by_group.setdefault(check.group, []).append(name)
-    groups = sorted(by_group, key=lambda group: (not group, group))
-    found = [name for group in groups for name in sorted(by_group[group], key=lambda name: _urgency(view, name))]
+            tags.update(check.tags)
+        groups = sorted(by_group, key=lambda group: (not group, group))
+        return cls(setup, tuple((group, tuple(sorted(by_group[group]))) for group in groups), tuple(sorted(tags)))
+
+
+async def listing(view: View, catalogue: Catalogue, wanted: Wanted) -> Listing:
+    """Find what is wanted among the checks of a catalogue, a few at a time: thousands would hold the event loop."""
+    states, checks = view.state.checks, catalogue.setup.checks
+    words, counts, found, seen = Counter[str](), dict[str, Counter[str]](), list[str](), 0
+    for group, names in catalogue.groups:
+        counted = counts[group] = Counter()
+        by_urgency: dict[tuple[int, bool], list[str]] = {}
+        for name in names:
+            seen += 1
+            if seen % CHECKS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+            state = states.get(name)
+            word = shapes.state_word(state)
+            words[word] += 1
+            if wanted.takes(checks[name], word):
+                counted[word] += 1
+                by_urgency.setdefault(_urgency(state), []).append(name)
+        for urgency in sorted(by_urgency):
+            found += by_urgency[urgency]
     pages = max(1, -(-len(found) // ROWS_OF_A_PAGE))
     page = min(max(1, wanted.page), pages)
-    names = found[(page - 1) * ROWS_OF_A_PAGE : page * ROWS_OF_A_PAGE]
+    shown = found[(page - 1) * ROWS_OF_A_PAGE : page * ROWS_OF_A_PAGE]
     return Listing(
-        names=tuple(names),
-        groups=tuple(_groups(view, found, names, words)),
+        names=tuple(shown),
+        groups=tuple(_groups(shown, checks, counts)),
         found=len(found),
         page=page,
         pages=pages,
-        words=Counter(words.values()),
-        every_group=tuple(sorted({check.group for check in checks.values()})),
-        every_tag=tuple(sorted({tag for check in checks.values() for tag in check.tags})),
+        words=words,
+        every_group=tuple(sorted(counts)),
+        every_tag=catalogue.tags,
     )
 
 
-def _groups(view: View, found: list[str], names: list[str], words: Mapping[str, str]) -> Iterator[Group]:
-    checks = view.setup.checks
-    counts: dict[str, Counter[str]] = {}
-    for name in found:
-        counts.setdefault(checks[name].group, Counter())[words[name]] += 1
-    shown: dict[str, list[str]] = {}
-    for name in names:
-        shown.setdefault(checks[name].group, []).append(name)
-    for group, some in shown.items():
+def _groups(shown: list[str], checks: Mapping[str, Check], counts: Mapping[str, Counter[str]]) -> Iterator[Group]:
+    for group, some in groupby(shown, key=lambda name: checks[name].group):
         counted = counts[group]
         yield Group(group, tuple((word, counted[word]) for word in STATES if counted[word]), tuple(some))
 
 
-def _urgency(view: View, name: str) -> tuple[int, bool, str]:
-    state = view.state.checks.get(name)
+def _urgency(state: CheckState | None) -> tuple[int, bool]:
     severity = state.severity if state else Severity.OK
     uncertain = state is None or state.outcome is not Outcome.UP
-    return -severity, not uncertain, name
+    return -severity, not uncertain

@@ -37,13 +37,13 @@ def add_routes(app: web.Application) -> None:
 async def show(request: web.Request) -> web.Response:
     """Everything at a glance: open incidents, then the checks, the worst of each group first."""
     view, board, wanted = request.app[CONTROL], request.app[BOARD], read(request.query)
-    setup, stamp = view.setup, board.stamp(board.version)
-    listed = await asyncio.to_thread(listing, view, wanted)
+    stamp, catalogue = board.stamp(board.version), await board.catalogue()
+    listed = await listing(view, catalogue, wanted)
     rows = {}
     for number, name in enumerate(listed.names, start=1):
         if number % ROWS_AT_A_TIME == 0:
             await asyncio.sleep(0)
-        if view.setup is not setup:
+        if view.setup is not catalogue.setup:
             raise web.HTTPFound(request.path_qs)  # reloaded meanwhile: other checks, another page
         rows[name] = board.row(name)
     return page(
@@ -68,11 +68,11 @@ async def live(request: web.Request) -> web.StreamResponse:
     what changed since; when it should show other checks, ``reload`` makes the browser ask for the list anew.
     """
     view, board, wanted = request.app[CONTROL], request.app[BOARD], read(request.query)
-    setup = view.setup
-    listed = await asyncio.to_thread(listing, view, wanted)
+    catalogue = await board.catalogue()
+    listed = await listing(view, catalogue, wanted)
     stamp = request.headers.get("Last-Event-ID") or request.query.get("since", "")
     reader = _Reader(
-        view, board, wanted, frozenset(listed.names), setup, request[VISITOR].may_act, board.version_of(stamp)
+        view, board, wanted, frozenset(listed.names), catalogue.setup, request[VISITOR].may_act, board.version_of(stamp)
     )
     if request.query.get("of", "") not in ("", _digest(listed.names)):
         return await follow(request, [_RELOAD], _nothing, board.versions(board.version))
