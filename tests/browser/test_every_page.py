@@ -39,6 +39,9 @@ PAGES = (
     "/incidents?text=none+is+like+that",
     "/incidents/{incident}",
     "/incidents/{incident}/review.html",
+    "/knowledge",
+    "/knowledge/shop-down",
+    "/knowledge/hosting",
     "/maintenance",
     "/objectives",
     "/objectives/shop",
@@ -94,6 +97,10 @@ comment = "what we promise to customers"
 checks = ["host"]
 target = "99%"
 period = "7d"
+[contacts]
+owner = "ann"
+[knowledge]
+folder = "knowledge"
 [maintenance.kernels]
 when = "00:00-23:59"
 match = ['group="nobody"']
@@ -121,7 +128,8 @@ timeout = "900ms"
 group = "shop"
 tags = ["money", "public"]
 owner = "ann"
-runbook = "https://example.org/runbooks/shop"
+runbook = "shop-down"
+vendor = "hosting"
 [check.payments]
 type = "tcp"
 address = "127.0.0.1:1"
@@ -148,11 +156,36 @@ owner = "ann"
 """
 
 
+def write_knowledge(folder: Path) -> None:
+    """A knowledge folder with an entry of each kind, one of them reviewed and one file that cannot be read."""
+    entries = {
+        "shop-down": (
+            'kind = "runbook"\nowner = "ann"\nreviewed = 2026-11-01\nreview_every = "3000d"',
+            "# The shop does not answer\n\n1. Restart it: `systemctl restart shop`\n"
+            "2. Ask the [hosting](hosting.md).\n\n## Afterwards\n\n| what | who |\n|---|--:|\n| bill | ann |\n\n"
+            "> Nobody restarts the database.\n\n"
+            "```sh\njournalctl -u shop --since -1h\n```\n",
+        ),
+        "hosting": (
+            'kind = "vendor"\ntitle = "Hosting"\nsupport = "+1 555 0100"\nhours = "all day"\naccount = "team shop"\n'
+            'agreement = "99.9 %"\n[[escalation]]\nafter = "1h"\ncontact = "second level"',
+            "Say the customer number.\n",
+        ),
+        "one-machine": ('kind = "risk"\nchecks = ["shop"]\nimpact = "high"', "# Everything runs on one machine\n"),
+        "full-disk": ('kind = "article"\nchecks = ["shop"]\nwords = ["connect"]', "# What filled the disk\n"),
+    }
+    folder.mkdir()
+    for name, (head, text) in entries.items():
+        (folder / f"{name}.md").write_text(f"+++\n{head}\n+++\n{text}")
+    (folder / "broken.md").write_text("no head\n")
+
+
 def start(make_daemon: Callable[..., RunningDaemon]) -> tuple[RunningDaemon, str, int]:
     """A daemon with something on every page, where its pages are, and the number of an open incident."""
     daemon = make_daemon("", start=False)
     port = free_port()
     daemon.listen = [f"127.0.0.1:{port}"]
+    write_knowledge(daemon.folder / "knowledge")
     daemon.write(CONFIG)
     daemon.start()
     eventually(lambda: daemon.outcome("host") == "up", "the host is read")

@@ -81,7 +81,7 @@ async def test_the_list_finds_by_text_kind_and_what_is_due(served: Served) -> No
 async def test_an_entry_has_a_page_on_which_nothing_can_run(served: Served) -> None:
     status, page = await served.get("/knowledge/database")
     assert status == 200
-    assert '<h3 id="is-it-running">Is it running?</h3>' in page
+    assert '<h2 id="is-it-running">Is it running?</h2>' in page
     assert "&lt;b onclick=" in page
     assert 'href="javascript:' not in page
     assert "style=" not in page
@@ -155,4 +155,6 @@ def test_links_have_their_lines_and_headings_their_names() -> None:
     ]
     assert found.anchors == {"a-b-c", "a-b-c-1"}
     assert "<h3>A <code>b</code> c!</h3>" in to_html(text, lambda href: href, below=2)
+    levels = to_html("### a\n# b\n#### c\n## d\n", str, below=1)
+    assert levels.split() == ["<h2>a</h2>", "<h2>b</h2>", "<h3>c</h3>", "<h3>d</h3>"]
     assert "<a>x</a>" in to_html(text, lambda href: "")

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 LOWEST_HEADING = 6
 
-_HEADING = re.compile(r"h([1-6])")
 _NOT_IN_ANCHORS = re.compile(r"[^\w\- ]")
 
 
@@ -47,17 +46,28 @@ def to_html(text: str, target: Callable[[str], str], *, below: int = 1, anchors:
     headings are put ``below`` that level; with ``anchors`` they can be linked to.
     """
     tokens = _parser().parse(text)
-    names = iter(_anchors(tokens)) if anchors else None
+    _put_below(tokens, below)
+    if anchors:
+        headings = (token for token in tokens if token.type == "heading_open")
+        for heading, name in zip(headings, _anchors(tokens), strict=True):
+            heading.attrSet("id", name)
     for token in tokens:
-        if found := _HEADING.fullmatch(token.tag):
-            token.tag = f"h{min(LOWEST_HEADING, int(found[1]) + below)}"
-            if names is not None and token.type == "heading_open":
-                token.attrSet("id", next(names))
         if "style" in token.attrs:  # how a column is aligned; pages have no style of their own
             aligned = str(token.attrs.pop("style"))
             token.attrSet("class", "number" if aligned.endswith("right") else "")
         _retarget(token.children or (), target)
     return str(_parser().renderer.render(tokens, _parser().options, {}))
+
+
+def _put_below(tokens: Sequence[Token], level: int) -> None:
+    """Number the headings anew, from below that level on and without leaving one out, as readers aloud expect it."""
+    above: list[int] = []
+    for token in tokens:
+        if token.type == "heading_open":
+            own = int(token.tag.removeprefix("h"))
+            above = [*(one for one in above if one < own), own]
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(LOWEST_HEADING, level + len(above))}"
 
 
 def _retarget(tokens: Sequence[Token], target: Callable[[str], str]) -> None:
