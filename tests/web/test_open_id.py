@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -20,7 +22,7 @@ from tests.web.test_sign_in import Clock
 from tests.web.test_web import Served, serve
 from wcr_watchd.core.access import AccessSettings, Role, SingleSignOn
 from wcr_watchd.kit.outbound import OutboundHttp
-from wcr_watchd.web.access.open_id import BACK_WITHIN, KEYS_AGAIN_AFTER, MOST_UNDER_WAY
+from wcr_watchd.web.access.open_id import BACK_WITHIN, KEYS_AGAIN_AFTER, MOST_REMEMBERED, MOST_UNDER_WAY
 
 Claims = dict[str, Any]
 
@@ -312,3 +314,62 @@ async def test_sign_ins_that_nobody_finishes_are_few(site: Site) -> None:
     open_id._under_way |= {str(number): template for number in range(MOST_UNDER_WAY)}
     await site.get(f"{site.served.base}/sign-in/elsewhere", follow=False)
     assert len(open_id._under_way) == MOST_UNDER_WAY
+
+
+async def sign_out(site: Site) -> tuple[int, str, str]:
+    """Press the button: status, where it leads, and the page."""
+    headers = {"Origin": site.served.base}
+    async with site.browser.post(f"{site.served.base}/sign-out", headers=headers, allow_redirects=False) as answer:
+        return answer.status, answer.headers.get("Location", ""), await answer.text()
+
+
+def way_out(text: str) -> URL:
+    """Where the page of who has signed out leads."""
+    [there] = set(re.findall(r'(?:url=|href=")(http[^"]*)"', text))
+    return URL(html.unescape(there), encoded=True)
+
+
+async def test_who_signs_out_here_signs_out_there(site: Site) -> None:
+    site.provider.documents = {"end_session_endpoint": f"{site.provider.base}/end?realm=x"}
+    await site.sign_in()
+    status, _, text = await sign_out(site)
+    assert (status, await site.is_in()) == (200, False)
+    there = way_out(text)
+    assert str(there).startswith(f"{site.provider.base}/end?realm=x&")
+    assert there.query["client_id"] == CLIENT
+    assert there.query["post_logout_redirect_uri"] == f"{site.served.base}/sign-in"
+    claims = jwt.decode(there.query["id_token_hint"], options={"verify_signature": False})
+    assert claims["sub"] == "u-1"
+    assert "You are signed out here" in text
+    assert "Sign out everywhere" not in text
+
+
+async def test_after_a_restart_the_provider_is_asked_without_the_token(site: Site) -> None:
+    site.provider.documents = {"end_session_endpoint": f"{site.provider.base}/end"}
+    await site.sign_in()
+    site.served.access.sign_in.open_id._id_tokens.clear()
+    assert way_out((await sign_out(site))[2]).query.keys() == {"client_id", "post_logout_redirect_uri"}
+
+
+@pytest.mark.parametrize("why", ["it offers nothing", "it is not wanted", "it is less safe", "it is away"])
+async def test_signing_out_here_alone(site: Site, why: str) -> None:
+    if why != "it offers nothing":
+        site.provider.documents = {"end_session_endpoint": f"{site.provider.base}/end"}
+    if why == "it is less safe":
+        site.provider.documents = {"end_session_endpoint": "javascript:alert(1)"}
+    if why == "it is not wanted":
+        site.configure(ends_there=False)
+    await site.sign_in()
+    if why == "it is away":
+        await site.provider.runner.cleanup()
+        site.served.access.sign_in.open_id._metadata = ("", 0.0, {})
+    status, where, _ = await sign_out(site)
+    assert (status, where, await site.is_in()) == (303, "/sign-in", False)
+
+
+async def test_what_the_provider_vouched_with_is_kept_for_so_many_only(site: Site) -> None:
+    open_id = site.served.access.sign_in.open_id
+    for number in range(MOST_REMEMBERED + 5):
+        open_id.remember(f"d{number}", "t")
+    assert len(open_id._id_tokens) == MOST_REMEMBERED
+    assert SECRET not in str(site.records.kept)

@@ -97,6 +97,9 @@ class OidcTable(Options):
     that have a role."""
     claim: str = "groups"
     """What the provider says that gives somebody a role: a text or a list of texts."""
+    sign_out: bool = True
+    """Whether who signs out here signs out at the provider, too, where it offers that; tell it the address to come back
+    to then: `public_url` of [web] with /sign-in."""
     admin: Texts = ()
     """Values of that claim that make an admin; "*" is everybody."""
     operator: Texts = ()
@@ -154,6 +157,7 @@ def _single_sign_on(table: OidcTable) -> SingleSignOn:
         scopes=table.scopes,
         allowed=table.allow,
         claim=table.claim,
+        ends_there=table.sign_out,
         roles=tuple((role, frozenset(values)) for role, values in roles),
     )
 

@@ -115,7 +115,7 @@ class SingleSignOn:
     """An OpenID Connect provider, and who of its people may do what.
 
     ``allowed`` are mail addresses, ``*@domain`` and subjects; empty: all. ``roles`` are the values of ``claim`` that
-    give a role, the highest first; ``*`` is everybody.
+    give a role, the highest first; ``*`` is everybody. ``ends_there``: who signs out here signs out there, too.
     """
 
     label: str
@@ -126,6 +126,7 @@ class SingleSignOn:
     allowed: tuple[str, ...]
     claim: str
     roles: tuple[tuple[Role, frozenset[str]], ...]
+    ends_there: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Single sign-on: the authorization code flow of OpenID Connect with PKCE, as a confidential client.
 
-OpenID Connect Core 1.0 and Discovery 1.0, RFC 7636 (PKCE), RFC 9207 (issuer in the answer), and the advice of RFC 9700:
-exact redirect address, S256, state and nonce that are used once and bound to the browser that began.
+OpenID Connect Core 1.0, Discovery 1.0 and RP-Initiated Logout 1.0, RFC 7636 (PKCE), RFC 9207 (issuer in the answer),
+and the advice of RFC 9700: exact redirect address, S256, state and nonce that are used once and bound to the browser
+that began.
 """
 
 from __future__ import annotations
@@ -31,12 +32,17 @@ from wcr_watchd.web.access.refused import SignInRefusedError
 log = structlog.get_logger(__name__)
 
 START, CALLBACK = "/sign-in/elsewhere", "/sign-in/elsewhere/back"
+SIGNED_OUT = "/sign-in"
+"""Where the provider sends people to who have signed out there."""
 COOKIE = "watchd_elsewhere"
 BACK_WITHIN = 600.0
 """Seconds that signing in at the provider may take."""
 MOST_UNDER_WAY = 1_000
+MOST_REMEMBERED = 1_000
 ANSWER_WITHIN = 10.0
 """Seconds for one answer of the provider."""
+END_WITHIN = 3.0
+"""Seconds to learn where a session ends there; whoever signs out is signed out here by then."""
 JSON = {"Accept": "application/json"}
 KEEP_METADATA = 3_600.0
 KEYS_AGAIN_AFTER = 60.0
@@ -56,6 +62,8 @@ class Person:
     role: Role
     after: str
     """The path to go on to."""
+    id_token: str
+    """What the provider vouched with; shown to it when the session is to end there, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,8 @@ class OpenId:
     """Issuer, until when it is believed, and its description."""
     _keys: tuple[str, float, Sequence[jwt.PyJWK]] = ("", 0.0, ())
     """Address, when they were read, and the keys."""
+    _id_tokens: dict[str, str] = field(default_factory=dict)
+    """By the digest of a session. Not stored: after a restart the provider asks who it is that signs out."""
 
     async def begin(self, request: web.Request, after: str) -> web.Response:
         """The answer that sends the browser to the provider. Raises :class:`SignInRefusedError`."""
@@ -130,7 +140,36 @@ class OpenId:
         tokens = await self._exchanged(settings, described, query["code"], under_way.verifier)
         claims = await self._checked(settings, described, str(tokens.get("id_token", "")), under_way.nonce)
         claims = await self._completed(settings, described, claims, str(tokens.get("access_token", "")))
-        return _person(settings, claims, under_way.after)
+        return _person(settings, claims, under_way.after, str(tokens["id_token"]))
+
+    def remember(self, session: str, id_token: str) -> None:
+        """Keep what the provider vouched with for the session of this digest, until it ends."""
+        while len(self._id_tokens) >= MOST_REMEMBERED:
+            del self._id_tokens[next(iter(self._id_tokens))]
+        self._id_tokens[session] = id_token
+
+    async def way_out(self, session: str) -> str:
+        """Where the browser of a session (by its digest) ends what it has at the provider (RP-Initiated Logout 1.0, 2).
+
+        Empty where the provider offers nothing like that, it is not wanted, or the provider does not answer.
+        """
+        id_token, settings = self._id_tokens.pop(session, ""), self.settings()
+        if settings is None or not settings.ends_there:
+            return ""
+        try:
+            async with asyncio.timeout(END_WITHIN):
+                described = await self._described(settings)
+            if "end_session_endpoint" not in described:
+                return ""
+            endpoint = _endpoint(described, "end_session_endpoint", settings)
+        except (SignInRefusedError, TimeoutError):
+            return ""
+        asked = {
+            "client_id": settings.client_id,
+            "post_logout_redirect_uri": self.public_url().rstrip("/") + SIGNED_OUT,
+            **({"id_token_hint": id_token} if id_token else {}),
+        }
+        return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(asked)}"
 
     def bound(self) -> str:
         """The fingerprint of the settings: sessions end when any of them changes."""
@@ -288,7 +327,7 @@ def _matching(keys: Sequence[jwt.PyJWK], header: Mapping[str, Any]) -> jwt.PyJWK
     return keys[0] if len(keys) == 1 else None
 
 
-def _person(settings: SingleSignOn, claims: Mapping[str, Any], after: str) -> Person:
+def _person(settings: SingleSignOn, claims: Mapping[str, Any], after: str, id_token: str) -> Person:
     subject = str(claims["sub"])
     mail = str(claims.get("email", "")).lower() if claims.get("email_verified") is True else ""
     name = mail or f"{subject} by {settings.label}"
@@ -299,7 +338,7 @@ def _person(settings: SingleSignOn, claims: Mapping[str, Any], after: str) -> Pe
     values = {str(one) for one in (said if isinstance(said, list) else [said])} if said else set()
     for role, wanted in settings.roles:
         if wanted & values or "*" in wanted:
-            return Person(name, role, after)
+            return Person(name, role, after, id_token)
     shown = json.dumps(sorted(values))
     raise SignInRefusedError(
         f"{name} has no role here: `{settings.claim}` says {shown}; see [oidc] in the configuration."

@@ -126,7 +126,9 @@ class SignIn:
             await self._failed(request, "", ELSEWHERE, str(error))
             raise
         bound = self.open_id.bound()
-        return await self._begin(request, person.name, person.role, ELSEWHERE, bound), person.after
+        cookie = await self._begin(request, person.name, person.role, ELSEWHERE, bound)
+        self.open_id.remember(digest_of(cookie), person.id_token)
+        return cookie, person.after
 
     async def _begin(self, request: web.Request, name: str, role: Role, how: str, bound: str) -> str:
         cookie = await self.sessions.begin(request, name, role, how, bound)

@@ -21,7 +21,7 @@ from wcr_watchd.web.access.peer import is_own_page
 from wcr_watchd.web.access.refused import SignInRefusedError
 from wcr_watchd.web.access.roles import VISITOR, needs
 from wcr_watchd.web.access.sessions import drop_cookie, set_cookie
-from wcr_watchd.web.access.sign_in import PASSWORD
+from wcr_watchd.web.access.sign_in import ELSEWHERE, PASSWORD
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
 
@@ -155,13 +155,21 @@ def _account(request: web.Request, said: str = "", status: int = 200, *, done: b
 
 @needs(Role.VIEWER)
 async def sign_out(request: web.Request) -> web.Response:
-    """End the session, or with ``everywhere`` all that this user has."""
-    sessions = request.app[ACCESS].sessions
+    """End the session, or with ``everywhere`` all of this user, and the one at the provider where it offers that."""
+    access = request.app[ACCESS]
+    session = access.sessions.of(request)
     if (await request.post()).get("everywhere"):
-        await sessions.end_all(request[VISITOR].name)
+        await access.sessions.end_all(request[VISITOR].name)
     else:
-        await sessions.end(request)
-    answer = web.Response(status=303, headers={"Location": SIGN_IN})
+        await access.sessions.end(request)
+    way_out = await access.sign_in.open_id.way_out(session.digest) if session and session.how == ELSEWHERE else ""
+    if way_out:
+        # Not by a redirect: what a form leads to is held to our own site (form-action), also by the ways it takes.
+        single_sign_on = access.settings.single_sign_on
+        label = single_sign_on.label if single_sign_on else ""
+        answer = page(request, "signed_out.html", way_out=way_out, label=label)
+    else:
+        answer = web.Response(status=303, headers={"Location": SIGN_IN})
     drop_cookie(request, answer)
     return answer
 
