@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from tests.core.world import POLICY, World, check, setup
 from wcr_watchd.core import engine
 from wcr_watchd.core.errors import CommandError
+from wcr_watchd.core.knowledge import Book, Entry, EntryKind
 from wcr_watchd.core.model import IncidentState, Recipient, Severity
 from wcr_watchd.core.setup import Escalation, Policy, Target
 
@@ -387,3 +390,18 @@ def test_invariants_hold_over_any_history(history: list[tuple[str, str, float, f
 
 def test_the_policy_of_the_tests_escalates_every_severity() -> None:
     assert set(POLICY.by_severity) == {Severity.INFO, Severity.WARNING, Severity.CRITICAL}
+
+
+def test_a_message_leads_to_the_runbook_by_its_page() -> None:
+    known = setup(replace(check("a"), runbook="a-fails"), replace(check("b"), runbook="https://wiki.example.org/b"))
+    book = Book("knowledge", {"a-fails": Entry("a-fails", EntryKind.RUNBOOK, "A fails", "Restart it.", "a-fails.md")})
+    for public_url, leads in (
+        ("https://watch.example.org/", "https://watch.example.org/knowledge/a-fails"),
+        ("", "a-fails"),
+    ):
+        world = World(replace(known, knowledge=book, public_url=public_url))
+        for name in ("a", "b"):
+            for _ in range(3):
+                world.see(name, "down")
+        said = {one.message.check: one.message.runbook for one in world.notifications}
+        assert said == {"a": leads, "b": "https://wiki.example.org/b"}

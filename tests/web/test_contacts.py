@@ -93,7 +93,6 @@ async def test_the_commands_ask_the_daemon(tmp_path: Path) -> None:
         assert control.asked == [("verify-lead done by kim: met him", ())]
         book = await command(socket, "knowledge", "--due")
         assert "hosting" in book.stdout
-        assert "bad.md:1" in book.stderr
         assert "database" not in book.stdout
         one = await command(socket, "knowledge", "hosting")
         assert "account: customer 4711" in one.stdout

@@ -17,6 +17,7 @@ from wcr_watchd.core.guidance import with_runbook
 from wcr_watchd.core.knowledge import EntryKind
 from wcr_watchd.core.review import Review
 from wcr_watchd.kit.markdown import outline, to_html
+from wcr_watchd.web.dashboard import knowledge as pages
 from wcr_watchd.web.guidance import target
 
 
@@ -62,7 +63,7 @@ async def test_a_check_shows_its_runbook_closed(served: Served) -> None:
     assert "What is written down" not in (await served.get("/checks/mail"))[1]
 
 
-async def test_the_list_finds_by_text_kind_and_what_is_due(served: Served) -> None:
+async def test_the_list_finds_by_text_kind_and_what_is_due(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     status, page = await served.get("/knowledge")
     assert status == 200
     assert "3 of 4 entries are to be read again" in page
@@ -70,11 +71,14 @@ async def test_the_list_finds_by_text_kind_and_what_is_due(served: Served) -> No
     _, found = await served.get("/knowledge?q=customer+number")
     assert 'href="/knowledge/hosting"' in found
     assert 'href="/knowledge/disk"' not in found
+    assert 'href="/knowledge/hosting"' in (await served.get("/knowledge?q=4711"))[1]
     _, due = await served.get("/knowledge?due=1")
     assert 'href="/knowledge/database"' not in due
     _, risks = await served.get("/knowledge?kind=risk")
     assert 'href="/knowledge/disk"' in risks
     assert 'href="/knowledge/hosting"' not in risks
+    monkeypatch.setattr(pages, "SHOWN", 1)
+    assert "And 3 more: search" in (await served.get("/knowledge"))[1]
     assert "No entry is like that" in (await served.get("/knowledge?q=none+is+like+that"))[1]
 
 
@@ -117,6 +121,10 @@ async def test_the_api_lists_entries_and_tells_one(served: Served) -> None:
     assert [one["name"] for one in listed["entries"]] == ["hosting", "disk", "connections"]
     assert listed["entries"][0]["support"]["escalation"][0] == {"after": 3600.0, "contact": "second level"}
     assert "does not begin with a head" in listed["problems"][0]
+    _, text = await served.get("/api/v1/knowledge?limit=3")
+    assert json.loads(text)["next"] == "database"
+    _, text = await served.get("/api/v1/knowledge?limit=3&cursor=database")
+    assert ([one["name"] for one in json.loads(text)["entries"]], json.loads(text)["next"]) == (["connections"], None)
     _, text = await served.get("/api/v1/knowledge/database")
     entry = json.loads(text)
     assert (entry["checks"], entry["reviewed"], entry["due"]) == (["api", "database"], "2026-11-01", False)

@@ -11,7 +11,7 @@ import click
 from rich.markup import escape
 
 from wcr_watchd.cli import complete, render
-from wcr_watchd.cli.client import call
+from wcr_watchd.cli.client import call, every
 from wcr_watchd.cli.options import FAILING, FINE, exits, json_option, socket_option
 from wcr_watchd.config import load as loading
 from wcr_watchd.core.guidance import guidance_for_check
@@ -95,13 +95,10 @@ def knowledge(name: str | None, kind: str | None, text: str | None, due: bool, s
         return
     asked = {"kind": kind, "q": text, "due": "1" if due else None}
     query = urlencode({key: value for key, value in asked.items() if value})
-    answer = call(socket, "GET", f"/knowledge?{query}")
+    rows = every(socket, f"/knowledge?{query}", "entries")
     if json_:
-        render.as_json(answer)
+        render.as_json(rows)
         return
-    for problem in answer["problems"]:
-        render.complain(f"warning: {problem}")
-    rows = answer["entries"]
     columns = {
         "NAME": [escape(row["name"]) for row in rows],
         "KIND": [row["kind"] for row in rows],

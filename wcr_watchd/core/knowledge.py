@@ -90,7 +90,9 @@ class Entry:
     def holds(self, text: str) -> bool:
         """Whether it has this text somewhere, for searching."""
         wanted = text.casefold()
-        return any(wanted in one.casefold() for one in (self.name, self.title, self.owner, self.text))
+        asked = self.support or Support()
+        texts = (self.name, self.title, self.owner, self.text, asked.address, asked.account, asked.agreement)
+        return any(wanted in one.casefold() for one in texts)
 
 
 @dataclass(frozen=True, slots=True)

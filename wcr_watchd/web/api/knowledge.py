@@ -11,16 +11,16 @@ from wcr_watchd.core.guidance import checks_of, guidance_for_check, guidance_for
 from wcr_watchd.core.knowledge import EntryKind
 from wcr_watchd.core.work import check_of
 from wcr_watchd.web import shapes
-from wcr_watchd.web.api.forms import Query
 from wcr_watchd.web.api.models import knowledge as models
 from wcr_watchd.web.api.operations import operation
+from wcr_watchd.web.api.paging import Paged, page_of
 from wcr_watchd.web.health import CONTROL
 
 PATH = "/api/v1/knowledge"
 TAG = "knowledge"
 
 
-class Listing(Query):
+class Listing(Paged):
     """Which entries."""
 
     kind: str | None = Field(None, description="Only runbook, vendor, risk or article.")
@@ -38,16 +38,25 @@ def add_routes(app: web.Application) -> None:
 
 @operation(TAG, query=Listing, answer=models.Knowledge)
 async def listed(request: web.Request) -> web.Response:
-    """The entries of the knowledge folder by title, without their texts, and what is wrong with its files."""
+    """The entries of the knowledge folder by title, without their texts, and what is wrong with its files.
+
+    At most `limit` of them; `next` is the `cursor` of those that follow, and null at the end.
+    """
     view = request.app[CONTROL]
     book, asked = view.setup.knowledge, request.query
     text, now = asked.get("q", ""), view.now()
     kinds = [kind for kind in EntryKind if asked.get("kind", kind.value) == kind.value]
     only_due = asked.get("due", "") in {"1", "true", "yes"}
     found = await asyncio.to_thread(lambda: [one for one in book.of(*kinds) if one.holds(text)])
-    rows = [shapes.entry(one, now) for one in found if not only_due or one.due_at <= now]
+    wanted = [one for one in found if not only_due or one.due_at <= now]
+    some, following = page_of(request, wanted, lambda one: one.name)
     return web.json_response(
-        {"folder": book.folder, "entries": rows, "problems": [str(problem) for problem in book.problems]}
+        {
+            "folder": book.folder,
+            "entries": [shapes.entry(one, now) for one in some],
+            "problems": [str(problem) for problem in book.problems],
+            "next": following,
+        }
     )
 
 

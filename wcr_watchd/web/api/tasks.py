@@ -8,6 +8,8 @@ from urllib.parse import quote
 from aiohttp import web
 from pydantic import Field
 
+from wcr_watchd.core.guidance import runbook_address
+from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.task import KEPT_RECORDS, TaskKind, TaskView
 from wcr_watchd.core.view import View
 from wcr_watchd.web import icalendar, shapes
@@ -98,7 +100,7 @@ async def calendar(request: web.Request) -> web.Response:
     for found in await view.tasks():
         if found.kind is TaskKind.SIGNED or request.query.get("all"):
             times = await view.task_times(found.check, view.now() + CALENDAR_AHEAD)
-            entries += (_entry(found, at, view.setup.name) for at in times)
+            entries += (_entry(view.setup, found, at) for at in times)
     text = icalendar.write(f"Tasks of {view.setup.name}", "tasks", sorted(entries, key=_start), view.now())
     return web.Response(text=text, content_type="text/calendar", charset="utf-8")
 
@@ -107,14 +109,14 @@ def _start(entry: Entry) -> float:
     return entry.start
 
 
-def _entry(found: TaskView, at: float, watchd: str) -> Entry:
+def _entry(setup: Setup, found: TaskView, at: float) -> Entry:
     who = f" ({found.owner})" if found.owner else ""
     return Entry(
-        uid=f"{at:.0f}-{quote(found.check)}@{quote(watchd)}",
+        uid=f"{at:.0f}-{quote(found.check)}@{quote(setup.name)}",
         start=at,
         end=at + SHOWN_FOR,
         summary=f"{found.name}{who}",
-        description="\n".join(filter(None, (found.about, found.runbook))) or found.schedule,
+        description="\n".join(filter(None, (found.about, runbook_address(setup, found.runbook)))) or found.schedule,
     )
 
 

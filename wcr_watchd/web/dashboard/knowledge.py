@@ -17,6 +17,9 @@ from wcr_watchd.web.health import CONTROL
 PATH = guidance.PATH
 ONE = PATH + "/{name}"
 
+SHOWN = 200
+"""Entries on the page; more are found by searching."""
+
 
 def add_routes(app: web.Application) -> None:
     """Put the pages' routes into the application."""
@@ -33,6 +36,7 @@ async def show_all(request: web.Request) -> web.Response:
     text, only_due = asked.get("q", "").strip(), "due" in asked
     # Thousands of long texts are looked through.
     found = await asyncio.to_thread(lambda: [one for one in book.of(*kinds) if one.holds(text)])
+    wanted = [one for one in found if not only_due or one.name in due]
     return page(
         request,
         "knowledge.html",
@@ -42,7 +46,8 @@ async def show_all(request: web.Request) -> web.Response:
         text=text,
         only_due=only_due,
         due=due,
-        entries=[one for one in found if not only_due or one.name in due],
+        entries=wanted[:SHOWN],
+        more=max(0, len(wanted) - SHOWN),
     )
 
 

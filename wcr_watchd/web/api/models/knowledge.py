@@ -56,6 +56,7 @@ class Knowledge(Answer):
     folder: str
     entries: list[Entry]
     problems: list[str]
+    next: str | None
 
 
 class EntryDetails(Entry):
