@@ -415,6 +415,18 @@ async def test_a_store_that_fails_silences_nobody_and_repeats_nothing() -> None:
         assert (len(sms.attempts), len(mail.attempts)) == (1, 1)
 
 
+async def test_what_was_told_meanwhile_is_noted_as_soon_as_the_store_works_again() -> None:
+    """Else a kill just after a full disk would have it told twice."""
+    async with running(sms=Wire()) as world:
+        world.store.broken = True
+        await world.owe(owed())
+        await asyncio.sleep(3600)
+        world.store.broken = False
+        world.dispatcher.store_works()
+        await asyncio.sleep(0.1)
+        assert set(world.store.states().values()) == {"delivered"}
+
+
 async def test_a_fallback_goes_out_although_it_cannot_be_stored() -> None:
     mail = Wire()
     async with running(sms=Wire(default=REFUSED), mail=mail) as world:

@@ -44,6 +44,9 @@ class Outbox:
     def attend(self, incidents: Iterable[Incident]) -> None:
         pass
 
+    def store_works(self) -> None:
+        pass
+
     def record_all(self) -> None:
         self.recorded += 1
 

@@ -54,7 +54,7 @@ SEND_AFTER_OUTAGE = 1_500.0
 """The same when it has just been out: the pauses between attempts have grown."""
 RECORD = 20.0
 """Seconds within which the records know that a message was accepted."""
-REFUSED_LATELY = 60.0
+REFUSED_LATELY = 10.0
 """Seconds after a refusal within which everything that waited is stored."""
 RESULTS = 20
 CHANGES = 5

@@ -41,6 +41,7 @@ from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.runtime import dispatcher, keeper, lane, scheduler, standing, tasks, windows
 from wcr_watchd.runtime.clock import Clock
 from wcr_watchd.store.sqlite import SqliteStore
+from wcr_watchd.web.access.own_passwords import OwnPasswords
 from wcr_watchd.web.access.sessions import Sessions
 
 RARELY = 300.0
@@ -255,6 +256,7 @@ class World:
                 (garbage, "settle", lambda: None),
                 (InForce, "look_for_warnings", _nothing_to_say),
                 (Sessions, "load", _nobody_signs_in),
+                (OwnPasswords, "load", _nobody_signs_in),
                 (dispatcher, "_random", self.chance),
                 (dispatcher, "REPORT_EVERY", RARELY),
                 (lane, "HEARTBEAT", RARELY),
@@ -375,8 +377,8 @@ class World:
         self._told_unstored = set()
 
 
-async def _nobody_signs_in(_: Sessions) -> None:
-    """There are no sessions to read back."""
+async def _nobody_signs_in(_: Sessions | OwnPasswords) -> None:
+    """There are no sessions and passwords to read back."""
 
 
 async def _nothing_to_say(*_: Any, **__: Any) -> None:

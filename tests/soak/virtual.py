@@ -68,6 +68,9 @@ class Nobody:
     def attend(self, incidents: Iterable[Incident]) -> None:
         """Nothing is owed."""
 
+    def store_works(self) -> None:
+        """Nothing is owed."""
+
     def record_all(self) -> None:
         """Nothing is owed."""
 

@@ -139,6 +139,10 @@ class Dispatcher:
                 if not owed.in_flight:
                     self._close(owed, replace(owed.delivery, state=DeliveryState.SUPERSEDED))
 
+    def store_works(self) -> None:
+        """The store takes writes again: note at once what became of notifications meanwhile."""
+        self._ledger.write_soon()
+
     def record_all(self) -> None:
         """The store begins anew: write down again everything that is still owed, and how far it has come."""
         owed = [owed.delivery for owed in self._owed.values()]

@@ -54,6 +54,10 @@ class Outbox(Protocol):
         """Deliver these from now on."""
         ...
 
+    def store_works(self) -> None:
+        """The store takes writes again: what was delivered meanwhile is to be noted now, not only some time later."""
+        ...
+
     def overtaken(self, incidents: Iterable[int]) -> None:
         """Unsent reminders of these incidents have lost their meaning."""
         ...
@@ -229,6 +233,7 @@ class Keeper:
     def _accepted(self) -> None:
         if self._counters.store_last_error:
             log.info("the store takes writes again; what waited is stored")
+            self._outbox.store_works()
         self._counters.store_last_error = ""
 
     def _refused(self, error: StoreError) -> None:

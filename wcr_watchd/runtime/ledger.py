@@ -33,6 +33,7 @@ class Ledger:
         self._noted = 0
         self._written = 0
         self._something = asyncio.Event()
+        self._works = asyncio.Event()
         self._progress = asyncio.Condition()
         self._refused = False
 
@@ -47,6 +48,10 @@ class Ledger:
         self._deliveries |= {delivery.notification.id: delivery for delivery in deliveries}
         self._noted += 1
         self._something.set()
+
+    def write_soon(self) -> None:
+        """The store works again: do not wait for the end of the pause."""
+        self._works.set()
 
     async def written(self, patience: float) -> bool:
         """Wait until all noted so far is in the store, at most ``patience`` seconds; returns whether it is."""
@@ -63,11 +68,18 @@ class Ledger:
         pause = FIRST_PAUSE
         while True:
             await self._something.wait()
-            if await self._write():
-                pause = FIRST_PAUSE
-            else:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+            self._works.clear()
+            works = await self._write() or await self._pause(pause)
+            pause = FIRST_PAUSE if works else min(pause * 2, LONGEST_PAUSE)
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait so long, or until the store is known to work; returns whether it is."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._works.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def flush(self, within: float) -> None:
         """Try once more to write what is noted, at most ``within`` seconds; for the end of the daemon's life."""
