@@ -6,7 +6,7 @@ import pytest
 
 from wcr_watchd.config.load import loads
 from wcr_watchd.core.errors import ConfigError
-from wcr_watchd.core.status import Posting, ShownFrom, StatusPage, Together
+from wcr_watchd.core.status import MaintenanceMails, Posting, ShownFrom, StatusPage, Together
 
 CHECKS = '[check.api]\ntype = "tcp"\naddress = "127.0.0.1:1"\ntags = ["web"]\n'
 COMPONENT = '[status_page.component.site]\nname = "Website"\nchecks = ["api"]\n'
@@ -44,6 +44,9 @@ def test_the_address_follows_from_that_of_the_dashboard() -> None:
     ("text", "said"),
     [
         ("[status_page]\n", "has no components"),
+        ('[status_page]\nmail_maintenance = ["start"]\n' + COMPONENT, "needs a channel for mails"),
+        ('[status_page]\nmail_maintenance = ["soon"]\n' + COMPONENT, "'soon', which is no time"),
+        ('[status_page]\nmail_maintenance = ["1000d"]\n' + COMPONENT, "has '1000d'"),
         ('[status_page]\npath = "/api"\n' + COMPONENT, "is a path of the dashboard"),
         ('[status_page]\npath = "status"\n' + COMPONENT, "is no path of its own"),
         ('[status_page]\nhost = "https://x"\n' + COMPONENT, "is no host name"),
@@ -63,3 +66,11 @@ def test_mails_need_a_channel_of_mail_and_an_address() -> None:
     found = problems(f'{room}[status_page]\nmail = "room"\n{COMPONENT}')
     assert any('"room" sends no mails' in one for one in found)
     assert any("is needed for the links in mails" in one for one in found)
+
+
+def test_when_subscribers_are_told_of_maintenance() -> None:
+    mail = '[channel.mail]\ntype = "email"\nservers = ["smtp://127.0.0.1:9"]\nfrom = "a@example.org"\n'
+    table = '[status_page]\nmail = "mail"\nurl = "https://s.example.org"\nmail_maintenance = ["24h", "end", "7d"]\n'
+    found = page(f"{mail}{table}{COMPONENT}")
+    assert found is not None
+    assert found.maintenance_mails == MaintenanceMails((86_400.0, 7 * 86_400.0), start=False, end=True)

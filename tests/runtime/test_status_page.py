@@ -12,10 +12,12 @@ from tests.core.test_status import DOWN, UP, a_check, a_setup, a_state, an_incid
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.matchers import parse_matchers
 from wcr_watchd.core.model import Incident
-from wcr_watchd.core.posts import Impact, Post, PostState
+from wcr_watchd.core.posts import Impact, OwedMail, Post, PostState, said, written
+from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
-from wcr_watchd.core.status import Component, Condition, Posting, PublicFile, PublicStatus, StatusPage
+from wcr_watchd.core.status import Component, Condition, MaintenanceMails, Posting, PublicFile, PublicStatus, StatusPage
 from wcr_watchd.core.uptime import Outcomes
+from wcr_watchd.runtime.status_mail import told
 from wcr_watchd.runtime.status_page import StatusDesk
 
 START = 1_795_456_800.0
@@ -174,3 +176,41 @@ async def test_posts_of_the_last_life_go_on() -> None:
     assert len(second.desk.posts) == 1
     await second.lives(400, well=True)
     assert second.desk.posts[0].resolved_at is not None
+
+
+async def test_subscribers_are_told_of_planned_maintenance_and_no_page_shows_it_as_an_incident() -> None:
+    mails = MaintenanceMails((3_600.0,), start=True, end=True)
+    world = World(replace(PAGE, mail="mail", maintenance_mails=mails))
+    assert world.watcher.state is not None
+    begins = START + 1_800.0
+    work = Silence("s1", parse_matchers('check="secret"'), begins, begins + 600.0, "ann", "rack 4", START, True)
+    world.watcher.state.silences["s1"] = work
+    for _ in range(3):
+        await world.desk.refresh()
+    assert world.desk.posts == []
+    [post] = world.watcher.store.kept.values()
+    assert "rack 4" not in repr(post)
+    for at in (begins + 5.0, begins + 605.0):
+        world.watcher.at = at
+        await world.desk.refresh()
+    [post] = world.watcher.store.kept.values()
+    assert [one.state.value for one in post.updates] == ["identified", "monitoring", "resolved"]
+    assert world.watcher.store.announced == [(post.id, one.id) for one in post.updates]
+    with pytest.raises(CommandError, match="there is no post"):
+        await world.desk.publish(post.id, "ann")
+    assert world.desk.post(post.id) == post, "its mails are made of it"
+
+
+def test_mails_about_maintenance_say_what_it_is_and_lead_to_the_page() -> None:
+    page = replace(PAGE, url="https://status.example.org")
+    post = replace(written("New racks", ("site",), Impact.NONE, START), planned=True)
+    for state, word in (
+        ("identified", "Planned maintenance"),
+        ("monitoring", "Maintenance has begun"),
+        ("resolved", "Maintenance"),
+    ):
+        post = said(post, PostState(state), "So it is.", START, "", publish=True)
+        parts = told(page, post, post.updates[-1], OwedMail("who", post.id, post.updates[-1].id, START))
+        assert parts["subject"] == f"[Status] {word}: New racks"
+        assert "how things are now: https://status.example.org/\n" in parts["text"]
+        assert "Concerns: Website" in parts["text"]

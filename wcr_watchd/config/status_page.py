@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from wcr_watchd.config.faults import Faults
-from wcr_watchd.config.maintenance import Coverage, Known, covering
+from wcr_watchd.config.maintenance import LONGEST_NOTICE, Coverage, Known, covering
 from wcr_watchd.config.models import Interval, ListenAddress, Timezone
 from wcr_watchd.config.people import People
-from wcr_watchd.core.status import Component, Posting, ShownFrom, StatusPage, Together
+from wcr_watchd.core.errors import UnitError
+from wcr_watchd.core.status import Component, MaintenanceMails, Posting, ShownFrom, StatusPage, Together
+from wcr_watchd.core.units import format_duration, parse_duration
 from wcr_watchd.kit.options import Duration, Options
 from wcr_watchd.kit.outbound import Url
 from wcr_watchd.kit.refused import RefusedError, did_you_mean
@@ -45,6 +47,23 @@ def _host(name: str) -> str:
     if name.lower() == "localhost":
         raise RefusedError("is the name by which commands reach the daemon", "leave it out, or give `listen`")
     return name.lower()
+
+
+def _moment(word: str) -> str:
+    if word in ("start", "end"):
+        return word
+    try:
+        seconds = parse_duration(word)
+    except UnitError as error:
+        raise RefusedError(f"has {word!r}, which is no time", 'write "24h", "start" or "end"') from error
+    if not 0 < seconds <= LONGEST_NOTICE:
+        raise RefusedError(f"has {word!r}", f"write a time of at most {format_duration(LONGEST_NOTICE)} before it")
+    return word
+
+
+def _maintenance_mails(words: tuple[str, ...]) -> MaintenanceMails:
+    before = {parse_duration(word) for word in words if word not in ("start", "end")}
+    return MaintenanceMails(tuple(sorted(before)), "start" in words, "end" in words)
 
 
 class ComponentTable(Coverage):
@@ -102,6 +121,8 @@ class StatusPageTable(Options):
     """How often the page is made anew at least, and the copy written."""
     mail: str = ""
     """The channel (of type email) by which visitors may have themselves told; without it they cannot."""
+    mail_maintenance: Annotated[tuple[Annotated[str, AfterValidator(_moment)], ...], Field(max_length=10)] = ()
+    """When subscribers are told of planned maintenance: times before it ("7d"), "start" and "end"; empty: never."""
     support: Url | None = None
     """Where visitors find help; the page links to it."""
     component: dict[Annotated[str, AfterValidator(_component)], ComponentTable] = Field(default_factory=dict)
@@ -141,11 +162,14 @@ def read_status_page(
         every=read.every,
         mail=read.mail,
         support=read.support or "",
+        maintenance_mails=_maintenance_mails(read.mail_maintenance),
     )
 
 
 def _check_mail(faults: Faults, read: StatusPageTable, people: People) -> None:
     if not read.mail:
+        if read.mail_maintenance:
+            faults.add((SECTION, "mail_maintenance"), "needs a channel for mails", 'set mail = "NAME" beside it')
         return
     if read.mail not in people.kinds:
         hint = did_you_mean(read.mail, people.kinds)

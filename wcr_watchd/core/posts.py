@@ -56,7 +56,8 @@ class Update:
 class Post:
     """What is told about one trouble. ``components`` are ids, ``updates`` oldest first.
 
-    ``automatic`` ones follow the state of their components by themselves.
+    ``automatic`` ones follow the state of their components by themselves. ``planned`` ones are of maintenance: they
+    stand on no page, and are what its mails are made of (:mod:`wcr_watchd.core.planned_mails`).
     """
 
     id: str
@@ -66,6 +67,7 @@ class Post:
     created_at: float
     updates: tuple[Update, ...] = ()
     automatic: bool = False
+    planned: bool = False
 
     @property
     def state(self) -> PostState:

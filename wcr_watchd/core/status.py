@@ -110,6 +110,20 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True)
+class MaintenanceMails:
+    """When subscribers are told of planned maintenance: so many seconds before it, at its start, at its end."""
+
+    before: tuple[float, ...] = ()
+    start: bool = False
+    end: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether they are told at all."""
+        return bool(self.before) or self.start or self.end
+
+
+@dataclass(frozen=True, slots=True)
 class StatusPage:
     """``[status_page]``: what is shown where.
 
@@ -135,6 +149,7 @@ class StatusPage:
     every: float = 60.0
     mail: str = ""
     support: str = ""
+    maintenance_mails: MaintenanceMails = MaintenanceMails()
 
     def component(self, identity: str) -> Component | None:
         """The component of this id."""

@@ -16,6 +16,7 @@ import structlog
 
 from wcr_watchd.core.errors import CommandError, StoreError
 from wcr_watchd.core.model import Incident
+from wcr_watchd.core.planned_mails import follow_planned
 from wcr_watchd.core.posts import (
     Impact,
     Post,
@@ -36,6 +37,7 @@ from wcr_watchd.core.status import (
     Component,
     ComponentStatus,
     Condition,
+    PlannedWork,
     Posting,
     PublicFile,
     PublicStatus,
@@ -141,7 +143,8 @@ class StatusDesk:
     @property
     def posts(self) -> Sequence[Post]:
         """All posts with their drafts, newest first; not for the public."""
-        return sorted(self._posts.values(), key=lambda post: post.created_at, reverse=True)
+        shown = (post for post in self._posts.values() if not post.planned)
+        return sorted(shown, key=lambda post: post.created_at, reverse=True)
 
     def post(self, identity: str) -> Post | None:
         """A post by its id, with its drafts."""
@@ -210,7 +213,7 @@ class StatusDesk:
 
     def _must_find(self, post: str) -> Post:
         self._must_exist()
-        if post not in self._posts:
+        if post not in self._posts or self._posts[post].planned:
             raise CommandError(f"there is no post {post!r}; `wcr-watchd status-page posts` lists them")
         return self._posts[post]
 
@@ -270,7 +273,8 @@ class StatusDesk:
         await self._post(page, now)
         state = State(silences=dict(self._view.state.silences))  # a copy: it is worked out in a thread
         planned = await asyncio.to_thread(planned_work, self._setup, state, dict(self._members), now)
-        made = (page, dict(self._seen.conditions), tuple(self._posts.values()), planned)
+        await self._mail_planned(page, planned, now)
+        made = (page, dict(self._seen.conditions), tuple(self.posts), planned)
         if made == self._made and 0 <= now - self._made_at < page.every:
             return
         await self._read_history(page, now)
@@ -320,9 +324,18 @@ class StatusDesk:
             if one.id in seen.out_since
         }
         calm = {one.id: seen.calm_since.get(one.id) for one in page.components if one.id not in out}
-        going_on = tuple(post for post in self._posts.values() if post.resolved_at is None or _is_settled(post, out))
+        going_on = tuple(post for post in self.posts if post.resolved_at is None or _is_settled(post, out))
         settings = Settings(page.posting is Posting.PUBLISH, page.post_after, page.resolve_after)
         changed = follow(going_on, out, calm, settings, now)
+        if changed:
+            await self._keep(*changed)
+
+    async def _mail_planned(self, page: StatusPage, planned: Sequence[PlannedWork], now: float) -> None:
+        """Have subscribers told of planned maintenance, as configured."""
+        if not page.mail or not page.maintenance_mails.any:
+            return
+        known = {one.id: one for one in self._posts.values() if one.planned and one.resolved_at is None}
+        changed = follow_planned(known, planned, page.maintenance_mails, page.timezone, now)
         if changed:
             await self._keep(*changed)
 
