@@ -9,6 +9,8 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from tests.virtual_time import LOOKS
+
 # A deadline per example is a timed assertion: on a busy machine it fails what is right.
 settings.register_profile("watchd", deadline=None)
 settings.load_profile("watchd")
@@ -34,6 +36,12 @@ def logging_as_it_was() -> Iterator[None]:
     for handler in [each for each in root.handlers if type(each) is logging.StreamHandler]:
         root.removeHandler(handler)
     structlog.configure(**structured)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Have tests of many virtual days jump without ado."""
+    if item.get_closest_marker("looptime"):
+        item.add_marker(pytest.mark.looptime(noop_cycles=LOOKS))
 
 
 pytest_plugins = [

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-import looptime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.samples import OPENED, MemoryStore, make_message, make_notification
+from tests.virtual_time import virtual_loop
 from wcr_watchd.core.errors import ChannelError, StoreError
 from wcr_watchd.core.message import sms_text, trial
 from wcr_watchd.core.model import (
@@ -796,5 +796,5 @@ def test_whatever_fails_everything_is_taken_once_and_in_order(seed: int, capped:
             assert "pending" not in world.store.states().values()
             assert set(owed_ids) <= world.store.rows.keys()
 
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=virtual_loop) as runner:
         runner.run(live())

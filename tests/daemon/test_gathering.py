@@ -8,7 +8,6 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-import looptime
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -28,6 +27,7 @@ from tests.daemon.test_dispatcher import (
     running,
 )
 from tests.samples import MemoryStore
+from tests.virtual_time import virtual_loop
 from wcr_watchd.core.model import EventKind, Incident, IncidentState, Notification, Recipient, Severity
 from wcr_watchd.core.protocols import Batch, Limits
 from wcr_watchd.core.setup import Check
@@ -384,7 +384,7 @@ def test_whatever_fails_and_whenever_it_crashes_everything_is_told_once_and_in_o
         for times in order.values():
             assert times == sorted(times), "out of order"
 
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=virtual_loop) as runner:
         runner.run(live())
 
 
