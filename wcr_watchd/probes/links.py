@@ -2,8 +2,8 @@
 
 A runbook whose links are dead is found out about at night. Links to other files and their headings must lead somewhere
 within the folder; links to the web are asked, each once, some side by side. What needs a sign-in (401, 403) or asks to
-wait (429) is there. When no page at all answers, this machine is offline, and nothing is said of links. What there was
-no time for comes first the next time.
+wait (429) is there. When no host at all answers, of two or more, this machine is offline, and nothing is said of links.
+What there was no time for comes first the next time.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ READ_OF_A_PAGE = 4_096
 """Bytes of a page that are read: that it is there is all that is asked."""
 THERE = frozenset({401, 403, 429})
 """Statuses of what is there, though not for us (RFC 9110, RFC 6585)."""
+SILENT = frozenset({"dns", "connect", "timeout"})
+"""Why nothing was heard of a host."""
 NAMED = 3
 
 
@@ -49,6 +51,14 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a page cannot be had, as a label and in words."""
+
+    reason: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +115,13 @@ class Links(Options):
         said = await self._ask_all(run, _from(asked, str(run.memory.get("next", ""))))
         left = [url for url in asked if url not in said]
         run.memory["next"] = left[0] if left else ""
-        dead = {url: why for url, why in said.items() if why}
+        dead = {url: fault for url, fault in said.items() if fault is not None}
         if found.unread:
             run.evidence["not read"] = "\n".join(found.unread)
         run.measure_all({"files": found.files, "links": found.others + len(found.web), "not_asked": len(left)})
-        if len(said) > 1 and len(dead) == len(said):
+        if len(dead) == len(said) and _offline(dead):
             return run.unknown("connect", f"none of {len(said)} pages can be had; is this machine offline?")
-        broken = [*found.broken, *((place, why) for url, why in dead.items() for place in found.web[url])]
+        broken = [*found.broken, *((place, fault.why) for url, fault in dead.items() for place in found.web[url])]
         run.measure("broken", len(broken))
         return self._told(run, found, broken, len(left))
 
@@ -124,9 +134,9 @@ class Links(Options):
         more = f" and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
         return run.up(f"broken: {'; '.join(lines[:NAMED])}{more}{later}", reason="links")
 
-    async def _ask_all(self, run: Run, urls: Iterable[str]) -> dict[str, str]:
-        """What is wrong with each page (empty: nothing); those that there is no time for are left out."""
-        said: dict[str, str] = {}
+    async def _ask_all(self, run: Run, urls: Iterable[str]) -> dict[str, Fault | None]:
+        """What is wrong with each page (None: nothing); those that there is no time for are left out."""
+        said: dict[str, Fault | None] = {}
         waiting = iter(urls)
         until = run.remaining * 0.9
 
@@ -143,17 +153,24 @@ class Links(Options):
             pass
         return said
 
-    async def _ask(self, run: Run, url: str) -> str:
+    async def _ask(self, run: Run, url: str) -> Fault | None:
         try:
             async with asyncio.timeout(self.patience):
                 answer = await fetch(run, Request("GET", URL(url), max_body=READ_OF_A_PAGE, kept=0))
         except TimeoutError:
-            return f"no answer within {format_duration(self.patience)}"
+            return Fault("timeout", f"no answer within {format_duration(self.patience)}")
         except NotFetchedError as error:
-            return error.summary
+            return Fault(error.reason, error.summary)
         except ValueError as error:
-            return f"is no URL: {error}"
-        return "" if answer.status < 400 or answer.status in THERE else f"answered {answer.status} {answer.phrase}"
+            return Fault("url", f"is no URL: {error}")
+        if answer.status < 400 or answer.status in THERE:
+            return None
+        return Fault("status", f"answered {answer.status} {answer.phrase}")
+
+
+def _offline(dead: Mapping[str, Fault]) -> bool:
+    """Whether it looks as if this machine had no network: several hosts, and none of them said anything."""
+    return len({urlsplit(url).hostname for url in dead}) > 1 and all(one.reason in SILENT for one in dead.values())
 
 
 def _from(urls: list[str], first: str) -> list[str]:
