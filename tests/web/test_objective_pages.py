@@ -10,7 +10,9 @@ import pytest
 
 from tests.web.access import access_for
 from tests.web.test_web import Served, serve
+from wcr_watchd.core.model import Severity
 from wcr_watchd.core.objectives import DAY, Objective, stretches
+from wcr_watchd.core.setup import OWN
 from wcr_watchd.core.uptime import Uptime
 from wcr_watchd.web.dashboard.objectives import bars, course, mark_of
 
@@ -39,6 +41,25 @@ async def test_every_objective_with_what_is_left_of_it(served: Served) -> None:
     assert "nothing is known yet" in page
 
 
+async def test_a_budget_that_goes_too_fast_is_said_first_with_its_incident(served: Served) -> None:
+    host = served.control.state.incidents[41]
+    for number, subject in (
+        (50, "objective shop burns"),
+        (51, "objective shop burns fast"),
+        (52, "objective other burns"),
+    ):
+        severity = Severity.CRITICAL if "fast" in subject else Severity.WARNING
+        served.control.state.incidents[number] = replace(
+            host, id=number, check=OWN.name, subject=subject, severity=severity, summary="14.4 times too fast"
+        )
+    _, page = await served.get("/objectives")
+    assert "The error budget of shop goes too fast" in page
+    assert '<section class="card critical"' in page
+    _, page = await served.get("/objectives/shop")
+    assert "shop: the error budget goes too fast" in page
+    assert '<a href="/incidents/51">Incident #51</a>: 14.4 times too fast' in page
+
+
 async def test_without_objectives_the_page_says_what_they_are_for(served: Served) -> None:
     served.control.setup = replace(served.control.setup, objectives={})
     status, page = await served.get("/objectives")
@@ -49,7 +70,7 @@ async def test_without_objectives_the_page_says_what_they_are_for(served: Served
 async def test_one_objective_day_by_day(served: Served) -> None:
     status, page = await served.get("/objectives/shop")
     assert status == 200
-    assert "shop: 31 % of the error budget are left" in page
+    assert "shop: 31 % of the error budget is left" in page
     assert 'in the last 5 min</dt><dd class="number">no run' in page
     assert "each of the last 30 days: 26 as promised, 1 below it, 1 that used much of the budget, 2 not watched" in page
     assert page.count('<td class="fit"><time') == 30

@@ -88,6 +88,10 @@ async def test_the_dashboard_shows_what_is_warned_of(served: Served) -> None:
     served.control.warnings = ("w.toml:3: on_call.ops: nobody is on call from now <b>",)
     assert "nobody is on call from now &lt;b&gt;" in (await served.get("/"))[1]
     assert json.loads((await served.get("/api/v1/status"))[1])["warnings"] == list(served.control.warnings)
+    served.control.warnings *= 3
+    page = (await served.get("/"))[1]
+    assert '<a href="/config">3 warnings about the configuration</a>' in page, "they push nothing down that is wrong"
+    assert (await served.get("/config"))[1].count("nobody is on call from now") == 3
 
 
 async def test_a_change_of_layers_is_none_where_the_people_stay(served: Served) -> None:

@@ -15,6 +15,9 @@ from wcr_watchd.core.model import Severity
 from wcr_watchd.core.units import Unit, format_duration, format_value
 from wcr_watchd.core.uptime import Uptime, total
 
+SUBJECT = "objective"
+"""What the subject of an incident about one begins with; its name and one of :data:`BURNS` follow."""
+BURNS = {Severity.CRITICAL: "burns fast", Severity.WARNING: "burns"}
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
 USUAL_PERIOD = 30 * DAY
 

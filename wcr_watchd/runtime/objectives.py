@@ -11,9 +11,21 @@ import structlog
 
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.life import Finding
-from wcr_watchd.core.model import Observation, Outcome, Severity
+from wcr_watchd.core.model import Observation, Outcome
 from wcr_watchd.core.mute import is_planned, planned_spans
-from wcr_watchd.core.objectives import ALERTS, DAY, Budget, Counts, Objective, Stretch, budget, burning, stretches
+from wcr_watchd.core.objectives import (
+    ALERTS,
+    BURNS,
+    DAY,
+    SUBJECT,
+    Budget,
+    Counts,
+    Objective,
+    Stretch,
+    budget,
+    burning,
+    stretches,
+)
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.state import State
@@ -24,7 +36,6 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY = 15.0
 """Seconds between two looks at the burn rates."""
 PAST = max(alert.long for alert in ALERTS)
-SUBJECTS = {Severity.CRITICAL: "burns fast", Severity.WARNING: "burns"}
 
 
 class Clock(Protocol):
@@ -110,8 +121,8 @@ class ObjectiveWatch:
 
     def _judge(self, objective: Objective, counts: Counts) -> None:
         holds = {one.severity: one for one in reversed(burning(objective, counts, self._clock.now()))}
-        for severity, word in SUBJECTS.items():
-            subject = f"objective {objective.name} {word}"
+        for severity, word in BURNS.items():
+            subject = f"{SUBJECT} {objective.name} {word}"
             if severity in holds:
                 self._engine.trouble(subject, Finding(severity, holds[severity].because, ""), "by its burn rates")
             else:
@@ -122,8 +133,8 @@ class ObjectiveWatch:
         objectives = self._engine.setup.objectives
         for name in self._counts.keys() - objectives.keys():
             del self._counts[name]
-            for word in SUBJECTS.values():
-                self._engine.trouble_over(f"objective {name} {word}", "there is no such objective any more")
+            for word in BURNS.values():
+                self._engine.trouble_over(f"{SUBJECT} {name} {word}", "there is no such objective any more")
         for name, objective in objectives.items():
             known = self._counts.get(name)
             if known is None or known[0].checks != objective.checks:

@@ -8,7 +8,9 @@ from itertools import groupby
 
 from aiohttp import web
 
-from wcr_watchd.core.objectives import Budget, Objective, Stretch
+from wcr_watchd.core.model import Incident
+from wcr_watchd.core.objectives import BURNS, SUBJECT, Budget, Objective, Stretch
+from wcr_watchd.core.setup import OWN
 from wcr_watchd.core.view import View
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
@@ -30,17 +32,18 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An objective as the pages show it; ``state`` is one of :data:`WORDS`."""
+    """An objective as the pages show it; ``incident`` is the worst that its budget goes too fast, if it does."""
 
     objective: Objective
     budget: Budget
     state: str
     rates: Sequence[tuple[float, float | None]]
+    incident: Incident | None
 
     @property
     def word(self) -> str:
         """What the state means."""
-        return WORDS[self.state]
+        return "goes too fast" if self.incident else WORDS[self.state]
 
     @property
     def meter(self) -> float:
@@ -63,6 +66,7 @@ async def show_all(request: web.Request) -> web.Response:
         request,
         "objectives.html",
         objectives=shown,
+        burning=sorted((one for one in shown if one.incident), key=lambda one: one.state != "critical"),
         over=sum(one.state == "critical" for one in shown),
         nearly=sum(one.state == "warning" for one in shown),
     )
@@ -88,7 +92,11 @@ async def show(request: web.Request) -> web.Response:
 
 async def _shown(view: View, objective: Objective) -> Shown:
     budget = await view.objectives.budget(objective)
-    return Shown(objective, budget, _state(budget), view.objectives.rates(objective))
+    subjects = [f"{SUBJECT} {objective.name} {word}" for word in BURNS.values()]
+    burning = [one for one in view.state.incidents.values() if one.check == OWN.name and one.subject in subjects]
+    worst = max(burning, key=lambda one: one.severity, default=None)
+    state = worst.severity.word if worst else _state(budget)
+    return Shown(objective, budget, state, view.objectives.rates(objective), worst)
 
 
 def _state(budget: Budget) -> str:

@@ -24,6 +24,9 @@
   localTimes(document);
   htmx.onLoad((element) => localTimes(element));
 
+  // --- on a telephone the pages are one long line: the one that is shown is to be seen ---
+  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   // --- keys (a person can turn them off: WCAG 2.1.4) ---
   const help = document.getElementById("keys");
   const toggle = document.getElementById("keys-on");
