@@ -48,7 +48,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 
 async def test_the_page_says_who_was_verified_and_takes_it(served: Served) -> None:
     _, page = await served.get("/on-call")
-    assert '<th scope="row">lead</th><td>phone, email</td>' in page
+    assert '<th scope="row">lead</th><td><span class="label">told by </span>phone, email</td>' in page
     assert "ann: called; new &lt;phone&gt;" in page
     assert '<span class="badge ok">verified</span>' in page
     assert "not asked for" in page
