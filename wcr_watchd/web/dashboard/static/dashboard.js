@@ -22,7 +22,14 @@
   const zone = document.getElementById("zone");
   if (zone && mine !== platform) zone.textContent = `Times in your zone, ${mine}; the platform's is ${platform}`;
   localTimes(document);
-  htmx.onLoad((element) => localTimes(element));
+  if (mine !== platform) {
+    // What a live page brings is made local before it is painted: it would jump otherwise.
+    new MutationObserver((changes) => {
+      for (const { target, addedNodes } of changes) {
+        if ([...addedNodes].some((node) => node.nodeType === Node.ELEMENT_NODE)) localTimes(target);
+      }
+    }).observe(document.body, { childList: true, subtree: true });
+  }
 
   // --- on a telephone the pages are one long line: the one that is shown is to be seen ---
   document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
