@@ -14,7 +14,7 @@ from tests.real.servers.providers import Slack
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.model import DeliveryState, EventKind
 from wcr_watchd.runtime.dead_letters import DeadLetters
-from wcr_watchd.runtime.dispatcher import GIVE_UP_AFTER
+from wcr_watchd.runtime.patience import GIVE_UP_AFTER
 
 Daemons = Callable[..., RunningDaemon]
 FIRST, SECOND = "1-opened-smslead", "2-opened-smslead"

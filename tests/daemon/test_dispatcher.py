@@ -32,8 +32,9 @@ from wcr_watchd.core.model import (
 from wcr_watchd.core.protocols import Batch, Limits, Receipt
 from wcr_watchd.core.view import Counters
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.runtime.dispatcher import GIVE_UP_AFTER, Dispatcher
+from wcr_watchd.runtime.dispatcher import Dispatcher
 from wcr_watchd.runtime.lane import GATHER
+from wcr_watchd.runtime.patience import GIVE_UP_AFTER
 
 pytestmark = pytest.mark.looptime
 

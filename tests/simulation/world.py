@@ -38,7 +38,7 @@ from wcr_watchd.daemon.in_force import InForce
 from wcr_watchd.daemon.lifecycle import jobs
 from wcr_watchd.kit import garbage
 from wcr_watchd.kit.redact import Redactor
-from wcr_watchd.runtime import dispatcher, keeper, lane, scheduler, standing, tasks, windows
+from wcr_watchd.runtime import dispatcher, keeper, lane, patience, scheduler, standing, tasks, windows
 from wcr_watchd.runtime.clock import Clock
 from wcr_watchd.store.sqlite import SqliteStore
 from wcr_watchd.web.access.own_passwords import OwnPasswords
@@ -257,7 +257,7 @@ class World:
                 (InForce, "look_for_warnings", _nothing_to_say),
                 (Sessions, "load", _nobody_signs_in),
                 (OwnPasswords, "load", _nobody_signs_in),
-                (dispatcher, "_random", self.chance),
+                (patience, "_random", self.chance),
                 (dispatcher, "REPORT_EVERY", RARELY),
                 (lane, "HEARTBEAT", RARELY),
                 (scheduler, "HEARTBEAT", RARELY),

@@ -6,12 +6,10 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from random import SystemRandom
 
 import structlog
 
-from wcr_watchd.core.errors import ChannelError, StoreError
-from wcr_watchd.core.message import digest, redirected
+from wcr_watchd.core.errors import ChannelError
 from wcr_watchd.core.model import (
     Delivery,
     DeliveryState,
@@ -26,23 +24,16 @@ from wcr_watchd.core.protocols import Channel, Receipt, Restored, Store
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.view import ChannelCounters, Counters
 from wcr_watchd.kit.templates import Wording
-from wcr_watchd.runtime.gathering import LOOK_AGAIN_AT_MUTED, Gathering
+from wcr_watchd.runtime import recall
+from wcr_watchd.runtime.gathering import LOOK_AGAIN_AT_MUTED, Gathering, as_one
 from wcr_watchd.runtime.lane import CONCURRENCY, SUMMARY, Cap, Clock, Key, Lane, Owed, keys_of
 from wcr_watchd.runtime.ledger import Ledger
+from wcr_watchd.runtime.patience import GIVE_UP_AFTER, LONGEST_RETRY_AFTER, backoff
 from wcr_watchd.runtime.sending import hand_over
-from wcr_watchd.runtime.stand_ins import FALLBACK, StandIns
+from wcr_watchd.runtime.stand_ins import StandIns, in_place_of
 
 log = structlog.get_logger(__name__)
 
-FIRST_BACKOFF = 5.0
-"""Seconds before the second attempt; doubled each time, up to the longest."""
-LONGEST_BACKOFF = 600.0
-LONGEST_RETRY_AFTER = 3600.0
-"""Seconds that a provider may ask us to wait; more would silence us by a mistake of theirs."""
-JITTER = 0.2
-"""Part of a backoff that is left to chance, so that many messages do not come back at once."""
-GIVE_UP_AFTER = 24 * 3600.0
-"""Seconds after which a message is no longer tried."""
 FALLBACK_AFTER_ATTEMPTS = 2
 FALLBACK_AFTER = 20.0
 """Seconds without acceptance after which the fallback is told while the channel is in trouble."""
@@ -55,15 +46,10 @@ RECORD_PATIENCE = 2.0
 FLUSH_WITHIN = 2.0
 REPORT_EVERY = 10.0
 """Seconds between looks at the lanes; with their heartbeat, a lane that stands still is seen within 30."""
-RECALLED = 1000
-"""Deliveries of the last life that are looked at: to count against the cost caps, and for who was told instead."""
-RECALLED_BEFORE = 3600.0
-"""Seconds before the oldest open incident, or before the start, from which they are looked at."""
 REMEMBERED_DELIVERIES = 1000
 """Notifications known to be delivered: a wall clock that is set back makes the same hand-over come twice."""
 
 _OVERTAKEN = frozenset({EventKind.REMINDED, EventKind.ESCALATED})
-_random = SystemRandom()
 
 
 class Dispatcher:
@@ -233,8 +219,9 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Deliver until cancelled; then finish what is on its way, and leave the rest to the next life."""
-        await self._recall_sent()
-        await self._recall_fallbacks()
+        now = self._clock.now()
+        await recall.count_sent(self._store, self._lanes, now)
+        await recall.note_stand_ins(self._store, self._stand_ins, self._open_since, now)
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._tasks.create_task(self._ledger.run(), name="ledger")
@@ -340,7 +327,7 @@ class Dispatcher:
 
     def _try_later(self, lane: Lane, owed: Owed, error: ChannelError, now: float) -> None:
         asked = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
-        wait = max(backoff(owed.delivery.attempts, _random.uniform(-JITTER, JITTER)), asked)
+        wait = max(backoff(owed.delivery.attempts), asked)
         owed.delivery = replace(owed.delivery, next_attempt_at=now + wait)
         self._ledger.note([owed.delivery])
         if asked:
@@ -413,21 +400,11 @@ class Dispatcher:
         if owed.delivery.fell_back or not original.fallbacks:
             return
         owed.delivery = replace(owed.delivery, fell_back=True)
-        following, *others = original.fallbacks
+        following = original.fallbacks[0]
         if self._stand_ins.told(original, following):  # two channels failed, and both fall back to this person
             self._ledger.note([owed.delivery])
             return
-        now = self._clock.now()
-        instead = replace(
-            original,
-            id=f"{original.id}{FALLBACK}{following.channel}",
-            recipient=following,
-            created_at=now,
-            not_before=now,
-            digest=False,
-            fallbacks=tuple(others),
-            message=redirected(original.message, original.recipient.channel, why),
-        )
+        instead = in_place_of(original, why, self._clock.now())
         log.warning("fallback told", id=instead.id, instead_of=original.recipient.channel, channel=following.channel)
         self._stand_ins.note(instead)
         self._owe_new(instead, [owed.delivery])
@@ -482,21 +459,7 @@ class Dispatcher:
 
     def _merge(self, parts: Sequence[Owed], suffix: str, note: str) -> None:
         """Replace several notifications to one recipient by one that says it all."""
-        now = self._clock.now()
-        first = parts[0].notification
-        message = digest([owed.notification.message for owed in parts], now, note)
-        untold = (who for owed in parts if not owed.delivery.fell_back for who in owed.notification.fallbacks)
-        merged = Notification(
-            id=first.id + suffix,
-            incident=message.incident,
-            event=EventKind.DIGEST,
-            severity=message.severity,
-            recipient=first.recipient,
-            created_at=now,
-            not_before=now,
-            message=message,
-            fallbacks=tuple(dict.fromkeys(untold)),
-        )
+        merged = as_one(parts, suffix, note, self._clock.now())
         for owed in parts:
             self._close(owed, replace(owed.delivery, state=DeliveryState.MERGED, receipt=merged.id))
         self._owe_new(merged, ())
@@ -517,37 +480,6 @@ class Dispatcher:
         alive = [lane.progress_at for lane in self._lanes.values()]
         self._counters.dispatcher_progress_at = min(alive, default=self._clock.monotonic())
 
-    async def _recall_sent(self) -> None:
-        """Count what the last life sent against the cost caps, so that restarts do not lift them."""
-        capped = {name: lane for name, lane in self._lanes.items() if lane.cap is not None}
-        if not capped:
-            return
-        now = self._clock.now()
-        longest = max(lane.cap[1] for lane in capped.values() if lane.cap is not None)
-        try:
-            rows = await self._store.deliveries(
-                states=(DeliveryState.DELIVERED,), since=now - longest - GIVE_UP_AFTER, limit=RECALLED
-            )
-        except StoreError as error:
-            log.warning("cost caps start from nothing: the store does not tell what was sent", error=str(error))
-            return
-        for row in sorted(rows, key=lambda row: row.delivered_at or 0.0):
-            lane = capped.get(row.notification.recipient.channel)
-            if lane is not None and row.delivered_at is not None:
-                lane.note_sent(row.delivered_at)
-
-    async def _recall_fallbacks(self) -> None:
-        """Know again who was told in somebody else's place: not to tell them twice, and to tell them the end."""
-        since = min(self._open_since.values(), default=self._clock.now()) - RECALLED_BEFORE
-        try:
-            rows = await self._store.deliveries(since=since, limit=RECALLED)
-        except StoreError as error:
-            log.warning("who was told in another's place is not known any more", error=str(error))
-            return
-        for notification in (row.notification for row in reversed(rows)):
-            if FALLBACK in notification.id:
-                self._stand_ins.note(notification, ended=notification.incident not in self._open_since)
-
 
 def _since(delivery: Delivery) -> float:
     """When the first of its news was made: what stands for several has the place of the oldest of them."""
@@ -560,11 +492,6 @@ def _due(delivery: Delivery, now: float) -> float:
     notification = delivery.notification
     held = notification.not_before > notification.created_at
     return max(delivery.next_attempt_at, notification.not_before if held else min(notification.not_before, now))
-
-
-def backoff(attempts: int, chance: float) -> float:
-    """Seconds to wait after so many failed attempts; ``chance`` lengthens or shortens it by that part."""
-    return float(min(FIRST_BACKOFF * 2 ** min(attempts - 1, 20), LONGEST_BACKOFF)) * (1.0 + chance)
 
 
 def _unattended(incidents: Mapping[int, Incident], notification: Notification) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from wcr_watchd.core.message import digest
 from wcr_watchd.core.model import EventKind, Notification, Recipient
 from wcr_watchd.runtime.lane import Clock, Lane, Owed
 
@@ -155,6 +156,28 @@ class Gathering:
             lasting = before is not None and now < before.until
             wait = min(before.wait * 2, LONGEST_WAIT) if before and lasting else STORM_WAIT
             self._storms[recipient] = _Storm(wait, now + 2 * LONGEST_WAIT)
+
+
+def as_one(parts: Sequence[Owed], suffix: str, note: str, now: float) -> Notification:
+    """One notification that says what several to one recipient say, made now (epoch seconds).
+
+    Its id is that of the first with this suffix; ``note`` says why it is one. Whoever was not told by a fallback is
+    told of all of it if it cannot be delivered.
+    """
+    first = parts[0].notification
+    message = digest([owed.notification.message for owed in parts], now, note)
+    untold = (who for owed in parts if not owed.delivery.fell_back for who in owed.notification.fallbacks)
+    return Notification(
+        id=first.id + suffix,
+        incident=message.incident,
+        event=EventKind.DIGEST,
+        severity=message.severity,
+        recipient=first.recipient,
+        created_at=now,
+        not_before=now,
+        message=message,
+        fallbacks=tuple(dict.fromkeys(untold)),
+    )
 
 
 def _grouped(parts: Sequence[Owed]) -> list[list[Owed]]:

@@ -55,6 +55,21 @@ class StandIns:
         ]
 
 
+def in_place_of(original: Notification, why: str, now: float) -> Notification:
+    """The same news for the next in line, made now (epoch seconds) because its channel fails, as ``why`` says."""
+    following, *others = original.fallbacks
+    return replace(
+        original,
+        id=f"{original.id}{FALLBACK}{following.channel}",
+        recipient=following,
+        created_at=now,
+        not_before=now,
+        digest=False,
+        fallbacks=tuple(others),
+        message=redirected(original.message, original.recipient.channel, why),
+    )
+
+
 def _story(news: Notification, who: Recipient) -> tuple[int, EventKind, float, Recipient]:
     return news.incident, news.event, news.message.at, who
 

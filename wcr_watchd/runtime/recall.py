@@ -1,0 +1,56 @@
+"""What the dispatcher must know of its last life: how much was sent, and who was told in somebody else's place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from wcr_watchd.core.errors import StoreError
+from wcr_watchd.core.model import DeliveryState
+from wcr_watchd.core.protocols import Store
+from wcr_watchd.runtime.lane import Lane
+from wcr_watchd.runtime.patience import GIVE_UP_AFTER
+from wcr_watchd.runtime.stand_ins import FALLBACK, StandIns
+
+log = structlog.get_logger(__name__)
+
+RECALLED = 1000
+"""Deliveries of the last life that are looked at: to count against the cost caps, and for who was told instead."""
+RECALLED_BEFORE = 3600.0
+"""Seconds before the oldest open incident, or before the start, from which they are looked at."""
+
+
+async def count_sent(store: Store, lanes: Mapping[str, Lane], now: float) -> None:
+    """Count what the last life sent against the cost caps of the lanes, so that restarts do not lift them."""
+    capped = {name: lane for name, lane in lanes.items() if lane.cap is not None}
+    if not capped:
+        return
+    longest = max(lane.cap[1] for lane in capped.values() if lane.cap is not None)
+    try:
+        rows = await store.deliveries(
+            states=(DeliveryState.DELIVERED,), since=now - longest - GIVE_UP_AFTER, limit=RECALLED
+        )
+    except StoreError as error:
+        log.warning("cost caps start from nothing: the store does not tell what was sent", error=str(error))
+        return
+    for row in sorted(rows, key=lambda row: row.delivered_at or 0.0):
+        lane = capped.get(row.notification.recipient.channel)
+        if lane is not None and row.delivered_at is not None:
+            lane.note_sent(row.delivered_at)
+
+
+async def note_stand_ins(store: Store, stand_ins: StandIns, open_since: Mapping[int, float], now: float) -> None:
+    """Know again who was told in somebody else's place: not to tell them twice, and to tell them the end.
+
+    ``open_since`` says since when each open incident is (epoch seconds).
+    """
+    since = min(open_since.values(), default=now) - RECALLED_BEFORE
+    try:
+        rows = await store.deliveries(since=since, limit=RECALLED)
+    except StoreError as error:
+        log.warning("who was told in another's place is not known any more", error=str(error))
+        return
+    for notification in (row.notification for row in reversed(rows)):
+        if FALLBACK in notification.id:
+            stand_ins.note(notification, ended=notification.incident not in open_since)
