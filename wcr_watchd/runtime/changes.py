@@ -15,7 +15,7 @@ from wcr_watchd.core import changes
 from wcr_watchd.core.announcements import covered, in_short, readers
 from wcr_watchd.core.changes import Change, ChangeState, ChangeWish, Outcome, Phase, Plan, Tick, Verified
 from wcr_watchd.core.checklist import Sight, looked_over, tells
-from wcr_watchd.core.comparison import MOST_VALUES, Compared, Finding, compare
+from wcr_watchd.core.comparison import Finding
 from wcr_watchd.core.errors import CommandError, StoreError
 from wcr_watchd.core.escalation import recipients
 from wcr_watchd.core.life import Finding as Trouble
@@ -28,18 +28,13 @@ from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
 from wcr_watchd.core.units import format_duration
+from wcr_watchd.runtime.verification import Verification
 
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY = 30.0
 """Seconds after which it is looked again what ticks itself."""
 SHORTEST_WAIT = 0.5
-VERIFY_WITHIN = 45.0
-"""Seconds within which the checks must have run by which a change is verified."""
-AT_A_TIME = 10
-"""Checks that are run at once for that."""
-RUNS_COMPARED = 20 * MOST_VALUES
-"""Runs of a check that are read for a comparison at most."""
 USUAL_LENGTH = 3_600.0
 """Seconds for which the window of a change is open that is not in the configuration, unless it says."""
 KEPT_IN_MIND = 50
@@ -120,7 +115,7 @@ class ChangeDesk:
         self._engine = engine
         self._store = store
         self._clock = clock
-        self._run_now = run_now
+        self._verification = Verification(engine, store, run_now)
         self._hook = hook
         self._changes = {one.id: one for one in sorted(restored, key=lambda one: one.id)}
         self._next = max(self._changes, default=0) + 1
@@ -173,7 +168,7 @@ class ChangeDesk:
         """Start a change that was prepared."""
         async with self._alone(number, "started"):
             change = await self.change(number)
-            await self._look_afresh(change.plan.backups)
+            await self._verification.results(change.plan.backups)  # what they tell is to be of now
             change = self._keep(looked_over(await self.change(number), self._sight()))
             changes.must_be_startable(change, override)
             now = self._clock.now()
@@ -239,7 +234,7 @@ class ChangeDesk:
     async def verify(self, number: int, by: str) -> Outcome:
         """Run its checks now, and compare with before it began."""
         changes.must_run(await self.change(number), "verified")
-        found = await self._run_checks(await self.change(number))
+        found = await self._verification.verified(await self.change(number))
         change = await self.change(number)
         changes.must_run(change, "verified")  # it may have been finished meanwhile
         change = self._keep(changes.verified(change, by, found, self._clock.now()))
@@ -254,7 +249,7 @@ class ChangeDesk:
             change = await self.change(number)
             changes.must_run(change, "finished")
             said = await self._switch_off(change, override)
-            found = await self._run_checks(change)
+            found = await self._verification.verified(change)
             change = await self._compared(self._changes[number])
             held = self._engine.state.silences.get(change.silence)
             if held is not None and held.active(self._clock.now()):
@@ -398,46 +393,9 @@ class ChangeDesk:
         at = change.entries[-1].at if change.entries else change.prepared_at
         return changes.logged(change, "", f"{what}: {said}", at)
 
-    async def _look_afresh(self, names: Sequence[str]) -> None:
-        """Run these checks, so that what they tell is of now; one that cannot run keeps its last result."""
-        await self._results(names)
-
-    async def _run_checks(self, change: Change) -> tuple[Verified, ...]:
-        """What the checks find now by which the change is verified."""
-        seen = await self._results(change.plan.verify)
-        return tuple(self._verdict(name, seen.get(name, "")) for name in change.plan.verify)
-
-    def _verdict(self, name: str, seen: Observation | str) -> Verified:
-        if isinstance(seen, str):
-            return Verified(name, "unknown", "ok", seen or "it is not watched any more")
-        known = self._engine.state.checks.get(name)
-        severity = known.severity if known is not None else Severity.OK
-        return Verified(name, seen.outcome.value, severity.word, seen.summary)
-
-    async def _results(self, names: Sequence[str]) -> dict[str, Observation | str]:
-        """What each of these checks finds now, or why it was not run."""
-        some = asyncio.Semaphore(AT_A_TIME)
-
-        async def one(name: str) -> Observation | str:
-            try:
-                async with some:
-                    return await self._run_now(name)
-            except CommandError as error:
-                return str(error)
-
-        running = {name: asyncio.create_task(one(name), name=f"verify {name}") for name in dict.fromkeys(names)}
-        try:
-            if running:
-                await asyncio.wait(running.values(), timeout=VERIFY_WITHIN)
-        finally:
-            for task in running.values():
-                task.cancel()
-        late = f"no result within {VERIFY_WITHIN:g} s"
-        return {name: task.result() if task.done() and not task.cancelled() else late for name, task in running.items()}
-
     async def _compared(self, change: Change) -> Change:
         """Compare the time after the update with that before it began, and keep what that says."""
-        found = await self._comparison(change)
+        found = await self._verification.comparison(change)
         before = changes.worse(change.compared)
         now_known = self._changes.get(change.id, change)
         change = self._keep(changes.with_comparison(now_known, found, self._clock.now()))
@@ -448,23 +406,6 @@ class ChangeDesk:
         elif before and not bad:
             self._engine.trouble_over(subject, "it is no worse than before any more")
         return change
-
-    async def _comparison(self, change: Change) -> tuple[Compared, ...]:
-        if change.started_at is None or change.updated_at is None:
-            return ()
-        await self._engine.flush()
-        span = change.plan.category.comparison
-        # While maintenance mode was on, visitors saw something else: after the end only what follows it counts.
-        since = change.updated_at if change.finished_at is None else max(change.updated_at, change.finished_at)
-        names = [name for name in change.plan.compare if name in self._engine.setup.checks]
-        old = {name: await self._runs(name, change.started_at - span, change.started_at) for name in names}
-        new = {name: await self._runs(name, since, since + span) for name in names}
-        units, worse_by = self._engine.setup.units, change.plan.category.worse_by
-        return await asyncio.to_thread(compare, old, new, units, worse_by)
-
-    async def _runs(self, check: str, since: float, until: float) -> list[Observation]:
-        found = await self._store.observations(check, since=since, limit=RUNS_COMPARED)
-        return [one for one in found if one.at < until]
 
     def _sight(self) -> Sight:
         engine = self._engine
