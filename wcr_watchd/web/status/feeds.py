@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from wcr_watchd.core.posts import Post
-from wcr_watchd.core.status import WORDS, PublicStatus, overall
+from wcr_watchd.core.status import WORDS, ComponentStatus, DayBar, PlannedWork, PublicStatus, overall
 from wcr_watchd.core.status_days import UPTIME
 from wcr_watchd.web import icalendar
 from wcr_watchd.web.status.words import machine_time
@@ -82,54 +83,56 @@ def own_json(status: PublicStatus) -> str:
         "state": condition.value,
         "summary": words,
         "uptime_formula": UPTIME,
-        "components": [
-            {
-                "id": one.id,
-                "name": one.name,
-                "group": one.group or None,
-                "description": one.description or None,
-                "state": one.condition.value,
-                "words": WORDS[one.condition],
-                "uptime": None if one.uptime is None else round(one.uptime, 6),
-                "days": [
-                    {
-                        "date": bar.date,
-                        "seconds": round(bar.length),
-                        "outage": round(bar.outage),
-                        "degraded": round(bar.degraded),
-                        "maintenance": round(bar.maintenance),
-                        "not_watched": round(bar.unwatched),
-                        "outages": bar.outages,
-                    }
-                    for bar in one.days
-                ],
-            }
-            for one in status.components
-        ],
-        "incidents": [
-            {
-                "id": post.id,
-                "title": post.title,
-                "state": post.state.value,
-                "impact": post.impact.value,
-                "components": list(post.components),
-                "began_at": machine_time(post.created_at),
-                "resolved_at": None if post.resolved_at is None else machine_time(post.resolved_at),
-                "updates": [
-                    {"at": machine_time(one.at), "state": one.state.value, "text": one.text} for one in post.updates
-                ],
-            }
-            for post in status.posts[:MOST_ENTRIES]
-        ],
-        "planned_maintenance": [
-            {
-                "id": work.id,
-                "text": work.text,
-                "components": list(work.components),
-                "from": machine_time(work.start),
-                "until": machine_time(work.end),
-            }
-            for work in status.planned
-        ],
+        "components": [_component(one) for one in status.components],
+        "incidents": [_incident(post) for post in status.posts[:MOST_ENTRIES]],
+        "planned_maintenance": [_planned(work) for work in status.planned],
     }
     return json.dumps(document, ensure_ascii=False)
+
+
+def _component(one: ComponentStatus) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "group": one.group or None,
+        "description": one.description or None,
+        "state": one.condition.value,
+        "words": WORDS[one.condition],
+        "uptime": None if one.uptime is None else round(one.uptime, 6),
+        "days": [_day(bar) for bar in one.days],
+    }
+
+
+def _day(bar: DayBar) -> dict[str, Any]:
+    return {
+        "date": bar.date,
+        "seconds": round(bar.length),
+        "outage": round(bar.outage),
+        "degraded": round(bar.degraded),
+        "maintenance": round(bar.maintenance),
+        "not_watched": round(bar.unwatched),
+        "outages": bar.outages,
+    }
+
+
+def _incident(post: Post) -> dict[str, Any]:
+    return {
+        "id": post.id,
+        "title": post.title,
+        "state": post.state.value,
+        "impact": post.impact.value,
+        "components": list(post.components),
+        "began_at": machine_time(post.created_at),
+        "resolved_at": None if post.resolved_at is None else machine_time(post.resolved_at),
+        "updates": [{"at": machine_time(one.at), "state": one.state.value, "text": one.text} for one in post.updates],
+    }
+
+
+def _planned(work: PlannedWork) -> dict[str, Any]:
+    return {
+        "id": work.id,
+        "text": work.text,
+        "components": list(work.components),
+        "from": machine_time(work.start),
+        "until": machine_time(work.end),
+    }
