@@ -9,8 +9,9 @@ import pytest
 from tests.samples import MESSAGES, make_message
 from wcr_watchd.config import load
 from wcr_watchd.core.errors import ConfigError
-from wcr_watchd.core.message import facts, fits_sms, headline, long_text, sms_text
+from wcr_watchd.core.message import facts, headline, long_text
 from wcr_watchd.core.model import EventKind, Message
+from wcr_watchd.core.sms import fits_sms, sms_text
 from wcr_watchd.core.wording import samples, values
 from wcr_watchd.kit.templates import LARGEST, TemplateFailedError, Wording, fill, tried
 

@@ -7,20 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.samples import OPENED, make_message
-from wcr_watchd.core.message import (
-    clock_time,
-    digest,
-    facts,
-    fits_sms,
-    gsm7_septets,
-    headline,
-    long_text,
-    plain,
-    redirected,
-    sms_text,
-    trial,
-)
+from wcr_watchd.core.message import clock_time, digest, facts, headline, long_text, redirected, trial
 from wcr_watchd.core.model import EventKind, Message, Severity
+from wcr_watchd.core.sms import fits_sms, gsm7_septets, plain, sms_text
 
 LATER = OPENED + 12 * 60
 

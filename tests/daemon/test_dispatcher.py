@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.samples import OPENED, MemoryStore, make_message, make_notification
 from tests.virtual_time import virtual_loop
 from wcr_watchd.core.errors import ChannelError, StoreError
-from wcr_watchd.core.message import sms_text, trial
+from wcr_watchd.core.message import trial
 from wcr_watchd.core.model import (
     DeliveryState,
     EventKind,
@@ -30,6 +30,7 @@ from wcr_watchd.core.model import (
     Severity,
 )
 from wcr_watchd.core.protocols import Batch, Limits, Receipt
+from wcr_watchd.core.sms import sms_text
 from wcr_watchd.core.view import Counters
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.runtime.dispatcher import Dispatcher

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from wcr_watchd.core.message import digest, facts, fits_sms, links, sms_text, unattended
+from wcr_watchd.core.message import digest, facts, links, unattended
 from wcr_watchd.core.model import EventKind, Message, Notification, Recipient, Severity
+from wcr_watchd.core.sms import fits_sms, sms_text
 from wcr_watchd.core.wording import sample
 from wcr_watchd.kit.tickets import KEY_BYTES, MOST_INCIDENTS, Ticket, Tickets, kept_key
 from wcr_watchd.runtime.links import Links

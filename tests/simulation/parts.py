@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.plan import mood_at
 from wcr_watchd.core.errors import ChannelError, StoreError
-from wcr_watchd.core.message import sms_text
 from wcr_watchd.core.model import (
     Delivery,
     DeliveryState,
@@ -24,6 +23,7 @@ from wcr_watchd.core.model import (
 from wcr_watchd.core.protocols import Batch, Limits, Receipt, Restored, Store
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.silence import Silence
+from wcr_watchd.core.sms import sms_text
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.units import Unit
 

@@ -19,10 +19,11 @@ from xml.sax.saxutils import escape
 from pydantic import Field, PrivateAttr, model_validator
 
 from wcr_watchd.core.errors import ChannelError
-from wcr_watchd.core.message import GSM7_LENGTH, one_line, plain, shorten, sms_text
+from wcr_watchd.core.message import one_line, shorten
 from wcr_watchd.core.model import Message, Notification
 from wcr_watchd.core.protocols import Answer, Asked, Call, Limits, Receipt
 from wcr_watchd.core.run import Shared
+from wcr_watchd.core.sms import GSM7_LENGTH, plain, sms_text
 from wcr_watchd.kit.options import Options, Secret
 from wcr_watchd.kit.outbound import OutboundHttp, Reply, SecretUrl, Url, refused
 

@@ -8,12 +8,11 @@ from dataclasses import replace
 from wcr_watchd.core import life
 from wcr_watchd.core.escalation import recipients
 from wcr_watchd.core.life import Finding
-from wcr_watchd.core.message import clock_time
+from wcr_watchd.core.message import about_no_incident, clock_time
 from wcr_watchd.core.model import (
     EventKind,
     Incident,
     IncidentState,
-    Message,
     Notification,
     Recipient,
     Severity,
@@ -184,28 +183,9 @@ def notice(
     not_before: float = 0.0,
 ) -> Notification:
     """A message about no incident, for one recipient; ``identifier`` is what makes it a different one from others."""
-    message = Message(
-        event=kind,
-        at=now,
-        watchd=setup.name,
-        location=setup.location,
-        incident=0,
-        severity=Severity.INFO,
-        state=IncidentState.OPEN,
-        opened_at=now,
-        url=setup.public_url,
-        check="",
-        probe="",
-        target="",
-        subject="",
-        tags=(),
-        owner="",
-        runbook="",
-        summary=summary,
-        reason=reason,
-        contacts=(who.contact,) if who.contact else (),
-        timezone=setup.timezone,
-    )
+    place = {"watchd": setup.name, "location": setup.location, "url": setup.public_url}
+    message = about_no_incident(kind, now, setup.timezone, summary, reason, **place)
+    message = replace(message, contacts=(who.contact,) if who.contact else ())
     return Notification(
         id=f"{identifier}-{who.channel}" + (f"-{who.contact}" if who.contact else ""),
         incident=0,

@@ -20,10 +20,9 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from wcr_watchd.core.errors import ChannelError, StoreError
+from wcr_watchd.core.message import about_no_incident
 from wcr_watchd.core.model import (
     EventKind,
-    IncidentState,
-    Message,
     Notification,
     Recipient,
     Severity,
@@ -214,7 +213,8 @@ class StatusMails:
     async def _send(self, channel: Channel, identity: str, address: str, parts: Mapping[str, str]) -> None:
         """Hand one mail over; raises nothing but :class:`ChannelError`."""
         now, page = self._view.now(), self._page()
-        message = _empty_message(now, page.timezone if page else "UTC")
+        # What a channel wants to know besides the parts: when, and nothing of what is inside.
+        message = about_no_incident(EventKind.NOTED, now, page.timezone if page else "UTC")
         recipient = Recipient(channel="", contact="subscriber", address=address)
         notification = Notification(identity, 0, EventKind.NOTED, Severity.INFO, recipient, now, now, message)
         written = {**parts, "html": _html(parts["text"])}
@@ -270,28 +270,3 @@ def _html(text: str) -> str:
     """The text with its links; without pictures, styles or anything that tells who reads it."""
     shown = _LINK.sub(r'<a href="\g<0>">\g<0></a>', html.escape(text))
     return f'<!doctype html><html lang="en"><body><p>{shown.replace(chr(10), "<br>" + chr(10))}</p></body></html>'
-
-
-def _empty_message(now: float, timezone: str) -> Message:
-    """What a channel wants to know besides the parts: when, and nothing of what is inside."""
-    return Message(
-        event=EventKind.NOTED,
-        at=now,
-        watchd="",
-        location="",
-        incident=0,
-        severity=Severity.INFO,
-        state=IncidentState.OPEN,
-        opened_at=now,
-        url="",
-        check="",
-        probe="",
-        target="",
-        subject="",
-        tags=(),
-        owner="",
-        runbook="",
-        summary="",
-        reason="",
-        timezone=timezone,
-    )
