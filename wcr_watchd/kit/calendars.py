@@ -121,6 +121,22 @@ def read_schedule(text: str | Sequence[str], timezone: str) -> Calendar:
     return OnCalendar(expressions, timezone)
 
 
+def recurring(period: float | None, schedule: str | Sequence[str] | None, timezone: str) -> Calendar:
+    """By a schedule in a time zone, or without one every ``period`` seconds. Raises ``ValueError`` for a false one."""
+    if schedule is None:
+        return Period(period or 0.0)
+    try:
+        return read_schedule(schedule, timezone)
+    except ScheduleError as error:
+        raise ValueError(f"`schedule` {error}") from error
+
+
+def schedule_in_words(schedule: str | Sequence[str], timezone: str | None) -> str:
+    """A schedule in one line, with the time zone that is written with it."""
+    lines = schedule.splitlines() if isinstance(schedule, str) else schedule
+    return f"{', '.join(line.strip() for line in lines)} {timezone or ''}".strip()
+
+
 @lru_cache(REMEMBERED)
 def _check_events(expressions: tuple[str, ...], because: str) -> None:
     """Have systemd read calendar events; blocks for some milliseconds, as reading a configuration does."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, WithJsonSchema
 
 from wcr_watchd.core.errors import UnitError
 from wcr_watchd.core.units import parse_duration, parse_ratio, parse_size
@@ -58,6 +59,18 @@ Ratio = Annotated[
     WithJsonSchema({"type": ["string", "number"], "examples": ["90%"]}),
 ]
 """0-1, written ``90%`` or ``0.9``."""
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError('is no time zone: write an IANA name such as "Europe/Berlin" or "UTC"') from error
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_zone)]
+"""The IANA name of a time zone."""
 
 Secret = SecretStr
 """A value that must never be shown; in the file it stands as ``${env:…}``, ``${file:…}`` or ``${credential:…}``."""

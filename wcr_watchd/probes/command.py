@@ -8,21 +8,19 @@ and performance data become measurements (https://www.monitoring-plugins.org/doc
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
-from wcr_watchd.kit.options import Options, Secret
+from wcr_watchd.kit.options import Options
 from wcr_watchd.kit.perfdata import NO_OUTPUT, PluginOutput, base_unit, parse
-from wcr_watchd.kit.subprocess import DEFAULT_PATH, Finished, locate, run_child
+from wcr_watchd.kit.programs import Variables, Word, environment
+from wcr_watchd.kit.subprocess import Finished, locate, run_child
 from wcr_watchd.kit.threads import Threads
 
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "HOME")
-"""What a child gets of the daemon's own environment: never its secrets."""
 _SERIES = {"s": "perfdata_time", "B": "perfdata_size", "%": "perfdata_share", "c": "perfdata_counter", "": "perfdata"}
 _WORST_KNOWN = 2
 _BY_SHELL = {126: "permission", 127: "missing"}
@@ -32,21 +30,6 @@ _MOST_SERIES = 200
 _SHORT = 4_000
 """Characters of output that are read at once; 64 KiB of performance data take 10 ms."""
 _LONGEST_LABEL = 128
-
-
-def _word(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("no program can be given a zero byte")
-    return value
-
-
-def _variable(name: str) -> str:
-    if not name or "=" in name or "\0" in name:
-        raise ValueError(f"{name!r} is not the name of an environment variable")
-    return name
-
-
-Word = Annotated[str, AfterValidator(_word)]
 
 
 class Command(Options):
@@ -77,7 +60,7 @@ class Command(Options):
     """The program and its arguments, each for itself; no shell reads them."""
     protocol: Literal["nagios", "exit"] = "nagios"
     """What the exit status means: a Nagios plugin's 0-3, or (`exit`) 0 fine and anything else down."""
-    env: dict[Annotated[str, AfterValidator(_variable)], Secret] = Field(default_factory=dict)
+    env: Variables = Field(default_factory=dict)
     """Environment variables for the program, beside PATH, LANG, LC_ALL, TZ and HOME."""
     cwd: Word = "/"
     """The folder it runs in."""
@@ -97,17 +80,15 @@ class Command(Options):
     async def run(self, run: Run) -> Observation:
         """Run the program once."""
         program = self.run_words[0]
-        inherited = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        environment = {"PATH": DEFAULT_PATH} | inherited
-        environment |= {name: value.get_secret_value() for name, value in self.env.items()}
+        variables = environment(self.env, "HOME")
         # A little before the run's own deadline, because what its passing means is this probe's to say.
         patience = run.remaining * 0.95
         try:
             async with asyncio.timeout(patience):
                 run.step = f"looking for {program}"
-                file = await run.shared.get(Threads).call(locate, program, environment["PATH"], self.cwd)
+                file = await run.shared.get(Threads).call(locate, program, variables["PATH"], self.cwd)
                 run.step = f"waiting for {program} to end"
-                finished = await run_child(self.run_words, environment, self.cwd, file=file)
+                finished = await run_child(self.run_words, variables, self.cwd, file=file)
         except TimeoutError:
             summary = f"{self.target} did not end within {format_duration(patience)} and was killed (was {run.step})"
             return self._not_run(run, "timeout", summary) if self.protocol == "nagios" else run.down("timeout", summary)

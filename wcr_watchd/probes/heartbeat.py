@@ -12,9 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Annotated, ClassVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from wcr_watchd.core import heartbeat
 from wcr_watchd.core.errors import ScheduleError
@@ -23,19 +22,10 @@ from wcr_watchd.core.heartbeat_words import evidence, told
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run, Shared
 from wcr_watchd.core.units import Unit, format_duration
-from wcr_watchd.kit.calendars import Calendar, Period, read_schedule
+from wcr_watchd.kit.calendars import Calendar, recurring, schedule_in_words
 from wcr_watchd.kit.local_zone import local_timezone
-from wcr_watchd.kit.options import Duration, Options
+from wcr_watchd.kit.options import Duration, Options, TimeZone
 from wcr_watchd.kit.ping_keys import JobKey, PingKey
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError('is no time zone: write an IANA name such as "Europe/Berlin" or "UTC"') from error
-    return name
-
 
 Words = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=20)]
 
@@ -69,7 +59,7 @@ class Heartbeat(Options):
     schedule: str | tuple[str, ...] | None = None
     """When it is due: a cron expression ("0 2 * * *"), or calendar events of systemd ("Mon..Fri 02:00"), of which there
     may be several."""
-    timezone: Annotated[str, AfterValidator(_zone)] | None = None
+    timezone: TimeZone | None = None
     """Time zone of the schedule; default: this machine's."""
     grace: Annotated[Duration, Field(gt=0)] = 3_600.0
     """How late it may be, and how long a run may take that it has begun."""
@@ -94,24 +84,15 @@ class Heartbeat(Options):
             raise ValueError("needs a `key` (a UUID) or a `ping_key` that the job reports by")
         if (self.period is None) == (self.schedule is None):
             raise ValueError("needs either `period` or `schedule`: when the job is due")
-        self._calendar = self._read_calendar()
+        self._calendar = recurring(self.period, self.schedule, self.timezone or local_timezone())
         return self
-
-    def _read_calendar(self) -> Calendar:
-        if self.schedule is None:
-            return Period(self.period or 0.0)
-        try:
-            return read_schedule(self.schedule, self.timezone or local_timezone())
-        except ScheduleError as error:
-            raise ValueError(f"`schedule` {error}") from error
 
     @property
     def target(self) -> str:
         """When it is due."""
         if self.schedule is None:
             return f"every {format_duration(self.period or 0.0)}"
-        lines = self.schedule.splitlines() if isinstance(self.schedule, str) else self.schedule
-        return f"{', '.join(line.strip() for line in lines)} {self.timezone or ''}".strip()
+        return schedule_in_words(self.schedule, self.timezone)
 
     def specs(self) -> tuple[MeasurementSpec, ...]:
         """The type's measurements."""

@@ -9,11 +9,9 @@ place of both, the job reports by itself: the table is then a check of type [hea
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, ClassVar, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from wcr_watchd.core import task
 from wcr_watchd.core.errors import ScheduleError
@@ -22,41 +20,16 @@ from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run, Shared
 from wcr_watchd.core.task import TaskBook, TaskCommand, TaskKind, TaskPhase, TaskState, TaskTerms
 from wcr_watchd.core.units import Unit, format_duration
-from wcr_watchd.kit.calendars import Calendar, Period, read_schedule
+from wcr_watchd.kit.calendars import Calendar, recurring, schedule_in_words
 from wcr_watchd.kit.local_zone import local_timezone
-from wcr_watchd.kit.options import Duration, Options, Secret
+from wcr_watchd.kit.options import Duration, Options, TimeZone
+from wcr_watchd.kit.programs import Variables, Word, environment
 from wcr_watchd.kit.refused import RefusedError
-from wcr_watchd.kit.subprocess import DEFAULT_PATH
 from wcr_watchd.kit.week_hours import WeekHours
 
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ")
-"""What a run gets of the daemon's own environment: never its secrets."""
 GRACE_OF_RUN = 3_600.0
 DAY = 86_400.0
 _ONLY_OF_A_RUN = ("user", "env", "cwd", "time_limit", "retries", "retry_after", "nice", "io", "window", "catch_up")
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError('is no time zone: write an IANA name such as "Europe/Berlin" or "UTC"') from error
-    return name
-
-
-def _word(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("no program can be given a zero byte")
-    return value
-
-
-def _variable(name: str) -> str:
-    if not name or "=" in name or "\0" in name:
-        raise ValueError(f"{name!r} is not the name of an environment variable")
-    return name
-
-
-Word = Annotated[str, AfterValidator(_word)]
 
 
 class Task(Options):
@@ -87,7 +60,7 @@ class Task(Options):
     may be several."""
     period: Annotated[Duration, Field(gt=0)] | None = None
     """In place of `schedule`: how long after it was last done it is due again."""
-    timezone: Annotated[str, AfterValidator(_zone)] | None = None
+    timezone: TimeZone | None = None
     """Time zone of schedule and window; default: that of [watchd]."""
     about: str = ""
     """What is to be done, for whoever does it."""
@@ -102,7 +75,7 @@ class Task(Options):
     """The program that the daemon runs, and its arguments, each for itself; no shell reads them."""
     user: str = ""
     """Whose rights the run has; another user than the daemon's own takes a daemon that is root."""
-    env: dict[Annotated[str, AfterValidator(_variable)], Secret] = Field(default_factory=dict)
+    env: Variables = Field(default_factory=dict)
     """Environment variables of the run, beside PATH, LANG, LC_ALL and TZ."""
     cwd: Word = "/"
     """The folder it runs in."""
@@ -133,16 +106,8 @@ class Task(Options):
             raise RefusedError(f"has `{given[0]}`, which is for what the daemon runs", "give `run`, or take it out")
         if self.run_words is not None and self.evidence:
             raise RefusedError("has `run` and `evidence`", "what a run wrote is its evidence: take `evidence` out")
-        self._calendar = self._read_calendar()
+        self._calendar = recurring(self.period, self.schedule, self.zone)
         return self
-
-    def _read_calendar(self) -> Calendar:
-        if self.schedule is None:
-            return Period(self.period or 0.0)
-        try:
-            return read_schedule(self.schedule, self.zone)
-        except ScheduleError as error:
-            raise ValueError(f"`schedule` {error}") from error
 
     @property
     def zone(self) -> str:
@@ -154,8 +119,7 @@ class Task(Options):
         """When it is due."""
         if self.schedule is None:
             return f"{format_duration(self.period or 0.0)} after it was last done"
-        lines = self.schedule.splitlines() if isinstance(self.schedule, str) else self.schedule
-        return f"{', '.join(line.strip() for line in lines)} {self.timezone or ''}".strip()
+        return schedule_in_words(self.schedule, self.timezone)
 
     def specs(self) -> tuple[MeasurementSpec, ...]:
         """The type's measurements."""
@@ -181,11 +145,9 @@ class Task(Options):
         """What the daemon runs; None: nothing."""
         if self.run_words is None:
             return None
-        inherited = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        given = {name: value.get_secret_value() for name, value in self.env.items()}
         return TaskCommand(
             words=self.run_words,
-            environment={"PATH": DEFAULT_PATH} | inherited | given,
+            environment=environment(self.env),
             folder=self.cwd,
             user=self.user,
             time_limit=self.time_limit,

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
 
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.units import format_duration
-from wcr_watchd.kit.subprocess import DEFAULT_PATH, Finished, locate, run_child
+from wcr_watchd.kit.programs import environment
+from wcr_watchd.kit.subprocess import Finished, locate, run_child
 from wcr_watchd.kit.threads import Threads
 
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "HOME")
-"""Variables of the daemon's own environment that a program gets."""
 LONGEST_WORDS = 300
 """Characters of what a program said that are told."""
 
@@ -31,11 +29,11 @@ class Hooks:
         ``timeout`` is in seconds. Raises ``CommandError`` when it cannot be run or does not end with status 0.
         """
         program = words[0]
-        environment = {"PATH": DEFAULT_PATH} | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        inherited = environment({}, "HOME")
         try:
             async with asyncio.timeout(timeout):
-                file = await self._shared.get(Threads).call(locate, program, environment["PATH"])
-                finished = await run_child(words, {**environment, **variables}, file=file)
+                file = await self._shared.get(Threads).call(locate, program, inherited["PATH"])
+                finished = await run_child(words, {**inherited, **variables}, file=file)
         except TimeoutError:
             raise CommandError(f"{program} did not end within {format_duration(timeout)} and was killed") from None
         except FileNotFoundError:
