@@ -15,6 +15,7 @@ from wcr_watchd.core import changes
 from wcr_watchd.core.announcements import covered, in_short, readers
 from wcr_watchd.core.changes import Change, ChangeState, ChangeWish, Outcome, Phase, Plan, Tick, Verified
 from wcr_watchd.core.checklist import Sight, looked_over, tells
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.comparison import Finding
 from wcr_watchd.core.errors import CommandError, StoreError
 from wcr_watchd.core.escalation import recipients
@@ -39,14 +40,6 @@ USUAL_LENGTH = 3_600.0
 """Seconds for which the window of a change is open that is not in the configuration, unless it says."""
 KEPT_IN_MIND = 50
 """Changes that are over and still at hand; all of them are in the store."""
-
-
-class Clock(Protocol):
-    """The daemon's time."""
-
-    def now(self) -> float:
-        """Epoch seconds."""
-        ...
 
 
 class Engine(Protocol):

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import structlog
 
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.errors import ChannelError
 from wcr_watchd.core.model import (
     Delivery,
@@ -26,7 +27,7 @@ from wcr_watchd.core.view import ChannelCounters, Counters
 from wcr_watchd.kit.templates import Wording
 from wcr_watchd.runtime import recall
 from wcr_watchd.runtime.gathering import LOOK_AGAIN_AT_MUTED, Gathering, as_one
-from wcr_watchd.runtime.lane import CONCURRENCY, SUMMARY, Cap, Clock, Key, Lane, Owed, keys_of
+from wcr_watchd.runtime.lane import CONCURRENCY, SUMMARY, Cap, Key, Lane, Owed, keys_of
 from wcr_watchd.runtime.ledger import Ledger
 from wcr_watchd.runtime.patience import GIVE_UP_AFTER, LONGEST_RETRY_AFTER, backoff
 from wcr_watchd.runtime.sending import hand_over

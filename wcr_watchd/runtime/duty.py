@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.on_call import on_call_at, turns
 from wcr_watchd.core.setup import Setup
 
@@ -21,14 +22,6 @@ class Duties(Protocol):
 
     def hand_over(self, schedule: str, people: tuple[str, ...], until: float | None) -> None:
         """Somebody else, or nobody, is on call from now on."""
-        ...
-
-
-class Clock(Protocol):
-    """The daemon's time."""
-
-    def now(self) -> float:
-        """Epoch seconds."""
         ...
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.message import digest
 from wcr_watchd.core.model import EventKind, Notification, Recipient
-from wcr_watchd.runtime.lane import Clock, Lane, Owed
+from wcr_watchd.runtime.lane import Lane, Owed
 
 STORM = 5
 """Messages to one person that may come of one gathering; more groups than that become a single summary."""

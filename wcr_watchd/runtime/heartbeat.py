@@ -12,11 +12,11 @@ from typing import Never
 
 import structlog
 
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.setup import Heartbeat
 from wcr_watchd.core.view import Counters, HeartbeatCounters
 from wcr_watchd.kit.outbound import OutboundHttp, refused
-from wcr_watchd.runtime.lane import Clock
 
 log = structlog.get_logger(__name__)
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import structlog
 
 from wcr_watchd.core.changes import Change
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.errors import StoreDamagedError, StoreError
 from wcr_watchd.core.heartbeat import HeartbeatState, JobKey, Ping
 from wcr_watchd.core.model import Event, Incident, Notification, Observation
@@ -33,18 +34,6 @@ MAX_WAITING_OBSERVATIONS = 50_000
 MAX_WAITING_MODIFICATIONS = 10_000
 MAX_WAITING_PINGS = 500
 """Signals of jobs likewise: with their bodies they may be 50 MB. What they changed is kept whatever happens."""
-
-
-class Clock(Protocol):
-    """The daemon's time."""
-
-    def now(self) -> float:
-        """Epoch seconds; a step of the wall clock does not step it."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds of a clock that never goes back."""
-        ...
 
 
 class Outbox(Protocol):

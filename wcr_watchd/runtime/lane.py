@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from typing import Protocol
 
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.model import Delivery, EventKind, Notification, Recipient, Severity
 from wcr_watchd.core.protocols import Channel
 
@@ -31,18 +31,6 @@ FEW = 4
 Key = tuple[Recipient, int]
 Cap = tuple[int, float]
 """At most so many messages in so many seconds."""
-
-
-class Clock(Protocol):
-    """The daemon's time."""
-
-    def now(self) -> float:
-        """Epoch seconds; a step of the wall clock does not step it."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds of a clock that never goes back."""
-        ...
 
 
 @dataclass(slots=True, eq=False)

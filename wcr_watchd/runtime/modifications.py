@@ -7,6 +7,7 @@ from typing import Protocol
 
 import structlog
 
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.model import Observation
 from wcr_watchd.core.modifications import CONFIGURATION, LONGEST, NOTE, KnownFacts, Modification, compared
@@ -16,14 +17,6 @@ log = structlog.get_logger(__name__)
 
 MOST_DIFFERENCES = 200
 """Differences of one reload that are logged one by one."""
-
-
-class Clock(Protocol):
-    """The daemon's time."""
-
-    def now(self) -> float:
-        """Epoch seconds."""
-        ...
 
 
 class Records(Protocol):

@@ -13,6 +13,7 @@ import structlog
 
 from wcr_watchd.core import alerts, announcements, commands, engine, notices
 from wcr_watchd.core.changes import Change
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.connectivity import as_seen
 from wcr_watchd.core.errors import CommandError, StoreDamagedError, StoreError
 from wcr_watchd.core.heartbeat import HeartbeatState, JobKey, Ping
@@ -37,18 +38,6 @@ REFILL_RUNS = 50_000
 """Runs per check that are read back at a start for rules with windows: a week at intervals of 15 s and more."""
 ALERTS_AT_A_TIME = 50
 """Alerts taken before the loop may go on with other things; a few milliseconds."""
-
-
-class Clock(Protocol):
-    """The daemon's time."""
-
-    def now(self) -> float:
-        """Epoch seconds; a step of the wall clock does not step it."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds of a clock that never goes back."""
-        ...
 
 
 class Outbox(keeper.Outbox, Protocol):

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.life import Finding
 from wcr_watchd.core.model import Observation, Outcome
@@ -36,14 +37,6 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY = 15.0
 """Seconds between two looks at the burn rates."""
 PAST = max(alert.long for alert in ALERTS)
-
-
-class Clock(Protocol):
-    """The daemon's time."""
-
-    def now(self) -> float:
-        """Epoch seconds."""
-        ...
 
 
 class Engine(Protocol):

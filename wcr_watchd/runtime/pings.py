@@ -17,6 +17,7 @@ from typing import Never, Protocol
 import structlog
 
 from wcr_watchd.core import heartbeat
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.errors import ScheduleError
 from wcr_watchd.core.heartbeat import Book, Door, HeartbeatState, JobKey, Ping
 from wcr_watchd.core.protocols import Awaiting, Probe
@@ -35,14 +36,6 @@ LOOK_AGAIN = 60.0
 """Seconds after which deadlines are looked at in any case."""
 
 ANY_JOB = "*"
-
-
-class Clock(Protocol):
-    """The daemon's time."""
-
-    def now(self) -> float:
-        """Epoch seconds."""
-        ...
 
 
 class Records(Protocol):

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.model import Fact, Measurement, MeasurementSpec, Observation, Outcome
 from wcr_watchd.core.protocols import Accepting, Probe
 from wcr_watchd.core.run import LONGEST_MEMORY, Announced, Run, Shared
@@ -28,18 +29,6 @@ HELD_UP = 0.5
 """Seconds for which this process may be held up during a run before what it saw is void."""
 VOID_IN_A_ROW = 3
 """Void runs after which it is said that nothing is known; a watcher that cannot see must not be silent about it."""
-
-
-class Clock(Protocol):
-    """The daemon's time."""
-
-    def now(self) -> float:
-        """Epoch seconds."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds of a clock that never goes back."""
-        ...
 
 
 class Redactor(Protocol):

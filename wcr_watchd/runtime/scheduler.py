@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Protocol
 
 import structlog
 
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.view import Counters
 
 log = structlog.get_logger(__name__)
@@ -33,14 +33,6 @@ FIRST_ROUND_PACE = 0.008
 """Seconds of the first round per check: 100 checks start within 0.8 s, 10 000 within 80 s or their interval."""
 FIRST_ROUND = 0.75
 """Part of the interval that the first round takes at most: all is known within one interval of the start."""
-
-
-class Clock(Protocol):
-    """The daemon's monotonic clock."""
-
-    def monotonic(self) -> float:
-        """Seconds."""
-        ...
 
 
 @dataclass(slots=True, eq=False)

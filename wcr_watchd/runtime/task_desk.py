@@ -14,6 +14,7 @@ from typing import Never, Protocol
 import structlog
 
 from wcr_watchd.core import task
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.errors import CommandError, ScheduleError
 from wcr_watchd.core.protocols import Awaiting, Probe, Recurring
 from wcr_watchd.core.report import Upcoming
@@ -48,18 +49,6 @@ LOOK_FOR_ROOM = 5.0
 _NOT_STORED = "; it is not stored yet, as the store refuses, and is kept in memory until it does"
 LISTED_TIMES = 24
 """Times of one task that are listed at most."""
-
-
-class Clock(Protocol):
-    """The daemon's time."""
-
-    def now(self) -> float:
-        """Epoch seconds."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds of a clock that never goes back."""
-        ...
 
 
 class Records(Protocol):

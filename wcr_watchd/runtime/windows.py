@@ -6,6 +6,7 @@ import asyncio
 from typing import Protocol
 
 from wcr_watchd.core.announcements import next_edge, next_notice
+from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.setup import Setup
 
 LONGEST_WAIT = 60.0
@@ -20,14 +21,6 @@ class Calendar(Protocol):
 
     def pass_edges(self, since: float) -> None:
         """Announce what became due since then, and act on windows that began or ended."""
-        ...
-
-
-class Clock(Protocol):
-    """The daemon's time."""
-
-    def now(self) -> float:
-        """Epoch seconds."""
         ...
 
 
