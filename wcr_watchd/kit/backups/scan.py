@@ -34,8 +34,11 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One file, with the fields of :class:`~wcr_watchd.kit.backups.sets.SetFile`."""
+class SetFile:
+    """One backup: ``taken`` is when, by name or else mtime (epoch seconds), ``named`` what the name says (or None).
+
+    ``sidecar`` is the file of checksums beside it (empty: none).
+    """
 
     path: str
     size: int
@@ -45,9 +48,19 @@ class Row:
     sidecar: str
     sidecar_mtime: float
 
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return os.path.basename(self.path)
+
+    @property
+    def stamp(self) -> tuple[int, float, float]:
+        """What changes when the file or its checksum does."""
+        return self.size, self.mtime, self.sidecar_mtime
+
 
 def scan(pattern: NamePattern, zone: ZoneInfo, most: int, daily: bool, before: float) -> dict[str, Any]:
-    """The set: ``files`` (:class:`~wcr_watchd.kit.backups.sets.SetFile`), the newest ``most`` of them, oldest first;
+    """The set: ``files`` (:class:`SetFile`), the newest ``most`` of them, oldest first;
     ``count`` and ``size`` of all. Raises ``OSError`` for the folder itself, and :class:`TooManyEntriesError`.
     """
     levels = [re.compile(level) for level in pattern.levels]
@@ -94,7 +107,7 @@ def _below(folder: Folder, level: re.Pattern[str], pattern: NamePattern) -> Iter
             continue
 
 
-def _row(folder: Folder, name: str, level: re.Pattern[str], pattern: NamePattern, zone: ZoneInfo) -> Row | None:
+def _row(folder: Folder, name: str, level: re.Pattern[str], pattern: NamePattern, zone: ZoneInfo) -> SetFile | None:
     found = level.fullmatch(name)
     if found is None or name.startswith(".") or name.endswith(IGNORED):
         return None
@@ -108,7 +121,9 @@ def _row(folder: Folder, name: str, level: re.Pattern[str], pattern: NamePattern
     sidecar, sidecar_mtime = _sidecar(folder, name)
     # A name may lie about the future, and a copy may have a new mtime: the older one is the safe one to go by.
     taken = status.st_mtime if named is None else min(named, status.st_mtime)
-    return Row(os.path.join(folder.path, name), status.st_size, status.st_mtime, named, taken, sidecar, sidecar_mtime)
+    return SetFile(
+        os.path.join(folder.path, name), status.st_size, status.st_mtime, named, taken, sidecar, sidecar_mtime
+    )
 
 
 def _sidecar(folder: Folder, name: str) -> tuple[str, float]:

@@ -22,6 +22,7 @@ from wcr_watchd.core.model import Observation
 from wcr_watchd.core.run import Run
 from wcr_watchd.kit.backups.archives import PASSPHRASE
 from wcr_watchd.kit.backups.names import NamePattern
+from wcr_watchd.kit.backups.scan import SetFile as SetFile
 from wcr_watchd.kit.options import Options, Secret
 from wcr_watchd.kit.subprocess import DEFAULT_PATH, run_child
 from wcr_watchd.kit.threads import Threads
@@ -95,32 +96,6 @@ class SetOptions(Options):
     def pattern(self) -> NamePattern:
         """The pattern that these options make."""
         return NamePattern(self.path, self.regex, self.time_format)
-
-
-@dataclass(frozen=True, slots=True)
-class SetFile:
-    """One backup: ``taken`` is when, by name or else mtime (epoch seconds), ``named`` what the name says (or None).
-
-    ``sidecar`` is the file of checksums beside it (empty: none).
-    """
-
-    path: str
-    size: int
-    mtime: float
-    named: float | None
-    taken: float
-    sidecar: str
-    sidecar_mtime: float
-
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return os.path.basename(self.path)
-
-    @property
-    def stamp(self) -> tuple[int, float, float]:
-        """What changes when the file or its checksum does."""
-        return self.size, self.mtime, self.sidecar_mtime
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,3 +115,13 @@ async def _sent_along(request: web.Request) -> str:
     except (TimeoutError, web.HTTPException, OSError):
         return ""
     return body[: 4 * LONGEST_DETAIL].decode(errors="replace").strip()
+
+
+def number_in(request: web.Request, name: str) -> int | None:
+    """A number of the query by which the log is asked for (None: it is not there). Raises ``HTTPBadRequest``."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise web.HTTPBadRequest(text=f"{name} must be a number, not {text[:40]!r}")
+    return int(text)

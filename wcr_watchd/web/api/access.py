@@ -9,7 +9,7 @@ from pydantic import Field
 
 from wcr_watchd.core.access import Role
 from wcr_watchd.web import shapes
-from wcr_watchd.web.access.audit import AUDIT
+from wcr_watchd.web.access.audit import AUDIT, number_in
 from wcr_watchd.web.access.gate import ACCESS
 from wcr_watchd.web.access.links import LINK_SECONDS
 from wcr_watchd.web.access.roles import VISITOR, Means, needs
@@ -40,9 +40,9 @@ def add_routes(app: web.Application) -> None:
 @operation(TAG, query=Which, answer=models.Audit)
 async def entries(request: web.Request) -> web.Response:
     """The audit log, newest first: ``before`` (a number), ``who``, ``limit``."""
-    limit = max(1, min(MOST, _number(request, "limit") or ON_A_PAGE))
+    limit = max(1, min(MOST, number_in(request, "limit") or ON_A_PAGE))
     who = request.query.get("who", "")
-    found = await request.app[AUDIT].entries(before=_number(request, "before"), who=who, limit=limit)
+    found = await request.app[AUDIT].entries(before=number_in(request, "before"), who=who, limit=limit)
     return web.json_response({"entries": [asdict(one) | {"at": shapes.time_text(one.at)} for one in found]})
 
 
@@ -54,12 +54,3 @@ async def make_link(request: web.Request) -> web.Response:
     if visitor.means is not Means.SOCKET:
         raise web.HTTPForbidden(text="one-time links are made over the Unix socket only: wcr-watchd sign-in-link")
     return web.json_response({"url": request.app[ACCESS].link_for(visitor.name), "lasts": LINK_SECONDS})
-
-
-def _number(request: web.Request, name: str) -> int | None:
-    text = request.query.get(name)
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > 15:
-        raise web.HTTPBadRequest(text=f"{name} must be a number, not {text[:40]!r}")
-    return int(text)

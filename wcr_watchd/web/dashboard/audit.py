@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from wcr_watchd.core.access import Role
-from wcr_watchd.web.access.audit import AUDIT
+from wcr_watchd.web.access.audit import AUDIT, number_in
 from wcr_watchd.web.access.roles import needs
 from wcr_watchd.web.dashboard.layout import page
 
@@ -22,15 +22,6 @@ def add_routes(app: web.Application) -> None:
 async def show(request: web.Request) -> web.Response:
     """Who did what: the newest, or those ``before`` a number, of all or of one person (``who``)."""
     who = request.query.get("who", "")
-    found = await request.app[AUDIT].entries(before=_number(request, "before"), who=who, limit=ON_A_PAGE)
+    found = await request.app[AUDIT].entries(before=number_in(request, "before"), who=who, limit=ON_A_PAGE)
     older = found[-1].number if len(found) == ON_A_PAGE else 0
     return page(request, "audit.html", entries=found, who=who, older=older)
-
-
-def _number(request: web.Request, name: str) -> int | None:
-    text = request.query.get(name)
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > 15:
-        raise web.HTTPBadRequest(text=f"{name} must be a number, not {text[:40]!r}")
-    return int(text)
