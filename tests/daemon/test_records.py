@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import subprocess
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -36,8 +37,9 @@ class Trouble:
         self.path = self.records / "watchd.db"
         self.environment: dict[str, str] = {}
 
+    @abstractmethod
     def begin(self) -> None:
-        raise NotImplementedError
+        """Bring it about."""
 
     def end(self) -> None:
         """Whatever has to be done about it."""

@@ -73,7 +73,8 @@ def real_sshd(tools: Tools, tmp_path: Path) -> Callable[..., None]:
     """``real_sshd("PermitRootLogin no")`` lets the real sshd answer about this configuration."""
     key = tmp_path / "hostkey"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    Path("/run/sshd").mkdir(exist_ok=True)
+    if os.geteuid() == 0:  # where it separates its privileges; as somebody else it does not
+        Path("/run/sshd").mkdir(exist_ok=True)
 
     def configure(*lines: str) -> None:
         (tmp_path / "sshd_config").write_text("\n".join(lines) + "\n")
@@ -82,7 +83,6 @@ def real_sshd(tools: Tools, tmp_path: Path) -> Callable[..., None]:
     return configure
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="sshd separates its privileges as root")
 async def test_sshd(real_sshd: Callable[..., None], looks: Looks) -> None:
     real_sshd("PermitRootLogin no", "PasswordAuthentication no")
     keeps(await looks.at(only("sshd")), "sshd")

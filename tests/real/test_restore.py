@@ -20,7 +20,8 @@ from tests.real.backup_files import DAY, HOUR, PASSPHRASE, encrypted, put, tar
 from tests.real.running import Observe, carry_out, descriptors, measured, names, new_run, none_left_open, probe_of
 from tests.real.servers.postgres import Postgres
 from wcr_watchd.core.model import Observation, Outcome
-from wcr_watchd.kit.backups.archives import pg_program
+from wcr_watchd.kit.backups import restores
+from wcr_watchd.kit.backups.archives import CannotTellError, pg_program
 from wcr_watchd.kit.shared import SharedHelpers
 
 NAME = "production_%Y%m%d_%H%M%S.sql.gz"
@@ -292,8 +293,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": root}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
 async def test_no_such_user(tmp_path: Path, repeat: Repeat) -> None:
+    with pytest.raises(CannotTellError, match="there is no user nobody-like-this; PostgreSQL does not run as root"):
+        restores._account("nobody-like-this")
+    if os.geteuid() != 0:  # then it runs the server as itself, whoever is named
+        return
     put(tmp_path, b"SELECT 1;", HOUR)
     seen = await repeat(user="nobody-like-this")
     assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "missing")

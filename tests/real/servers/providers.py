@@ -149,7 +149,7 @@ class Provider:
 
     def take(self, request: web.Request, raw: bytes) -> tuple[dict[str, Any], web.Response]:
         """Check a request as the provider would; returns its fields and the answer, or raises Refused."""
-        raise NotImplementedError
+        raise Refused(404, "this provider takes no messages")
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer

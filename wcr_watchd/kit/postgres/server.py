@@ -10,6 +10,7 @@ import asyncio
 import re
 import ssl
 import struct
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -128,9 +129,9 @@ class PostgresServer(Options):
             server_settings={"application_name": "wcr-watchd"},
         )
 
+    @abstractmethod
     async def look(self, run: Run, session: Session) -> Observation:
         """Ask what this probe is about; what the server objects to may be raised."""
-        raise NotImplementedError
 
     async def _ask(self, run: Run, session: Session) -> Observation:
         try:
