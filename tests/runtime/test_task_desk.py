@@ -298,18 +298,23 @@ async def test_a_run_is_ended_with_the_daemon_and_made_up_for_by_the_next(bench:
     assert bench.records[-1].outcome is TaskOutcome.DONE
 
 
-async def test_a_run_of_a_life_that_was_killed_is_told_as_interrupted(bench: Bench) -> None:
-    bench.watch(job=shell("true"))
-    bench.book.states["task.job"] = replace(bench.state("job"), settled_at=START - DAY, started_at=START - HOUR)
-    bench.desk = bench.new_desk()
-    bench.watch(job=shell("true"))
-    serving = asyncio.create_task(bench.desk.serve())
+async def interrupted_and_done(bench: Bench, serving: asyncio.Task[None]) -> None:
+    """It is told that a run was interrupted, then that the next is done."""
     async with asyncio.timeout(20):
         while len(bench.records) < 2:
             await asyncio.sleep(0.01)
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
     assert [one.outcome for one in bench.records] == [TaskOutcome.INTERRUPTED, TaskOutcome.DONE]
+
+
+async def test_a_run_of_a_life_that_was_killed_is_told_as_interrupted(bench: Bench) -> None:
+    bench.watch(job=shell("true"))
+    bench.book.states["task.job"] = replace(bench.state("job"), settled_at=START - DAY, started_at=START - HOUR)
+    bench.desk = bench.new_desk()
+    bench.watch(job=shell("true"))
+    serving = asyncio.create_task(bench.desk.serve())
+    await interrupted_and_done(bench, serving)
 
 
 async def test_a_person_signs_off_with_note_and_evidence(bench: Bench) -> None:
@@ -360,12 +365,7 @@ async def test_a_run_that_outlives_a_killed_daemon_does_not_run_beside_itself(be
     assert bench.records == []
     orphan.kill()
     await orphan.wait()
-    async with asyncio.timeout(20):
-        while len(bench.records) < 2:
-            await asyncio.sleep(0.01)
-    serving.cancel()
-    await asyncio.gather(serving, return_exceptions=True)
-    assert [one.outcome for one in bench.records] == [TaskOutcome.INTERRUPTED, TaskOutcome.DONE]
+    await interrupted_and_done(bench, serving)
     assert not is_alive(left.process)
 
 

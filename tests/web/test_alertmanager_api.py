@@ -8,13 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.web.test_web import Served, served
+from tests.web.test_web import Served
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.model import Alert
 from wcr_watchd.core.silence import Matcher
 from wcr_watchd.web.compatible import alertmanager
-
-__all__ = ["served"]
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

@@ -9,13 +9,11 @@ from zoneinfo import ZoneInfo
 
 from tests.web.access import SECRETS
 from tests.web.showcase import NOW
-from tests.web.test_web import Served, served
+from tests.web.test_web import Served
 from wcr_watchd.core.changes import Category, Change, ChangeState, Plan
 from wcr_watchd.core.matchers import parse_matchers
 from wcr_watchd.core.recurrence import weekly
 from wcr_watchd.core.silence import Silence, Window
-
-__all__ = ["served"]
 
 HERE = ZoneInfo("America/New_York")
 FORM = {"matchers": 'group="production"', "for": "90m", "comment": "new <switch>"}

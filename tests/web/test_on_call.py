@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from tests.web.access import TOKEN, access_for
+from tests.web.access import TOKEN
 from tests.web.showcase import NOW
-from tests.web.test_web import Served, serve
+from tests.web.test_web import Served
 from wcr_watchd.core.on_call import Layer, OnCallSchedule, Override, turns
 from wcr_watchd.web.rota import calendar, names
 
 DAY = 86_400.0
-
-
-@pytest.fixture
-async def served() -> AsyncIterator[Served]:
-    async for one in serve(access_for(), signed_in=True):
-        yield one
-
-
-@pytest.fixture
-async def guarded() -> AsyncIterator[Served]:
-    async for one in serve(access_for()):
-        yield one
 
 
 def unfolded(text: str) -> list[str]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.web.access import SECRETS, access_for
-from tests.web.test_web import Served, serve, served
+from tests.web.test_web import Served, serve
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.setup import Escalation, Policy, Step, Target
 from wcr_watchd.core.view import ChannelCounters
 from wcr_watchd.web.configured import _told
-
-__all__ = ["served"]
 
 VIEWER = {"Authorization": f"Bearer {SECRETS['viewer']}"}
 

@@ -14,15 +14,13 @@ import pytest
 
 from tests.web.access import SECRETS, access_for
 from tests.web.showcase import NOW, Showcase
-from tests.web.test_web import Served, serve, served
+from tests.web.test_web import Served, serve
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.model import Incident, Outcome, Severity
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.view import Touched
 from wcr_watchd.web.dashboard import listing
 from wcr_watchd.web.dashboard.board import BOARD, Board
-
-__all__ = ["served"]
 
 ROW = re.compile(r'<a [^>]*id="check-([^"]+)"')
 

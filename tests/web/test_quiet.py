@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from tests.web.showcase import NOW
-from tests.web.test_web import Served, served
+from tests.web.test_web import Served
 from wcr_watchd.core.matchers import parse_matchers
 from wcr_watchd.core.silence import Silence
-
-__all__ = ["served"]
 
 FORM = {"matchers": 'check=~"a.*"', "for": "2h", "comment": "moving"}
 

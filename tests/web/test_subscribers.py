@@ -6,9 +6,7 @@ import json
 import re
 
 from tests.web.access import SECRETS
-from tests.web.test_web import Served, guarded, served
-
-__all__ = ["guarded", "served"]
+from tests.web.test_web import Served
 
 PATH = "/status-posts/subscribers"
 

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.web.access import access_for
 from tests.web.test_on_call import unfolded, values
-from tests.web.test_web import Served, serve
+from tests.web.test_web import Served
 
 CALENDAR = "/api/v1/tasks/due.ics"
-
-
-@pytest.fixture
-async def served() -> AsyncIterator[Served]:
-    async for one in serve(access_for(), signed_in=True):
-        yield one
-
-
-@pytest.fixture
-async def guarded() -> AsyncIterator[Served]:
-    async for one in serve(access_for()):
-        yield one
 
 
 async def test_all_tasks_as_they_stand(served: Served) -> None:

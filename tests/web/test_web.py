@@ -124,18 +124,6 @@ async def serve(
 
 
 @pytest.fixture
-async def served() -> AsyncIterator[Served]:
-    async for one in serve(access_for(), signed_in=True):
-        yield one
-
-
-@pytest.fixture
-async def guarded() -> AsyncIterator[Served]:
-    async for one in serve(access_for()):
-        yield one
-
-
-@pytest.fixture
 async def over_socket(tmp_path: Path) -> AsyncIterator[Served]:
     async for one in serve(access_for(), tmp_path / "s"):
         yield one
