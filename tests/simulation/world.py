@@ -255,7 +255,6 @@ class World:
                 (base, "from_url", lambda *_, **__: Disk(self.life, self._records())),
                 (garbage, "settle", lambda: None),
                 (InForce, "look_for_warnings", _nothing_to_say),
-                (OwnPasswords, "load", _nobody_signs_in),
                 (Sessions, "load", _nobody_signs_in),
                 (OwnPasswords, "load", _nobody_signs_in),
                 (patience, "_random", self.chance),
