@@ -53,6 +53,19 @@ def write(name: str, audience: str | None, send: bool, form: str, output: Path |
     _show(socket, call(socket, "POST", "/reports", body, WRITTEN_WITHIN)["number"], form, output)
 
 
+@report.command("incident")
+@click.argument("incident", type=click.IntRange(min=1))
+@click.option("--audience", type=click.Choice(["team", "stakeholders"]), default="team", help="For whom.")
+@form_option
+@output_option
+@socket_option
+@exits
+def incident(incident: int, audience: str, form: str, output: Path | None, socket: Path) -> None:
+    """Write the report of the INCIDENT of this number: facts, the four texts of its review, follow-ups; and show it."""
+    body = {"report": "incident", "incident": incident, "audience": audience}
+    _show(socket, call(socket, "POST", "/reports", body, WRITTEN_WITHIN)["number"], form, output)
+
+
 @report.command("show")
 @click.argument("number", type=int)
 @form_option

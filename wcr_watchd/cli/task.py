@@ -57,6 +57,21 @@ def task_done(name: str, note: str, evidence: tuple[str, ...], by: str | None, s
     done(call(socket, "POST", f"/tasks/{quote(name, safe='')}/done", body), json_)
 
 
+@task.command("add")
+@click.argument("text")
+@click.option("--incident", type=click.IntRange(min=1), required=True, help="The incident that it follows.")
+@click.option("--owner", required=True, shell_complete=complete.people, help="Who does it.")
+@click.option("--due", required=True, help="Until when: a date such as 2026-12-10.")
+@by_option
+@socket_option
+@json_option
+@exits
+def task_add(text: str, incident: int, owner: str, due: str, by: str | None, socket: Path, json_: bool) -> None:
+    """Plan TEXT as something to do after an incident: a task that comes once."""
+    body = {"by": by, "text": text, "owner": owner, "due": due}
+    done(call(socket, "POST", f"/incidents/{incident}/follow-ups", body), json_)
+
+
 @task.command("run")
 @click.argument("name", shell_complete=complete.tasks)
 @by_option

@@ -14,7 +14,7 @@ from wcr_watchd.config.models import Texts, Timezone
 from wcr_watchd.config.people import People, targets
 from wcr_watchd.config.typed import named_tables
 from wcr_watchd.core.errors import ScheduleError
-from wcr_watchd.core.report import Audience, ReportKind, ReportPlan
+from wcr_watchd.core.report import PERIODIC, Audience, ReportKind, ReportPlan
 from wcr_watchd.kit.calendars import Cron, read_schedule
 from wcr_watchd.kit.refused import RefusedError
 from wcr_watchd.kit.week_hours import FULL_WEEKDAYS, WEEKDAYS
@@ -82,7 +82,7 @@ def _plan(
     if read is None:
         return None
     word = read.kind or name
-    if word not in tuple(ReportKind):
+    if word not in PERIODIC:
         faults.add(place, "does not say what it covers", 'write kind = "weekly" or kind = "monthly"')
         return None
     kind = ReportKind(word)

@@ -450,6 +450,10 @@ class Store(AccessRecords, Protocol):
         """What people wrote about an incident after it."""
         ...
 
+    async def reviews(self) -> Sequence[Review]:
+        """All that people wrote about incidents that are still kept."""
+        ...
+
     async def incident(self, number: int) -> Incident | None:
         """One incident by its number."""
         ...

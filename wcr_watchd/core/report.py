@@ -15,8 +15,10 @@ from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import MeasurementSpec
 from wcr_watchd.core.mute import facts_of_check
 from wcr_watchd.core.on_call import by_people, turns
+from wcr_watchd.core.review import Affected, Facts, Review
 from wcr_watchd.core.setup import Check, Setup, Target
 from wcr_watchd.core.silence import Matcher, Silence, covers
+from wcr_watchd.core.similar import Earlier
 from wcr_watchd.core.task import PREFIX
 
 DAY = 86_400.0
@@ -37,6 +39,16 @@ class ReportKind(StrEnum):
 
     WEEKLY = "weekly"
     MONTHLY = "monthly"
+    INCIDENT = "incident"
+    """One incident, and what people make of it."""
+
+    @property
+    def is_periodic(self) -> bool:
+        """Whether it is of a period, and so can be written on a schedule."""
+        return self is not ReportKind.INCIDENT
+
+
+PERIODIC = tuple(kind for kind in ReportKind if kind.is_periodic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +71,14 @@ class ReportPlan:
 class ReportWish:
     """A report that somebody asks for: a configured one or a kind by ``name``, for another audience if one is given.
 
-    With ``send`` it goes to those who would get it on schedule.
+    With ``send`` it goes to those who would get it on schedule. ``incident`` is the number of the one that a report of
+    the kind ``incident`` is about.
     """
 
     name: str
     audience: Audience | None = None
     send: bool = False
+    incident: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +138,30 @@ class Wanted:
     subjects: tuple[Subject, ...]
     planned: tuple[Planned, ...] = ()
     upcoming: tuple[Upcoming, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentWanted:
+    """All that the report of an incident is written from.
+
+    ``earlier`` are the likest ones before it, ``recent`` is how often it came in ninety days. ``components`` is what
+    the public calls what was hit.
+    """
+
+    name: str
+    audience: Audience
+    watchd: str
+    location: str
+    timezone: str
+    url: str
+    now: float
+    facts: Facts
+    written: Review
+    earlier: tuple[Earlier, ...] = ()
+    recent: int = 1
+    affected: tuple[Affected, ...] = ()
+    components: tuple[str, ...] = ()
+    kind: ReportKind = ReportKind.INCIDENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from wcr_watchd.core.causes import Cause
+from wcr_watchd.core.follow_up import FollowUp
 from wcr_watchd.core.model import Delivery, DeliveryState, Event, EventKind, Incident
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.core.uptime import Outcomes
@@ -26,7 +27,7 @@ TEXTS = {
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What people wrote about an incident; ``by`` and ``at`` are of the last change (epoch seconds)."""
+    """What people wrote about an incident; ``by`` and ``at`` are of the last change of a text (epoch seconds)."""
 
     incident: int
     root_cause: str = ""
@@ -35,6 +36,30 @@ class Review:
     prevention: str = ""
     by: str = ""
     at: float = 0.0
+    follow_ups: tuple[FollowUp, ...] = ()
+
+
+def rewritten(known: Review, texts: Mapping[str, str], by: str, at: float) -> Review:
+    """The review with these texts by their names in :data:`TEXTS`; those that are not given stay."""
+    given = {name: texts.get(name, getattr(known, name)).strip()[:LONGEST_TEXT] for name in TEXTS}
+    return Review(
+        known.incident,
+        given["root_cause"],
+        given["impact"],
+        given["resolution"],
+        given["prevention"],
+        by,
+        at,
+        known.follow_ups,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """A check that depends on the one of an incident, and the numbers of the incidents it had meanwhile."""
+
+    check: str
+    incidents: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +172,9 @@ def _lines(found: Facts, written: Review, zone: ZoneInfo) -> Iterator[str]:
     yield from (f"- {name}: {value}" for name, value in figures(found))
     for name, heading in TEXTS.items():
         yield from ("", f"## {heading}", "", _plain(getattr(written, name)) or "*Not written yet.*")
+    if written.follow_ups:
+        yield from ("", "## Follow-ups", "")
+        yield from (f"- {_plain(one.text)} ({_plain(one.owner)}, {_due(one, zone)})" for one in written.follow_ups)
     if found.causes:
         yield from ("", "## What happened around it", "")
         yield from (f"- {_plain(cause.text)}" for cause in found.causes)
@@ -162,6 +190,10 @@ def _lines(found: Facts, written: Review, zone: ZoneInfo) -> Iterator[str]:
         yield f"- {_clock(event.at, zone)} **{event.kind.value}** {_plain(event.reason or event.summary)}{_plain(by)}"
     if written.by:
         yield from ("", f"Written by {_plain(written.by)}, {_clock(written.at, zone)}.")
+
+
+def _due(one: FollowUp, zone: ZoneInfo) -> str:
+    return f"done {_clock(one.done_at, zone)}" if one.done_at else f"due {_clock(one.due, zone)}"
 
 
 def _clock(at: float, zone: ZoneInfo) -> str:

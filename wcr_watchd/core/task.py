@@ -162,7 +162,8 @@ class TaskView:
     """A task as readers see it, of whatever kind.
 
     ``check`` is its check, ``schedule`` when it is due in words. ``due`` is when it is due now or next (epoch seconds),
-    ``deadline`` when it is overdue. ``phase`` is how it stands, ``summary`` that in a sentence.
+    ``deadline`` when it is overdue. ``phase`` is how it stands, ``summary`` that in a sentence. ``incident`` is what it
+    follows (0: nothing; then it recurs).
     """
 
     name: str
@@ -181,6 +182,7 @@ class TaskView:
     last_success_at: float | None
     duration: float | None
     last: TaskRecord | None
+    incident: int = 0
 
 
 class TaskBook:

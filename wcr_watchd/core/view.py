@@ -415,6 +415,10 @@ class Control(View, Protocol):
         """Keep what somebody wrote about an incident; returns a sentence. Raises ``CommandError`` without such one."""
         ...
 
+    async def follow_up(self, incident: int, text: str, owner: str, due: float, by: str) -> str:
+        """Add something to do after an incident, which becomes a task; returns a sentence. Raises ``CommandError``."""
+        ...
+
     async def assign(self, incident: int, owner: str, by: str) -> str:
         """Say who works on an incident. Raises ``CommandError`` when there is no such open one."""
         ...

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.escalation import recipients, unreachable
+from wcr_watchd.core.follow_up import FollowUp
 from wcr_watchd.core.message import trial
 from wcr_watchd.core.model import Alert, Observation
 from wcr_watchd.core.modifications import Modification
-from wcr_watchd.core.protocols import Batch
-from wcr_watchd.core.report import Audience, Filed, ReportKind, ReportPlan, ReportWish
+from wcr_watchd.core.report import PERIODIC, Audience, Filed, ReportKind, ReportPlan, ReportWish
 from wcr_watchd.core.review import Review
 from wcr_watchd.core.setup import Target
 from wcr_watchd.core.silence import Silence
@@ -23,6 +23,7 @@ from wcr_watchd.daemon.reload import Reload
 from wcr_watchd.daemon.telling import Telling
 from wcr_watchd.daemon.view import DaemonView
 from wcr_watchd.daemon.watching import Watching
+from wcr_watchd.web import aftermath
 
 
 class DaemonControl(DaemonView):
@@ -53,10 +54,19 @@ class DaemonControl(DaemonView):
 
     async def review(self, written: Review) -> str:
         """Keep what somebody wrote about an incident; returns a sentence."""
-        if await self.store.incident(written.incident) is None:
-            raise CommandError(f"there is no incident #{written.incident}; `wcr-watchd incidents --all` lists them")
-        await self.store.commit(Batch(reviews=(written,)))
+        await self._must_be_known(written.incident)
+        await self._desks.follow_ups.keep(written)
         return f"the review of incident #{written.incident} is kept"
+
+    async def follow_up(self, incident: int, text: str, owner: str, due: float, by: str) -> str:
+        """Add something to do after an incident; returns a sentence."""
+        await self._must_be_known(incident)
+        one = await self._desks.follow_ups.add(FollowUp(incident, 0, text, owner, due, by, self.now()))
+        return f"{one.name} is a task of {one.owner}'s; `wcr-watchd task done {one.name}` signs it off"
+
+    async def _must_be_known(self, incident: int) -> None:
+        if incident not in self.state.incidents and await self.store.incident(incident) is None:
+            raise CommandError(f"there is no incident #{incident}; `wcr-watchd incidents --all` lists them")
 
     async def assign(self, incident: int, owner: str, by: str) -> str:
         """Say who works on an incident; returns a sentence."""
@@ -84,6 +94,8 @@ class DaemonControl(DaemonView):
 
     async def sign_off_task(self, name: str, by: str, note: str = "", evidence: Sequence[str] = ()) -> str:
         """Somebody has done a task; returns a sentence."""
+        if self._desks.follow_ups.has(name):
+            return await self._desks.follow_ups.sign_off(name, by, note, evidence)
         return await self._desks.tasks.sign_off(name, by, note, evidence)
 
     async def run_now(self, check: str) -> Observation:
@@ -138,14 +150,25 @@ class DaemonControl(DaemonView):
 
     async def write_report(self, wish: ReportWish) -> Filed:
         """Write a report now."""
+        if wish.name == ReportKind.INCIDENT:
+            return await self._write_incident(wish)
         return await self._desks.reporter.write(self._report_plan(wish), send=wish.send)
+
+    async def _write_incident(self, wish: ReportWish) -> Filed:
+        if not wish.incident:
+            raise CommandError("which incident? name its number: `wcr-watchd report incident 42`")
+        if wish.send:
+            raise CommandError("a report of an incident has nobody on its list: hand its file or its address on")
+        page = self._force.loaded.status_page
+        wanted = await aftermath.report_of(self, wish.incident, wish.audience or Audience.TEAM, page)
+        return await self._desks.reporter.write_incident(wanted)
 
     def _report_plan(self, wish: ReportWish) -> ReportPlan:
         """The plan of that name, or one of a kind with nothing else said."""
         known = self._force.loaded.reports.get(wish.name)
         if known is not None:
             return replace(known, audience=wish.audience or known.audience)
-        if wish.name not in tuple(ReportKind):
+        if wish.name not in PERIODIC:
             names = ", ".join(dict.fromkeys((*self._force.loaded.reports, *ReportKind)))
             raise CommandError(f"there is no report {wish.name!r}; there are: {names}")
         if wish.send:

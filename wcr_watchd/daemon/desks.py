@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wcr_watchd.core.heartbeat import Book
+from wcr_watchd.core.report import Upcoming
 from wcr_watchd.core.task import TaskBook
 from wcr_watchd.daemon.base import Base
 from wcr_watchd.daemon.in_force import InForce
 from wcr_watchd.daemon.watching import Watching
 from wcr_watchd.runtime.dispatcher import Dispatcher
+from wcr_watchd.runtime.follow_ups import FollowUps
 from wcr_watchd.runtime.pings import PingDesk
 from wcr_watchd.runtime.reports import Records, Reporter
 from wcr_watchd.runtime.task_desk import TaskDesk
@@ -22,6 +25,7 @@ class Desks:
 
     pings: PingDesk
     tasks: TaskDesk
+    follow_ups: FollowUps
     reporter: Reporter
 
 
@@ -32,6 +36,11 @@ def build_desks(base: Base, force: InForce, watching: Watching, dispatcher: Disp
     pings.replace(force.probes)
     tasks = TaskDesk(base.shared.get(TaskBook), monitor, clock, base.shared, base.redactor.text, run_soon)
     tasks.replace(force.probes)
+    follow_ups = FollowUps(monitor, base.store, clock)
+
+    async def coming(until: float) -> Sequence[Upcoming]:
+        return (*await tasks.coming(monitor.setup, until), *follow_ups.coming(until))
+
     reporter = Reporter(
         lambda: force.loaded.reports,
         lambda: force.specs,
@@ -40,6 +49,6 @@ def build_desks(base: Base, force: InForce, watching: Watching, dispatcher: Disp
         dispatcher,
         clock.now,
         base.since,
-        lambda until: tasks.coming(monitor.setup, until),
+        coming,
     )
-    return Desks(pings, tasks, reporter)
+    return Desks(pings, tasks, follow_ups, reporter)

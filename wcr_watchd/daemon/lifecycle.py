@@ -71,6 +71,7 @@ def jobs(parts: Composition) -> dict[str, Coroutine[Any, Any, None]]:
         "heartbeats": outside.heartbeats.serve(),
         "pings": desks.pings.serve(),
         "tasks": desks.tasks.serve(),
+        "follow-ups": desks.follow_ups.serve(),
         "drills": telling.drills.serve(),
         "canaries": telling.canaries.serve(),
         "changes": watching.changes.serve(),

@@ -156,14 +156,18 @@ class DaemonView:
 
     async def tasks(self) -> Sequence[TaskView]:
         """Every task as it stands now."""
-        return await self._desks.tasks.views(self.setup)
+        return (*await self._desks.tasks.views(self.setup), *await self._desks.follow_ups.views())
 
     async def task_times(self, check: str, until: float) -> Sequence[float]:
         """When a task is due from now until then."""
+        if self._desks.follow_ups.has(check):
+            return self._desks.follow_ups.times(check, until)
         return await self._desks.tasks.times(check, until)
 
     async def task_records(self, check: str) -> Sequence[TaskRecord]:
         """How a task ended the last times, newest first; of one that its job reports, what that reported."""
+        if self._desks.follow_ups.has(check):
+            return self._desks.follow_ups.records(check)
         if check in self.setup.checks and self.setup.checks[check].probe == "task":
             return await self.store.task_records(check)
         return tuple(filter(None, map(reported, await self.pings(check))))

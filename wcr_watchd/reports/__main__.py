@@ -12,8 +12,9 @@ import sys
 from pydantic import TypeAdapter
 
 from wcr_watchd.core.errors import StoreError
-from wcr_watchd.core.report import Document, Wanted
+from wcr_watchd.core.report import Document, IncidentWanted, ReportKind, Wanted
 from wcr_watchd.reports.facts import gather
+from wcr_watchd.reports.incident import document as incident_report
 from wcr_watchd.reports.render import document
 
 NICE = 10
@@ -23,9 +24,12 @@ FAILED = 1
 def main() -> int:
     """Write the report; the reason stands on standard error when that cannot be done."""
     os.nice(NICE)
-    wanted = TypeAdapter(Wanted).validate_python(json.load(sys.stdin))
+    given = json.load(sys.stdin)
     try:
-        written = document(gather(wanted))
+        if given["kind"] == ReportKind.INCIDENT:
+            written = incident_report(TypeAdapter(IncidentWanted).validate_python(given))
+        else:
+            written = document(gather(TypeAdapter(Wanted).validate_python(given)))
     except StoreError as error:
         sys.stderr.write(f"{error}\n")
         return FAILED

@@ -38,7 +38,7 @@ COMPONENT_COLUMNS = (
     *("component", "availability", "without_maintenance", "seconds_down", "seconds_unmonitored", "outages"),
 )
 
-_templates = Environment(
+templates = Environment(
     loader=PackageLoader("wcr_watchd.reports"),
     autoescape=select_autoescape(("html",)),
     undefined=StrictUndefined,
@@ -100,7 +100,7 @@ def document(facts: Facts) -> Document:
         "full": lambda one: when_full(facts, one),
     }
     page, mail, text = (
-        _templates.get_template(name).render(values) for name in ("report.html", "mail.html", "report.txt")
+        templates.get_template(name).render(values) for name in ("report.html", "mail.html", "report.txt")
     )
     return Document(
         name=wanted.name,
@@ -359,12 +359,12 @@ def _csv(checks: Sequence[CheckFacts], groups: Sequence[Group]) -> str:
     if not checks:
         table.writerow(COMPONENT_COLUMNS)
         for group in groups:
-            table.writerow([_cell(group.name), *_row(group.uptime), group.disturbances])
+            table.writerow([cell(group.name), *_row(group.uptime), group.disturbances])
         return into.getvalue()
     table.writerow(CHECK_COLUMNS)
     for one in checks:
         speed = [one.speed.p50, one.speed.p95, one.speed.p99] if one.speed else ["", "", ""]
-        names = [_cell(one.subject.name), _cell(one.subject.group)]
+        names = [cell(one.subject.name), cell(one.subject.group)]
         table.writerow([*names, *_row(one.uptime), *speed, one.incidents, one.outages, one.longest])
     return into.getvalue()
 
@@ -373,6 +373,6 @@ def _row(one: Uptime) -> list[float | None]:
     return [one.share_with_planned, one.share, one.all_down, one.unwatched]
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """A text that no spreadsheet takes for a formula (OWASP: CSV injection)."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text

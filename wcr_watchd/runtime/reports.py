@@ -22,6 +22,7 @@ from wcr_watchd.core.report import (
     UPCOMING,
     Document,
     Filed,
+    IncidentWanted,
     ReportPlan,
     Upcoming,
     Wanted,
@@ -154,14 +155,24 @@ class Reporter:
         """
         async with self._writing:
             tasks = await self._tasks(self._now() + UPCOMING)
-            document = await _written(self._wanted(plan, scheduled, tasks))
-            newest = await self._records.store.reports(limit=1)
-            filed = Filed(newest[0].number + 1 if newest else 1, document, scheduled)
+            filed = await self._filed(await _written(self._wanted(plan, scheduled, tasks)), scheduled=scheduled)
             owed = self._owed(plan, filed) if send else ()
             await self._records.store.commit(Batch(reports=(filed,), notifications=owed))
         self._outbox.owe(owed)
-        log.info("report written", report=plan.name, number=filed.number, title=document.title, told=len(owed))
+        log.info("report written", report=plan.name, number=filed.number, title=filed.document.title, told=len(owed))
         return filed
+
+    async def write_incident(self, wanted: IncidentWanted) -> Filed:
+        """Write the report of an incident now, and keep it; raises as :meth:`write` does."""
+        async with self._writing:
+            filed = await self._filed(await _written(wanted), scheduled=False)
+            await self._records.store.commit(Batch(reports=(filed,)))
+        log.info("report written", report=wanted.name, number=filed.number, title=filed.document.title)
+        return filed
+
+    async def _filed(self, document: Document, *, scheduled: bool) -> Filed:
+        newest = await self._records.store.reports(limit=1)
+        return Filed(newest[0].number + 1 if newest else 1, document, scheduled)
 
     def _wanted(self, plan: ReportPlan, whole: bool, tasks: Sequence[Upcoming]) -> Wanted:
         setup, now = self._watch.setup, self._now()
@@ -231,11 +242,11 @@ def _enclosure(one: Document) -> Enclosure:
 # --- the process that writes ------------------------------------------------------------------------------------------
 
 
-async def _written(wanted: Wanted) -> Document:
+async def _written(wanted: Wanted | IncidentWanted) -> Document:
     """The document, written in a process of its own. Raises ``CommandError`` with its last words when it fails."""
     try:
         async with asyncio.timeout(WRITTEN_WITHIN), _writer() as process:
-            output, errors = await process.communicate(TypeAdapter(Wanted).dump_json(wanted))
+            output, errors = await process.communicate(TypeAdapter(type(wanted)).dump_json(wanted))
     except TimeoutError as error:
         raise CommandError(f"it was not done within {WRITTEN_WITHIN:.0f} s; is the machine very busy?") from error
     except OSError as error:

@@ -272,6 +272,10 @@ class SqliteStore:
         )
         return tuple(from_json(INCIDENT, row[0]) for row in rows)
 
+    async def reviews(self) -> Sequence[Review]:
+        """All that people wrote about incidents."""
+        return tuple(from_json(REVIEW, row[0]) for row in await self._database.fetch("reviews"))
+
     async def review(self, incident: int) -> Review | None:
         """What people wrote about an incident after it."""
         rows = await self._database.fetch("review", incident)

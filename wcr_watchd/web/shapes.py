@@ -92,6 +92,7 @@ def task(found: TaskView) -> Json:
         "last_success_at": time_text(found.last_success_at),
         "duration": found.duration,
         "last": None if found.last is None else task_record(found.last),
+        "incident": found.incident or None,
     }
 
 
@@ -254,6 +255,17 @@ def review(found: Facts, written: Review) -> Json:
         **{name: getattr(written, name) for name in TEXTS},
         "written_by": written.by,
         "written_at": time_text(written.at) if written.by else None,
+        "follow_ups": [
+            {
+                "task": one.name,
+                "text": one.text,
+                "owner": one.owner,
+                "due": time_text(one.due),
+                "done_at": time_text(one.done_at),
+                "done_by": one.done_by,
+            }
+            for one in written.follow_ups
+        ],
     }
 
 

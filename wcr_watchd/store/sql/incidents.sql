@@ -20,5 +20,8 @@ ON CONFLICT (incident) DO UPDATE SET data = excluded.data;
 -- name: review
 SELECT data FROM review WHERE incident = $1;
 
+-- name: reviews
+SELECT data FROM review ORDER BY incident;
+
 -- name: delete_review
 DELETE FROM review WHERE incident = $1;

@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import Field
 
 from wcr_watchd.core import review
+from wcr_watchd.core.follow_up import end_of_day
 from wcr_watchd.core.model import Incident
 from wcr_watchd.core.protocols import Wanted
 from wcr_watchd.core.review import LONGEST_TEXT
@@ -82,6 +83,14 @@ class Owner(By):
     owner: str = Field(description="Who works on it; empty: nobody.")
 
 
+class FollowUp(By):
+    """Something to do after an incident."""
+
+    text: str = Field(description="What is to be done.")
+    owner: str = Field(description="Who does it.")
+    due: str = Field(description="Until when: a date such as 2026-12-10.")
+
+
 def add_routes(app: web.Application) -> None:
     """Put the routes into the application."""
     app.router.add_get(PATH, listed)
@@ -95,6 +104,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post(f"{ONE}/resolve", resolve)
     app.router.add_post(f"{ONE}/notes", note)
     app.router.add_post(f"{ONE}/owner", assign)
+    app.router.add_post(f"{ONE}/follow-ups", follow_up)
 
 
 @operation(TAG, query=Listing, answer=models.Incidents)
@@ -219,6 +229,16 @@ async def assign(request: web.Request) -> web.Response:
     owner = str(body.get("owner", ""))[:80]
     sentence = await request.app[CONTROL].assign(int(request.match_info["number"]), owner, by(request, body))
     return web.json_response({"done": sentence})
+
+
+@operation(TAG, body=FollowUp, answer=Done)
+async def follow_up(request: web.Request) -> web.Response:
+    """Plan something to do after an incident, which becomes a task. JSON body: ``{"text", "owner", "due": date}``."""
+    control, body = request.app[CONTROL], await json_body(request)
+    due = end_of_day(body["due"], control.setup.timezone)
+    number = int(request.match_info["number"])
+    said = await control.follow_up(number, body["text"], body["owner"], due, by(request, body))
+    return web.json_response({"done": said})
 
 
 async def _found(request: web.Request) -> Incident:

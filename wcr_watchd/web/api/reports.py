@@ -31,9 +31,10 @@ class Listing(Query):
 class Wish(By):
     """Which report is written."""
 
-    report: str = Field(description="A configured report, or weekly or monthly.")
+    report: str = Field(description="A configured report, or weekly, monthly, or incident.")
     audience: Literal["team", "stakeholders"] | None = Field(None, description="For whom; default: as configured.")
     send: bool | None = Field(None, description="Whether it goes to whom it tells.")
+    incident: int | None = Field(None, ge=1, le=999_999_999, description="Which one, for the report incident.")
 
 
 def add_routes(app: web.Application) -> None:
@@ -86,5 +87,5 @@ async def write(request: web.Request) -> web.Response:
     """Write a report now. JSON body: ``{"report": "weekly", "audience": "stakeholders", "send": true}``."""
     body = await json_body(request)
     audience = Audience(body["audience"]) if body.get("audience") else None
-    wish = ReportWish(body["report"], audience, body.get("send") is True)
+    wish = ReportWish(body["report"], audience, body.get("send") is True, body.get("incident") or 0)
     return web.json_response(shape(await request.app[CONTROL].write_report(wish)))

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from wcr_watchd.core import review
 from wcr_watchd.core.errors import CommandError, UnitError
+from wcr_watchd.core.follow_up import LONGEST_OWNER, LONGEST_TEXT, end_of_day
 from wcr_watchd.core.model import Incident
 from wcr_watchd.core.units import parse_duration
 from wcr_watchd.core.view import Touched
@@ -38,6 +39,7 @@ def add_routes(app: web.Application) -> None:
         ("note", note),
         ("assign", assign),
         ("review", write_review),
+        ("follow-up", follow_up),
     ):
         app.router.add_post(f"{PATH}/{name}", handler)
 
@@ -92,9 +94,20 @@ async def assign(request: web.Request) -> web.Response:
 async def write_review(request: web.Request) -> web.Response:
     """Keep the four texts of the review, from their form."""
     control, form = request.app[CONTROL], await request.post()
-    texts = {name: str(form.get(name, "")).strip()[: review.LONGEST_TEXT] for name in review.TEXTS}
-    written = review.Review(_number(request), **texts, by=request[VISITOR].name, at=control.now())
+    texts = {name: str(form.get(name, "")) for name in review.TEXTS}
+    written = review.rewritten(review.Review(_number(request)), texts, request[VISITOR].name, control.now())
     return await _done(request, control.review(written))
+
+
+async def follow_up(request: web.Request) -> web.Response:
+    """Plan something to do after the incident, from its form: what, who, and until when."""
+    control, form = request.app[CONTROL], await request.post()
+    text, owner, date = (str(form.get(name, "")).strip() for name in ("text", "owner", "due"))
+    try:
+        due = end_of_day(date, control.setup.timezone)
+    except CommandError as error:
+        return await _page(request, said=str(error), status=400)
+    return await _done(request, control.follow_up(_number(request), text, owner, due, request[VISITOR].name))
 
 
 async def _done(request: web.Request, command: Awaitable[str], to: str = "") -> web.Response:
@@ -141,6 +154,8 @@ async def _page(request: web.Request, *, said: str = "", status: int = 200) -> w
         written=await view.store.review(found.id) or review.Review(found.id),
         texts=review.TEXTS,
         longest=review.LONGEST_TEXT,
+        longest_follow_up=LONGEST_TEXT,
+        longest_owner=LONGEST_OWNER,
     )
     response.set_status(status)
     return response

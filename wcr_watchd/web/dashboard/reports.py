@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from wcr_watchd.core.errors import CommandError, StoreError
-from wcr_watchd.core.report import Audience, ReportKind, ReportWish
+from wcr_watchd.core.report import PERIODIC, Audience, ReportWish
 from wcr_watchd.web import documents
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.health import CONTROL
@@ -26,14 +26,15 @@ async def show(request: web.Request) -> web.Response:
     """All reports that are kept, newest first."""
     view = request.app[CONTROL]
     filed = await view.store.reports()
-    return page(request, "reports.html", filed=filed, kinds=list(ReportKind), forms=[*documents.FORMS][1:])
+    return page(request, "reports.html", filed=filed, kinds=PERIODIC, forms=[*documents.FORMS][1:])
 
 
 async def write(request: web.Request) -> web.Response:
     """Write a report now, from its button; shows it."""
     form = await request.post()
     try:
-        wish = ReportWish(str(form.get("report", "")), Audience(str(form.get("audience", Audience.TEAM))))
+        audience = Audience(str(form.get("audience", Audience.TEAM)))
+        wish = ReportWish(str(form.get("report", "")), audience, incident=int(str(form.get("incident", "0"))))
         filed = await request.app[CONTROL].write_report(wish)
     except ValueError as error:
         raise web.HTTPBadRequest(text=f"{error}\n") from error

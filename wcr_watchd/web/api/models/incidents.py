@@ -129,6 +129,17 @@ class ToldFirst(Answer):
     messages: int
 
 
+class FollowUp(Answer):
+    """Something to do after an incident, which is a task."""
+
+    task: str
+    text: str
+    owner: str
+    due: Time
+    done_at: Time | None
+    done_by: str
+
+
 class Review(Answer):
     """What was recorded of an incident (durations in seconds, null for what did not happen), and what people wrote."""
 
@@ -148,4 +159,5 @@ class Review(Answer):
     prevention: str
     written_by: str
     written_at: Time | None
+    follow_ups: list[FollowUp]
     markdown: str

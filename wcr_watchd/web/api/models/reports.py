@@ -13,7 +13,7 @@ class Report(Answer):
 
     number: int
     name: str
-    kind: Literal["weekly", "monthly"]
+    kind: Literal["weekly", "monthly", "incident"]
     audience: Literal["team", "stakeholders"]
     scheduled: bool
     title: str

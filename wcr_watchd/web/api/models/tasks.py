@@ -42,6 +42,8 @@ class Task(Answer):
     last_success_at: Time | None
     duration: float | None
     last: TaskRecord | None
+    incident: int | None
+    """What it follows, where it is a follow-up."""
 
 
 class Tasks(Answer):
