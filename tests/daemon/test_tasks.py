@@ -47,6 +47,28 @@ def test_a_task_that_fails_is_an_incident_until_it_runs_well(make_daemon: Make, 
     assert history(daemon, "copy")[0]["output"] == "here\ncopied"
 
 
+def test_a_follow_up_of_an_incident_is_a_task_and_stands_in_its_report(make_daemon: Make, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    daemon = make_daemon(CONFIG.replace("{flag}", str(flag)))
+    daemon.api("POST", "/tasks/copy/run")
+    (incident,) = eventually(lambda: daemon.incidents(open_only=True), "a task that failed is an incident")
+    number = incident["id"]
+    daemon.api("PUT", f"/incidents/{number}/review", {"root_cause": "the disk was full", "by": "ann"})
+    wish = {"text": "mount a larger disk", "owner": "ben", "due": "2099-12-31", "by": "ann"}
+    daemon.api("POST", f"/incidents/{number}/follow-ups", wish)
+    daemon.kill()
+    daemon.start()
+    name = f"follow-up-{number}-1"
+    task = daemon.api("GET", f"/tasks/{name}")
+    assert (task["about"], task["owner"], task["phase"], task["incident"]) == (wish["text"], "ben", "waiting", number)
+    report = daemon.command("report", "incident", str(number))
+    assert report.returncode == 0, report.stderr
+    for said in (f"Incident #{number}: task.copy", "the disk was full", "mount a larger disk", "TIMELINE", "opened"):
+        assert said in report.stdout, said
+    daemon.api("POST", f"/tasks/{name}/done", {"by": "ben", "note": "mounted"})
+    assert [(one["by"], one["note"]) for one in history(daemon, name)] == [("ben", "mounted")]
+
+
 def test_a_sign_off_outlives_the_daemon(make_daemon: Make) -> None:
     daemon = make_daemon(CONFIG)
     refused = daemon.command("task", "done", "review", "--note", "two left")
