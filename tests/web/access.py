@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from wcr_watchd.core.access import DOORS, AccessSettings, ApiToken, AuditEntry, OwnPassword, Role, Session
-from wcr_watchd.core.protocols import AccessRecords
+from wcr_watchd.core.records import AccessRecords
 from wcr_watchd.kit.outbound import OutboundHttp
 from wcr_watchd.web.access.audit import Audit
 from wcr_watchd.web.access.gate import Access

@@ -30,7 +30,7 @@ from wcr_watchd.runtime.gathering import LOOK_AGAIN_AT_MUTED, Gathering, as_one
 from wcr_watchd.runtime.lane import CONCURRENCY, SUMMARY, Cap, Key, Lane, Owed, keys_of
 from wcr_watchd.runtime.ledger import Ledger
 from wcr_watchd.runtime.patience import GIVE_UP_AFTER, LONGEST_RETRY_AFTER, backoff
-from wcr_watchd.runtime.sending import hand_over
+from wcr_watchd.runtime.sending import hand_over, out_of_turn
 from wcr_watchd.runtime.stand_ins import StandIns, in_place_of
 
 log = structlog.get_logger(__name__)
@@ -200,17 +200,7 @@ class Dispatcher:
 
         Raises :class:`ChannelError` when it is not accepted, ``KeyError`` when there is no such channel.
         """
-        notification = Notification(
-            id=f"{message.watchd}-test-{message.at:.3f}-{recipient.channel}-{recipient.contact}",
-            incident=message.incident,
-            event=message.event,
-            severity=message.severity,
-            recipient=recipient,
-            created_at=message.at,
-            not_before=message.at,
-            message=message,
-        )
-        name, linked = recipient.channel, self._linked(notification)
+        name, linked = recipient.channel, self._linked(out_of_turn(recipient, message))
         try:
             receipt = await hand_over(self._lanes[name].channel, linked, self._shared, self._wordings.get(name))
         except ChannelError as error:

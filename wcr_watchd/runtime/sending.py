@@ -5,10 +5,24 @@ from __future__ import annotations
 import asyncio
 
 from wcr_watchd.core.errors import ChannelError
-from wcr_watchd.core.model import Notification
+from wcr_watchd.core.model import Message, Notification, Recipient
 from wcr_watchd.core.protocols import Channel, Receipt
 from wcr_watchd.core.run import Shared
 from wcr_watchd.kit.templates import Wording
+
+
+def out_of_turn(recipient: Recipient, message: Message) -> Notification:
+    """A message that is owed to nobody, for one recipient: a test of a channel, or a step of a drill."""
+    return Notification(
+        id=f"{message.watchd}-test-{message.at:.3f}-{recipient.channel}-{recipient.contact}",
+        incident=message.incident,
+        event=message.event,
+        severity=message.severity,
+        recipient=recipient,
+        created_at=message.at,
+        not_before=message.at,
+        message=message,
+    )
 
 
 async def hand_over(

@@ -15,7 +15,7 @@ MOST_POSTS = 1_000
 
 
 class StatusRecords:
-    """See :class:`wcr_watchd.core.protocols.StatusRecords`."""
+    """See :class:`wcr_watchd.core.records.StatusRecords`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 
 from wcr_watchd.core.access import AuditEntry
 from wcr_watchd.core.errors import StoreError, WatchdError
-from wcr_watchd.core.protocols import AccessRecords
+from wcr_watchd.core.records import AccessRecords
 from wcr_watchd.web.access.peer import kept
 from wcr_watchd.web.access.roles import READING, VISITOR, Means
 

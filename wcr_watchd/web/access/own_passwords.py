@@ -10,7 +10,7 @@ import structlog
 
 from wcr_watchd.core.access import OwnPassword, User
 from wcr_watchd.core.errors import StoreError
-from wcr_watchd.core.protocols import AccessRecords
+from wcr_watchd.core.records import AccessRecords
 from wcr_watchd.kit.passwords import LONGEST_PASSWORD, SHORTEST_PASSWORD, hash_of
 from wcr_watchd.web.access.digest import digest_of
 

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from wcr_watchd.core.access import Role, Session
 from wcr_watchd.core.errors import StoreError
-from wcr_watchd.core.protocols import AccessRecords
+from wcr_watchd.core.records import AccessRecords
 from wcr_watchd.web.access.digest import digest_of
 from wcr_watchd.web.access.peer import is_https, kept
 
