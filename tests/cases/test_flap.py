@@ -16,7 +16,9 @@ from wcr_watchd.core.model import Outcome, Severity
 from wcr_watchd.core.setup import Check, Escalation, FlapLimits, Policy, Target
 from wcr_watchd.core.silence import Matcher, Operator, Silence
 
-CASES: dict[str, list[dict[str, Any]]] = yaml.safe_load((Path(__file__).parent / "flap-cases.yaml").read_text())
+CASES: dict[str, list[dict[str, Any]]] = yaml.load(
+    (Path(__file__).parent / "flap-cases.yaml").read_text(), yaml.CSafeLoader
+)
 
 NOT_OURS = {
     "h03-worse-while-soft": "each severity has a rule of its own that confirms by itself: warning then critical is "

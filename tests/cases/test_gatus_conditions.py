@@ -23,7 +23,7 @@ from wcr_watchd.kit.http import Answer
 from wcr_watchd.probes.http import Http
 
 Case = dict[str, Any]
-FILE = yaml.safe_load((Path(__file__).parent / "gatus-cases.yaml").read_text())
+FILE = yaml.load((Path(__file__).parent / "gatus-cases.yaml").read_text(), yaml.CSafeLoader)
 CONDITIONS: list[Case] = FILE["gatus_conditions"]
 
 NO_ADDRESS = "the address is chosen (ip, resolve), not judged"

@@ -13,7 +13,7 @@ from tests.real.running import Observe, measured
 from wcr_watchd.core.model import Outcome
 from wcr_watchd.kit.perfdata import base_unit, parse
 
-CASES = yaml.safe_load((Path(__file__).parent / "nagios-cases.yaml").read_text())
+CASES = yaml.load((Path(__file__).parent / "nagios-cases.yaml").read_text(), yaml.CSafeLoader)
 NOT_HERE = {
     "ranges": "a plugin applies its own ranges; ours are the rule language's, checked in tests/core/test_rules.py",
     "thresholds": "likewise",

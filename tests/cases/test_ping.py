@@ -25,7 +25,7 @@ from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.runtime.pings import PingDesk
 from wcr_watchd.web.compatible import ping
 
-DATA = yaml.safe_load((Path(__file__).parent / "ping-cases.yaml").read_text())
+DATA = yaml.load((Path(__file__).parent / "ping-cases.yaml").read_text(), yaml.CSafeLoader)
 DEFAULTS = DATA["defaults"]
 UUID = "5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278"
 CHECK, GROUP = "the-check", "announced"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from wcr_watchd.config.typed import CHANNELS, PROBES
 from wcr_watchd.kit.plugins import load, names
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = json_schema()
+schema = cache(json_schema)
 
 
 def problems(text: str) -> list[str]:
-    return list(errors(tomllib.loads(text), SCHEMA, SCHEMA))
+    return list(errors(tomllib.loads(text), schema(), schema()))
 
 
 def example(package: str, name: str) -> str:
@@ -37,7 +38,7 @@ ALL_TYPES = [(package, name) for package in (PROBES, CHANNELS) for name in names
 
 
 def test_is_json_and_every_reference_leads_somewhere() -> None:
-    again = json.loads(json.dumps(SCHEMA))
+    again = json.loads(json.dumps(schema()))
 
     def walk(part: Any) -> None:
         if isinstance(part, dict):
@@ -63,7 +64,7 @@ def test_every_option_is_described(package: str, name: str) -> None:
     section = "check" if package == PROBES else "channel"
     undescribed = [
         key
-        for key, option in SCHEMA["$defs"][f"{section}.{name}"]["properties"].items()
+        for key, option in schema()["$defs"][f"{section}.{name}"]["properties"].items()
         if not option.get("description") and "$ref" not in option
     ]
     assert undescribed == []
