@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.daemon.harness import PATIENCE, RunningDaemon, eventually
 from tests.real.servers.nginx import Nginx, Site
 from tests.real.servers.providers import Fault, Slack
+from wcr_watchd.cli.main import cli
 
 Daemons = Callable[..., RunningDaemon]
 Start = Callable[..., Nginx]
@@ -29,6 +31,12 @@ def watchd(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         timeout=PATIENCE,
         check=False,
     )
+
+
+def here(*words: str) -> subprocess.CompletedProcess[str]:
+    """As :func:`watchd` in this process: of what says the same there, since a new one first loads the whole program."""
+    done = CliRunner().invoke(cli, words, prog_name="wcr-watchd", catch_exceptions=False)
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -55,14 +63,14 @@ def test_wrong_configuration_is_2_with_every_problem_and_its_line(tmp_path: Path
 def test_effective_settings_say_where_they_come_from(tmp_path: Path) -> None:
     config = tmp_path / "w.toml"
     config.write_text('[defaults]\nevery = "30s"\n[check.a]\ntype = "http"\nurl = "http://localhost/"\n')
-    done = watchd("check-config", "-c", str(config), "--show", "a", "--json")
+    done = here("check-config", "-c", str(config), "--show", "a", "--json")
     assert done.returncode == 0, done.stderr
     assert "w.toml:2" in done.stdout
-    assert watchd("check-config", "-c", str(config), "--show", "nothing").returncode == 2
+    assert here("check-config", "-c", str(config), "--show", "nothing").returncode == 2
 
 
 def test_schema_and_version_are_json() -> None:
-    assert json.loads(watchd("schema").stdout)["$schema"].startswith("https://json-schema.org/")
+    assert json.loads(here("schema").stdout)["$schema"].startswith("https://json-schema.org/")
     assert json.loads(watchd("version", "--json").stdout)["name"] == "wcr-watchd"
 
 
@@ -127,7 +135,7 @@ def test_a_table_fits_a_narrow_terminal_and_has_one_line_each_in_a_pipe(make_dae
 def test_problems_as_json(tmp_path: Path) -> None:
     config = tmp_path / "w.toml"
     config.write_text('[check.a]\ntype = "htp"\n')
-    done = watchd("check-config", "-c", str(config), "--json")
+    done = here("check-config", "-c", str(config), "--json")
     assert done.returncode == 2
     expected = {"file": str(config), "line": 2, "key": "check.a.type", "reason": 'there is no probe type "htp"'}
     assert expected.items() <= json.loads(done.stdout)["problems"][0].items()
@@ -136,47 +144,47 @@ def test_problems_as_json(tmp_path: Path) -> None:
 def test_a_misspelt_check_is_guessed(tmp_path: Path) -> None:
     config = tmp_path / "w.toml"
     config.write_text("".join(f'[check.shop-{i}]\ntype = "host"\n' for i in range(30)))
-    assert 'did you mean "shop-7"?' in watchd("probe", "shob-7", "-c", str(config)).stderr
-    lost = watchd("probe", "xyz", "-c", str(config)).stderr
+    assert 'did you mean "shop-7"?' in here("probe", "shob-7", "-c", str(config)).stderr
+    lost = here("probe", "xyz", "-c", str(config)).stderr
     assert ("there are 30" in lost, "shop-1" in lost) == (True, False)
 
 
 def test_a_probe_by_hand_needs_neither_daemon_nor_file(nginx: Start) -> None:
     server = nginx(Site())
-    good = watchd("probe", "--type", "http", "--url", server.url(), "--expect.status=200", "--json")
+    good = here("probe", "--type", "http", "--url", server.url(), "--expect.status=200", "--json")
     assert good.returncode == 0, good.stderr
     found = json.loads(good.stdout)[0]
     assert found["outcome"] == "up"
     assert any(one["name"] == "response_time" for one in found["measurements"])
-    bad = watchd("probe", "--type", "tcp", "--address", "127.0.0.1:1")
+    bad = here("probe", "--type", "tcp", "--address", "127.0.0.1:1")
     assert bad.returncode == 1
     assert "down" in bad.stdout
-    told = watchd("probe", "--type", "http", "--url", server.url())
+    told = here("probe", "--type", "http", "--url", server.url())
     assert "ok: no rule minds" in told.stdout
     assert re.search(r"\n  response_time +[\d.]+ ms\n", told.stdout)
-    assert watchd("probe", "--type", "tcp", "--adress", "127.0.0.1:1").returncode == 2
-    plugin = watchd("probe", "--type", "command", "--run", "echo", "--run", "all is well", "--json")
+    assert here("probe", "--type", "tcp", "--adress", "127.0.0.1:1").returncode == 2
+    plugin = here("probe", "--type", "command", "--run", "echo", "--run", "all is well", "--json")
     assert json.loads(plugin.stdout)[0]["summary"] == "all is well"
 
 
 def test_a_probe_by_hand_again_knows_what_the_first_run_kept() -> None:
-    listed = watchd("probe", "--type", "tempfiles", "--folders", "/no/such/folder")
+    listed = here("probe", "--type", "tempfiles", "--folders", "/no/such/folder")
     assert "/no/such/folder does not exist" in listed.stdout, "an option that takes a list, given once"
-    once = json.loads(watchd("probe", "--type", "host", "--json").stdout)[0]["measurements"]
-    again = json.loads(watchd("probe", "--type", "host", "--again", "200ms", "--json").stdout)[0]["measurements"]
+    once = json.loads(here("probe", "--type", "host", "--json").stdout)[0]["measurements"]
+    again = json.loads(here("probe", "--type", "host", "--again", "200ms", "--json").stdout)[0]["measurements"]
     assert ["cpu_used" in {one["name"] for one in found} for found in (once, again)] == [False, True]
-    assert watchd("probe", "--type", "host", "--again", "soon").returncode == 2
+    assert here("probe", "--type", "host", "--again", "soon").returncode == 2
 
 
 def test_a_probe_by_hand_says_what_the_rules_make_of_it(nginx: Start, tmp_path: Path) -> None:
     config = tmp_path / "w.toml"
     rules = 'warning = "response_time > 0s for 5m"\ncritical = "status == 200"\n'
     config.write_text(f'[check.site]\ntype = "http"\nurl = "{nginx(Site()).url()}"\n{rules}')
-    told = watchd("probe", "site", "-c", str(config))
+    told = here("probe", "site", "-c", str(config))
     assert told.returncode == 1
     assert "critical: " in told.stdout
     assert "would be warning if it lasted: " in told.stdout
-    verdict = json.loads(watchd("probe", "site", "-c", str(config), "--json").stdout)[0]["verdict"]
+    verdict = json.loads(here("probe", "site", "-c", str(config), "--json").stdout)[0]["verdict"]
     assert {(one["severity"], one["fires"]) for one in verdict} == {("critical", True), ("warning", False)}
 
 
@@ -185,10 +193,10 @@ def test_probing_by_name_and_tag(nginx: Start, tmp_path: Path) -> None:
     checks = "".join(f'[check.c{i}]\ntype = "http"\nurl = "{server.url()}"\ntags = ["deploy"]\n' for i in range(6))
     config = tmp_path / "w.toml"
     config.write_text(checks)
-    assert len(json.loads(watchd("probe", "--tag", "deploy", "-c", str(config), "--json").stdout)) == 6
-    everything = watchd("probe", "all", "-c", str(config))
+    assert len(json.loads(here("probe", "--tag", "deploy", "-c", str(config), "--json").stdout)) == 6
+    everything = here("probe", "all", "-c", str(config))
     assert (everything.returncode, everything.stderr) == (0, "")
-    unknown = watchd("probe", "c9", "-c", str(config))
+    unknown = here("probe", "c9", "-c", str(config))
     assert (unknown.returncode, "c9" in unknown.stderr) == (2, True)
 
 
@@ -240,7 +248,7 @@ layers = [{ name = "office", rotation = ["ann", "ben"], turn = "1d", hours = "Mo
 def test_who_is_on_call_by_a_file_that_no_daemon_has_read(tmp_path: Path) -> None:
     config = tmp_path / "w.toml"
     config.write_text(PEOPLE + ROTA + OFFICE)
-    done = watchd("on-call", "-c", str(config), "--at", "2026-12-24T18:00:00-05:00", "--next", "1w")
+    done = here("on-call", "-c", str(config), "--at", "2026-12-24T18:00:00-05:00", "--next", "1w")
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     assert lines[0] == ["ops", "(America/New_York)"]
@@ -249,7 +257,7 @@ def test_who_is_on_call_by_a_file_that_no_daemon_has_read(tmp_path: Path) -> Non
     assert lines[5] == ["shop", "(Europe/Berlin)"]
     assert lines[7][6] == "nobody"
     assert "layer office" in done.stdout
-    (ops, shop) = json.loads(watchd("on-call", "-c", str(config), "--json").stdout)
+    (ops, shop) = json.loads(here("on-call", "-c", str(config), "--json").stdout)
     assert (ops["name"], len(ops["turns"]), shop["gaps"] != []) == ("ops", 2, True)
 
 
@@ -264,7 +272,7 @@ def test_who_is_on_call_by_a_file_that_no_daemon_has_read(tmp_path: Path) -> Non
 def test_times_that_are_none_are_wrong_usage(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
     config = tmp_path / "w.toml"
     config.write_text(PEOPLE + ROTA)
-    done = watchd("on-call", "-c", str(config), *words)
+    done = here("on-call", "-c", str(config), *words)
     assert (done.returncode, said in done.stderr) == (2, True)
     assert "Traceback" not in done.stderr
 
@@ -272,12 +280,12 @@ def test_times_that_are_none_are_wrong_usage(words: tuple[str, ...], said: str, 
 def test_a_checked_file_is_warned_of_and_fine(tmp_path: Path) -> None:
     config = tmp_path / "w.toml"
     config.write_text("[contact.eve]\n" + PEOPLE + OFFICE)
-    done = watchd("check-config", "-c", str(config))
+    done = here("check-config", "-c", str(config))
     assert done.returncode == 0
     assert "w.toml: fine" in done.stdout
     assert "w.toml:1: contact.eve: has no address" in done.stderr
     assert "w.toml:6: on_call.shop: nobody is on call from" in done.stderr
-    assert len(json.loads(watchd("check-config", "-c", str(config), "--json").stdout)["warnings"]) == 2
+    assert len(json.loads(here("check-config", "-c", str(config), "--json").stdout)["warnings"]) == 2
 
 
 def test_who_is_on_call_by_the_daemon_and_what_it_warns_of(make_daemon: Daemons) -> None:
@@ -322,7 +330,7 @@ runbook = "https://wiki.example.org/site"
 def rendering(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     config = tmp_path / "w.toml"
     config.write_text(RENDER)
-    return lambda *words: watchd("render", *words, "-c", str(config))
+    return lambda *words: here("render", *words, "-c", str(config))
 
 
 def test_a_message_is_shown_as_it_would_look(rendering: Callable[..., subprocess.CompletedProcess[str]]) -> None:

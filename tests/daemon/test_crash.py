@@ -10,5 +10,5 @@ from tests.soak.crash import Campaign
 
 
 @pytest.mark.timeout(300)
-def test_thirty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
-    Campaign(tmp_path, kills=30, seed=3).run()
+def test_twelve_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    Campaign(tmp_path, kills=12, seed=3).run()
