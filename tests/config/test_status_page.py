@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from tests.web.access import access_for
+from tests.web.showcase import Showcase
+from tests.web.test_web import Metrics, no_desk, no_doors, no_prober
 from wcr_watchd.config.load import loads
+from wcr_watchd.config.status_page import _TAKEN
 from wcr_watchd.core.errors import ConfigError
 from wcr_watchd.core.status import MaintenanceMails, Posting, ShownFrom, StatusPage, Together
+from wcr_watchd.web.app import build
 
 CHECKS = '[check.api]\ntype = "tcp"\naddress = "127.0.0.1:1"\ntags = ["web"]\n'
 COMPONENT = '[status_page.component.site]\nname = "Website"\nchecks = ["api"]\n'
@@ -48,6 +53,7 @@ def test_the_address_follows_from_that_of_the_dashboard() -> None:
         ('[status_page]\nmail_maintenance = ["soon"]\n' + COMPONENT, "'soon', which is no time"),
         ('[status_page]\nmail_maintenance = ["1000d"]\n' + COMPONENT, "has '1000d'"),
         ('[status_page]\npath = "/api"\n' + COMPONENT, "is a path of the dashboard"),
+        ('[status_page]\npath = "/maintenance/public"\n' + COMPONENT, "is a path of the dashboard"),
         ('[status_page]\npath = "status"\n' + COMPONENT, "is no path of its own"),
         ('[status_page]\nhost = "https://x"\n' + COMPONENT, "is no host name"),
         ('[status_page]\nhost = "localhost"\n' + COMPONENT, "is the name by which commands reach the daemon"),
@@ -74,3 +80,9 @@ def test_when_subscribers_are_told_of_maintenance() -> None:
     found = page(f"{mail}{table}{COMPONENT}")
     assert found is not None
     assert found.maintenance_mails == MaintenanceMails((86_400.0, 7 * 86_400.0), start=False, end=True)
+
+
+def test_the_path_is_none_that_the_application_answers_itself() -> None:
+    app = build(Showcase(), Metrics(b"", {}), access_for(), no_doors(), no_prober(access_for()), no_desk())  # type: ignore[arg-type]
+    first = {route.resource.canonical.split("/")[1] for route in app.router.routes() if route.resource}
+    assert first - {"", "{path}"} <= _TAKEN

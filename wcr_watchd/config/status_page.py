@@ -22,7 +22,40 @@ from wcr_watchd.kit.refused import RefusedError, did_you_mean
 SECTION = "status_page"
 MOST_DAYS = 365
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-_TAKEN = ("/api", "/static", "/metrics", "/ping", "/probe", "/healthz", "/readyz", "/checks", "/incidents", "/sign-in")
+_TAKEN = frozenset(
+    [
+        "account",
+        "ack",
+        "answer",
+        "api",
+        "audit",
+        "changes",
+        "channels",
+        "checks",
+        "config",
+        "dead-letters",
+        "favicon.ico",
+        "healthz",
+        "incidents",
+        "knowledge",
+        "live",
+        "maintenance",
+        "metrics",
+        "objectives",
+        "on-call",
+        "ping",
+        "probe",
+        "readyz",
+        "reports",
+        "sign-in",
+        "sign-out",
+        "silences",
+        "static",
+        "status-posts",
+        "tasks",
+    ]
+)
+"""What paths of the dashboard and of programs begin with."""
 _COMPONENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -36,7 +69,7 @@ def _path(path: str) -> str:
     path = path.rstrip("/")
     if not _PATH.fullmatch(path):
         raise RefusedError("is no path of its own", 'write "/status"')
-    if path.startswith(_TAKEN):
+    if path.split("/")[1] in _TAKEN:
         raise RefusedError("is a path of the dashboard", 'write "/status"')
     return path
 
