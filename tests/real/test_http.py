@@ -223,6 +223,15 @@ async def test_a_body_in_another_character_set(odd: StartOdd, observe: Observe) 
         assert (await observe("http", url=server.url(), expect={"body": "ü"})).outcome is Outcome.UP
 
 
+async def test_a_body_in_chunks_of_a_byte_does_not_hold_the_loop(odd: StartOdd, observe: Observe) -> None:
+    """The harness fails a step of more than 5 ms; all that is there taken at once is one of 50."""
+    length = 60_000
+    server = await odd(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * length + b"0\r\n\r\n")
+    seen = await observe("http", url=server.url(), expect={"body": "a" * 100})
+    assert seen.outcome is Outcome.UP
+    assert measured(seen, "body_size") == length
+
+
 # --- what is asked --------------------------------------------------------------------------------------------------
 
 

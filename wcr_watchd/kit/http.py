@@ -32,7 +32,11 @@ LONGEST_LINE = 8190
 """Bytes of a status line or header field that are read."""
 MOST_HEADERS = 128
 CHUNK = 65536
-"""Bytes read at a time; also what is decompressed at a time, so that a bomb cannot go off."""
+"""Bytes decompressed at a time, so that a bomb cannot go off."""
+CHUNKS_AT_A_TIME = 256
+"""Chunks of a body (RFC 9112, 7.1) that are taken before others have the loop: a server may send one for every byte."""
+BUFFERED = 16 * 1024
+"""Bytes of a body that wait to be taken, about; for every 16 of them the parser takes one chunk in at a time."""
 
 _CODINGS = frozenset({"gzip", "x-gzip", "deflate", "compress", "br", "zstd"})
 """Registered content codings of which only some are asked for."""
@@ -197,7 +201,7 @@ class HttpClient:
                 skip_payload=hop.method == "HEAD",
                 read_until_eof=True,
                 auto_decompress=False,  # aiohttp takes a gzip body that is cut short for a whole one
-                read_bufsize=CHUNK,
+                read_bufsize=BUFFERED,
                 max_line_size=LONGEST_LINE,
                 max_field_size=LONGEST_LINE,
                 max_headers=MOST_HEADERS,
@@ -345,17 +349,24 @@ async def _read(content: aiohttp.StreamReader, exchange: Exchange, coding: str) 
     kept = limit if exchange.request.kept is None else min(limit, exchange.request.kept)
     # What no browser knows either (`utf-8`, a mistake seen in the field) leaves the body as it is.
     unpack = _Unpacking(coding) if coding in _CODINGS else None
-    while size <= limit:
-        chunk = await content.read(CHUNK)
-        if not chunk:
+    taken = 0
+    while True:
+        received, ends_chunk = await content.readchunk()  # unlike read(), it looks no further than one of them
+        if not received and (content.at_eof() or not ends_chunk):
             if unpack is not None:
                 unpack.end()
             return bytes(read), size, True
-        piece = unpack.feed(chunk, limit + 1 - size) if unpack is not None else chunk
-        size += len(piece)
-        read += piece[: kept - len(read)]
+        for at in range(0, len(received), CHUNK):
+            chunk = received[at : at + CHUNK]
+            piece = unpack.feed(chunk, limit + 1 - size) if unpack is not None else chunk
+            size += len(piece)
+            read += piece[: kept - len(read)]
+            if size > limit:
+                return bytes(read), limit, False
         exchange.told(f"reading the body of {exchange.url} ({size} bytes so far)")
-    return bytes(read), limit, False
+        taken += 1
+        if taken % CHUNKS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
 
 
 class _Unpacking:
