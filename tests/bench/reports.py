@@ -42,7 +42,8 @@ def main(checks: int, keep: Path | None) -> None:
     document = TypeAdapter(Document).validate_json(done.stdout)
     click.echo(f"{document.title}: {document.summary}")
     click.echo(
-        f"{checks} checks, {DAYS} days: {min(took):.2f} s at best, {sorted(took)[1]:.2f} s in the middle of three"
+        f"{checks} checks, {DAYS} days: {min(took):.2f} s at best, {sorted(took)[1]:.2f} s in the middle of three; "
+        f"processor time {min(processor):.2f} s at best, {sorted(processor)[1]:.2f} s in the middle"
     )
 
 
