@@ -45,6 +45,7 @@ def test_an_outage_burns_the_budget(make_daemon: Callable[..., RunningDaemon]) -
     assert (row["name"], row["checks"], row["target"]) == ("api", ["api"], 0.999)
     assert 0 < row["availability"] < 1
     assert row["unwatched"] > 29 * 86_400
+    assert (row["incidents"], row["mean_time_to_acknowledge"], row["mean_time_between_failures"]) == (1, None, None)
     eventually(lambda: _rates(daemon)[3_600.0], "what was counted is read back")
     assert subjects() == {"objective api burns fast", "objective api burns"}
     shown = CliRunner().invoke(cli, ["objectives", "--socket", str(daemon.socket)])

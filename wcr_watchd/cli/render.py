@@ -124,8 +124,15 @@ def objectives(rows: list[dict[str, Any]]) -> None:
             "BURN RATE, 1 H": [_rate(row["burn_rates"], 3_600.0) for row in rows],
             "OVER": [format_duration(row["period"]) for row in rows],
             "UNWATCHED": [format_duration(row["unwatched"]) for row in rows],
+            "MTTA": [_mean(row["mean_time_to_acknowledge"]) for row in rows],
+            "MTTR": [_mean(row["mean_time_to_resolve"]) for row in rows],
+            "MTBF": [_mean(row["mean_time_between_failures"]) for row in rows],
         }
     )
+
+
+def _mean(seconds: float | None) -> str:
+    return "-" if seconds is None else format_duration(seconds)
 
 
 def _percent(share: float | None) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from wcr_watchd.core.forecast import Reach, reach, trend
+from wcr_watchd.core.handling import Handling, handling
 from wcr_watchd.core.model import DeliveryState, Incident, Labels, Severity
 from wcr_watchd.core.report import Planned, ReportKind, Subject, Wanted
 from wcr_watchd.core.units import Unit
@@ -93,7 +93,7 @@ class ChannelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All of a report, before words. ``acknowledge`` and ``resolve`` are mean seconds (MTTA, MTTR); None: none was."""
+    """All of a report, before words."""
 
     wanted: Wanted
     checks: tuple[CheckFacts, ...]
@@ -102,10 +102,7 @@ class Facts:
     channels: tuple[ChannelFacts, ...]
     resources: tuple[Resource, ...]
     costs: tuple[Cost, ...]
-    acknowledge: float | None
-    resolve: float | None
-    between: float | None
-    """Mean seconds between the beginnings of critical incidents (MTBF); None when there were fewer than two."""
+    handling: Handling
 
 
 def gather(wanted: Wanted) -> Facts:
@@ -142,9 +139,7 @@ def gather(wanted: Wanted) -> Facts:
             _channels(owed),
             tuple(_resources(wanted, now, courses, records)),
             tuple(_costs(wanted, now, records)),
-            _mean(one.acknowledged_at - one.opened_at for one in incidents if one.acknowledged_at is not None),
-            _mean(one.resolved_at - one.opened_at for one in incidents if one.resolved_at is not None),
-            _between(incidents),
+            handling(incidents),
         )
 
 
@@ -291,13 +286,3 @@ def _channels(owed: Iterable[Owed]) -> tuple[ChannelFacts, ...]:
         elif one.state is DeliveryState.FAILED:
             failed[one.channel] += 1
     return tuple(ChannelFacts(name, delivered[name], failed[name]) for name in sorted({*delivered, *failed}))
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    found = list(values)
-    return sum(found) / len(found) if found else None
-
-
-def _between(incidents: Iterable[Incident]) -> float | None:
-    begins = sorted(one.opened_at for one in incidents if one.peak is Severity.CRITICAL)
-    return _mean(later - earlier for earlier, later in pairwise(begins))

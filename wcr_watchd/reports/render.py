@@ -333,9 +333,9 @@ def _json(facts: Facts, groups: Sequence[Group], *, internal: bool) -> str:
         "resources": [asdict(one) | {"days": len(one.days)} for one in facts.resources],
         "costs": [asdict(one) for one in facts.costs],
         "channels": [asdict(one) for one in facts.channels],
-        "mean_time_to_acknowledge": facts.acknowledge,
-        "mean_time_to_resolve": facts.resolve,
-        "mean_time_between_failures": facts.between,
+        "mean_time_to_acknowledge": facts.handling.acknowledge,
+        "mean_time_to_resolve": facts.handling.resolve,
+        "mean_time_between_failures": facts.handling.between,
         "advice": advice(facts),
         "upcoming": [asdict(one) for one in wanted.upcoming],
     }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from wcr_watchd.core.handling import Handling
 from wcr_watchd.core.objectives import Budget, Objective
 from wcr_watchd.core.view import View
 from wcr_watchd.web.api.models import objectives as models
 from wcr_watchd.web.api.operations import operation
+from wcr_watchd.web.handled import handled
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.shapes import Json, time_text
 
@@ -22,7 +24,10 @@ def add_routes(app: web.Application) -> None:
 async def objectives(request: web.Request) -> web.Response:
     """Every objective with its availability, what is left of its error budget, and how fast that goes."""
     view = request.app[CONTROL]
-    rows = [_row(view, one, await view.objectives.budget(one)) for one in view.setup.objectives.values()]
+    rows = [
+        _row(view, one, await view.objectives.budget(one), await handled(view, one))
+        for one in view.setup.objectives.values()
+    ]
     return web.json_response({"objectives": rows})
 
 
@@ -53,7 +58,7 @@ async def days(request: web.Request) -> web.Response:
     return web.json_response({"name": name, "days": rows})
 
 
-def _row(view: View, objective: Objective, budget: Budget) -> Json:
+def _row(view: View, objective: Objective, budget: Budget, found: Handling) -> Json:
     return {
         "name": objective.name,
         "comment": objective.comment,
@@ -66,5 +71,9 @@ def _row(view: View, objective: Objective, budget: Budget) -> Json:
         "watched": budget.watched,
         "unwatched": budget.unwatched,
         "budget_left": budget.left,
+        "incidents": found.incidents,
+        "mean_time_to_acknowledge": found.acknowledge,
+        "mean_time_to_resolve": found.resolve,
+        "mean_time_between_failures": found.between,
         "burn_rates": [{"window": window, "rate": rate} for window, rate in view.objectives.rates(objective)],
     }

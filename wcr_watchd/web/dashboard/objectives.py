@@ -13,6 +13,7 @@ from wcr_watchd.core.objectives import BURNS, SUBJECT, Budget, Objective, Stretc
 from wcr_watchd.core.setup import OWN
 from wcr_watchd.core.view import View
 from wcr_watchd.web.dashboard.layout import page
+from wcr_watchd.web.handled import handled
 from wcr_watchd.web.health import CONTROL
 
 PATH = "/objectives"
@@ -83,6 +84,7 @@ async def show(request: web.Request) -> web.Response:
         request,
         "objective.html",
         shown=await _shown(view, objective),
+        handling=await handled(view, objective),
         days=days,
         bars=bars(days, objective.target),
         course=course(days),

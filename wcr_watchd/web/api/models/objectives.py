@@ -27,6 +27,11 @@ class Objective(Answer):
     watched: float
     unwatched: float
     budget_left: float | None
+    incidents: int
+    """Of its checks, open at some time in its period; the mean times (seconds) are of these."""
+    mean_time_to_acknowledge: float | None
+    mean_time_to_resolve: float | None
+    mean_time_between_failures: float | None
     burn_rates: list[BurnRate]
 
 
