@@ -12,8 +12,9 @@ from tests.core.world import check, setup
 from wcr_watchd.core.local_time import MINUTES_A_DAY
 from wcr_watchd.core.matchers import parse_matchers
 from wcr_watchd.core.recurrence import weekly
-from wcr_watchd.core.report import Audience, ReportKind, ReportPlan, chosen, period, planned, upcoming
+from wcr_watchd.core.report import Audience, ReportKind, ReportPlan, chosen, period, planned, public_subjects, upcoming
 from wcr_watchd.core.silence import Silence, Window
+from wcr_watchd.core.status import Component, StatusPage
 
 NEW_YORK = "America/New_York"
 
@@ -88,3 +89,17 @@ def test_what_was_planned_is_cut_to_the_period() -> None:
     ahead = upcoming(known, at("2026-11-24 04:00", "UTC"))
     assert [one.at for one in ahead] == [at("2026-12-01 03:00", "UTC"), at("2026-12-08 03:00", "UTC")]
     assert "updates" in ahead[0].text
+
+
+def test_stakeholders_read_the_names_of_the_status_page() -> None:
+    web = replace(check("web"), tags=("shop", "front"))
+    known = setup(replace(check("api"), tags=("shop",)), web, replace(check("host-7"), group="Machine room"))
+    page = StatusPage(
+        "Status",
+        (
+            Component("shop", "Shop", parse_matchers("tag=shop")),
+            Component("front", "Front door", parse_matchers("tag=front")),
+        ),
+    )
+    found = public_subjects(known, page, list(known.checks.values()), {})
+    assert [(one.name, one.group) for one in found] == [("api", "Shop"), ("web", "Shop"), ("web", "Front door")]

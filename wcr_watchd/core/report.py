@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import takewhile
@@ -19,6 +19,7 @@ from wcr_watchd.core.review import Affected, Facts, Review
 from wcr_watchd.core.setup import Check, Setup, Target
 from wcr_watchd.core.silence import Matcher, Silence, covers
 from wcr_watchd.core.similar import Earlier
+from wcr_watchd.core.status import StatusPage
 from wcr_watchd.core.task import PREFIX
 
 DAY = 86_400.0
@@ -247,6 +248,21 @@ def subject(check: Check, specs: Sequence[MeasurementSpec]) -> Subject:
         check.every,
         tuple((rule.severity.word, rule.text) for rule in check.rules),
         tuple((spec.name, spec.unit.value) for spec in specs if not spec.counter),
+    )
+
+
+def public_subjects(
+    setup: Setup, page: StatusPage, checks: Sequence[Check], specs: Mapping[str, Sequence[MeasurementSpec]]
+) -> tuple[Subject, ...]:
+    """The subjects by the names that visitors of the status page know, one for each component that a check is part of.
+
+    What is part of none is not public, and left out.
+    """
+    return tuple(
+        replace(subject(check, specs.get(check.name, ())), group=component.name)
+        for component in page.components
+        for check in checks
+        if covers(component.matchers, facts_of_check(setup, check))
     )
 
 

@@ -50,5 +50,6 @@ def build_desks(base: Base, force: InForce, watching: Watching, dispatcher: Disp
         clock.now,
         base.since,
         coming,
+        lambda: force.loaded.status_page,
     )
     return Desks(pings, tasks, follow_ups, reporter)

@@ -20,20 +20,24 @@ from wcr_watchd.core.notices import notice
 from wcr_watchd.core.protocols import Batch, Store
 from wcr_watchd.core.report import (
     UPCOMING,
+    Audience,
     Document,
     Filed,
     IncidentWanted,
     ReportPlan,
+    Subject,
     Upcoming,
     Wanted,
     chosen,
     period,
     planned,
+    public_subjects,
     subject,
     upcoming,
 )
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.state import State
+from wcr_watchd.core.status import StatusPage
 from wcr_watchd.kit.calendars import next_by_cron
 from wcr_watchd.kit.subprocess import end_group
 
@@ -87,7 +91,8 @@ class Reporter:
     """Writes the reports of the configuration when they are due; ``since`` is when somebody last did (epoch seconds).
 
     ``plans`` are those in force, ``specs`` what each check measures, ``now`` the time (epoch seconds),
-    ``tasks`` what people have to do until a time.
+    ``tasks`` what people have to do until a time, ``status_page`` the public page in force, whose names stakeholders
+    read.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class Reporter:
         now: Callable[[], float],
         since: float,
         tasks: Callable[[float], Awaitable[Sequence[Upcoming]]] = _no_tasks,
+        status_page: Callable[[], StatusPage | None] = lambda: None,
     ) -> None:
         self._plans = plans
         self._specs = specs
@@ -109,6 +115,7 @@ class Reporter:
         self._now = now
         self._since = since
         self._tasks = tasks
+        self._status_page = status_page
         self._due: dict[str, tuple[ReportPlan, float]] = {}
         self._writing = asyncio.Lock()
 
@@ -177,7 +184,6 @@ class Reporter:
     def _wanted(self, plan: ReportPlan, whole: bool, tasks: Sequence[Upcoming]) -> Wanted:
         setup, now = self._watch.setup, self._now()
         before, since, until = period(plan.kind, plan.timezone, now, whole=whole)
-        specs = self._specs()
         return Wanted(
             name=plan.name,
             kind=plan.kind,
@@ -191,10 +197,16 @@ class Reporter:
             before=before,
             since=since,
             until=until,
-            subjects=tuple(subject(check, specs.get(check.name, ())) for check in chosen(setup, plan)),
+            subjects=self._subjects(plan, setup),
             planned=planned(setup, tuple(self._watch.state.silences.values()), since, until),
             upcoming=upcoming(setup, now, tasks),
         )
+
+    def _subjects(self, plan: ReportPlan, setup: Setup) -> tuple[Subject, ...]:
+        checks, specs, page = chosen(setup, plan), self._specs(), self._status_page()
+        if plan.audience is Audience.STAKEHOLDERS and page is not None:
+            return public_subjects(setup, page, checks, specs)
+        return tuple(subject(check, specs.get(check.name, ())) for check in checks)
 
     def _owed(self, plan: ReportPlan, filed: Filed) -> tuple[Notification, ...]:
         setup, now, document = self._watch.setup, self._now(), filed.document
