@@ -153,6 +153,14 @@ async def test_silence_is_a_timeout_that_says_what_was_awaited(odd: Start, obser
     assert "waiting for 'SSH-2.0'" in seen.summary
 
 
+async def test_thousands_of_short_lines_do_not_hold_the_loop(odd: Start, observe: Observe) -> None:
+    """The harness fails a step of more than 5 ms; a pattern was looked for in each of the lines."""
+    server = await odd(saying(b"a\n" * 30_000, b"welcome\n"))
+    seen = await observe("tcp", address=server.address, expect="/welcome/")
+    assert seen.outcome is Outcome.UP, seen.summary
+    assert (await observe("tcp", address=server.address, expect="/^a$/")).outcome is Outcome.UP
+
+
 @pytest.mark.parametrize("expect", ["never", "/never$/"])
 async def test_a_flood_is_read_up_to_a_bound(expect: str, odd: Start, observe: Observe) -> None:
     async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

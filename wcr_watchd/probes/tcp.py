@@ -23,6 +23,8 @@ from wcr_watchd.kit.tls import Handshake, TlsContexts, TlsSettings, UnusableFile
 
 READ_LIMIT = 64 * 1024
 """Bytes that are read while waiting for one expected text."""
+_MOST_LINES = 1_000
+"""Lines that a pattern is looked for in one by one; no dialogue has so many, and 64 KiB of empty ones take 50 ms."""
 SHOWN = 120
 _QUEUE_WAIT = 0.05
 """Seconds between two attempts to enter the full queue of a Unix socket."""
@@ -272,13 +274,13 @@ def _chain(handshake: Handshake) -> tuple[Certificate, ...]:
 async def _find(expected: str, text: str) -> tuple[int, int] | None:
     """Where a text, or what a pattern stands for, begins and ends; a pattern is taken to end with its line.
 
-    A pattern that goes over several lines takes all there is.
+    A pattern that goes over several lines, or is found after very many lines only, takes all there is.
     """
     if not _is_pattern(expected):
         at = text.find(expected)
         return (at, at + len(expected)) if at >= 0 else None
     pattern = expected[1:-1]
-    lines = text.splitlines(keepends=True)
+    lines = text.splitlines(keepends=True)[:_MOST_LINES]
     anywhere, *in_line = await found([(pattern, text), *((pattern, line.rstrip("\r\n")) for line in lines)])
     at = 0
     for line, matches in zip(lines, in_line, strict=True):
