@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from wcr_watchd.core.planned_mails import follow_planned
+from wcr_watchd.core.planned_mails import follow_planned, word_of
 from wcr_watchd.core.posts import Post
 from wcr_watchd.core.status import MaintenanceMails, PlannedWork
 
@@ -81,6 +81,8 @@ def test_what_is_called_off_is_told_to_whoever_knew_of_it() -> None:
     assert world.told[-1] == (-10.0, "It is called off.")
     world.look(-9.0)
     assert len(world.told) == 2
+    [post] = world.posts.values()
+    assert [word_of(one) for one in post.updates] == ["Planned maintenance", "Maintenance is called off"]
 
 
 def test_what_ends_early_or_while_nobody_watched_is_over() -> None:

@@ -207,7 +207,7 @@ def test_mails_about_maintenance_say_what_it_is_and_lead_to_the_page() -> None:
     for state, word in (
         ("identified", "Planned maintenance"),
         ("monitoring", "Maintenance has begun"),
-        ("resolved", "Maintenance"),
+        ("resolved", "Maintenance is over"),
     ):
         post = said(post, PostState(state), "So it is.", START, "", publish=True)
         parts = told(page, post, post.updates[-1], OwedMail("who", post.id, post.updates[-1].id, START))

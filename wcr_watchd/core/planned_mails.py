@@ -11,16 +11,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from wcr_watchd.core.message import clock_time
-from wcr_watchd.core.posts import AUTOMATIC, LONGEST_TITLE, Impact, Post, PostState, said, written
+from wcr_watchd.core.posts import AUTOMATIC, LONGEST_TITLE, Impact, Post, PostState, Update, said, written
 from wcr_watchd.core.status import MaintenanceMails, PlannedWork
 
 ANNOUNCED, BEGUN, OVER = PostState.IDENTIFIED, PostState.MONITORING, PostState.RESOLVED
+CALLED_OFF = "It is called off."
 
 
 def identity_of(work: PlannedWork) -> str:
     """What names a piece of work, however the configuration is ordered and however long the work takes."""
     parts = "\0".join((work.text, *work.components, f"{work.start:.3f}"))
     return hashlib.sha256(f"planned {parts}".encode()).hexdigest()[:12]
+
+
+def word_of(update: Update) -> str:
+    """What an update of such a post is, in a few words: for the subject of its mail."""
+    if update.state is BEGUN:
+        return "Maintenance has begun"
+    if update.state is OVER:
+        return "Maintenance is called off" if update.text == CALLED_OFF else "Maintenance is over"
+    return "Planned maintenance"
 
 
 def follow_planned(
@@ -67,7 +77,7 @@ def _begun(post: Post | None, work: PlannedWork, mails: MaintenanceMails, timezo
 def _ended(post: Post, mails: MaintenanceMails, now: float) -> Post:
     if post.created_at > now:
         # Whoever was told that it comes is told that it does not.
-        return said(post, OVER, "It is called off.", now, AUTOMATIC, publish=post.published)
+        return said(post, OVER, CALLED_OFF, now, AUTOMATIC, publish=post.published)
     return said(post, OVER, "It is over.", now, AUTOMATIC, publish=mails.end)
 
 

@@ -27,7 +27,7 @@ from wcr_watchd.core.model import (
     Recipient,
     Severity,
 )
-from wcr_watchd.core.planned_mails import BEGUN, OVER
+from wcr_watchd.core.planned_mails import word_of
 from wcr_watchd.core.posts import OwedMail, Post, Subscriber, Update
 from wcr_watchd.core.protocols import Channel
 from wcr_watchd.core.run import Shared
@@ -235,7 +235,7 @@ def told(page: StatusPage, post: Post, update: Update, mail: OwedMail) -> dict[s
     names = [one.name for one in page.components if one.id in post.components]
     about = f"Concerns: {', '.join(names)}\n" if names else ""
     leave = f"{page.url}/unsubscribe/{mail.subscriber}"
-    word = _word(post, update)
+    word = word_of(update) if post.planned else update.state.value.capitalize()
     more = f"{page.url}/" if post.planned else f"{page.url}/incident/{post.id}/"
     text = (
         f"{post.title}\n\n{word}: {update.text}\n\n{about}"
@@ -248,15 +248,6 @@ def told(page: StatusPage, post: Post, update: Update, mail: OwedMail) -> dict[s
         "List-Unsubscribe": f"<{leave}>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
     }
-
-
-def _word(post: Post, update: Update) -> str:
-    """What an update is, in a word."""
-    if not post.planned:
-        return update.state.value.capitalize()
-    if update.state is BEGUN:
-        return "Maintenance has begun"
-    return "Maintenance" if update.state is OVER else "Planned maintenance"
 
 
 def acceptable(address: str) -> bool:
