@@ -18,8 +18,10 @@ help: ## this list
 run: $(VENV)/run ## environment, install, discover this host, start; dashboard on http://127.0.0.1:9848
 	exec $(BIN)/wcr-watchd run $(ARGS)
 
-# Most tests wait for real servers, hence more of them at a time than there are processors.
-test: $(VENV)/dev servers check ## environment, every real server the tests need, the whole suite
+# Most tests wait for real servers, hence more of them at a time than there are processors. Collecting them once beside
+# the checks leaves them compiled; on a fresh checkout each worker would do it for itself.
+test: $(VENV)/dev servers ## environment, every real server the tests need, the whole suite
+	$(BIN)/pytest --collect-only --quiet > /dev/null & $(MAKE) check; wait
 	$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 screenshots: $(VENV)/dev servers ## every page at three widths, light and dark, into build/screenshots
