@@ -26,6 +26,8 @@ FULL = 1.0
 LOOK_BACK = 30 * 86_400.0
 """Seconds of the past that a forecast follows, also in the report of a week."""
 COST_TAG = "costs"
+A_YEAR = 367 * 86_400.0
+"""Seconds of earlier reports that a monthly one looks back on, with some to spare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class Facts:
     resources: tuple[Resource, ...]
     costs: tuple[Cost, ...]
     handling: Handling
+    kept: tuple[str, ...] = ()
+    """Of a monthly report the JSON forms of those before it that are kept, oldest first."""
 
 
 def gather(wanted: Wanted) -> Facts:
@@ -140,7 +144,14 @@ def gather(wanted: Wanted) -> Facts:
             tuple(_resources(wanted, now, courses, records)),
             tuple(_costs(wanted, now, records)),
             handling(incidents),
+            _kept(wanted, records),
         )
+
+
+def _kept(wanted: Wanted, records: Recorded) -> tuple[str, ...]:
+    if wanted.kind is not ReportKind.MONTHLY:
+        return ()
+    return records.months_before(wanted.name, wanted.audience, wanted.since - A_YEAR, wanted.since)
 
 
 # --- one check --------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -21,6 +22,7 @@ from wcr_watchd.core.uptime import Uptime, total
 from wcr_watchd.reports import charts
 from wcr_watchd.reports.advice import advice
 from wcr_watchd.reports.facts import CheckFacts, Facts, Resource
+from wcr_watchd.reports.months import Month, as_json, figures, series
 
 STYLE = (files("wcr_watchd.reports") / "templates" / "report.css").read_text(encoding="utf-8")
 """The page's style; who serves the page allows it by its hash."""
@@ -76,7 +78,12 @@ def document(facts: Facts) -> Document:
     groups = _groups(facts)
     pictures = _charts(facts, groups) if internal else _charts_of_groups(facts, groups)
     headline, said = title(facts), summary(facts, groups)
+    own = figures(facts, internal=internal) if wanted.kind is ReportKind.MONTHLY else None
+    months = series(wanted, own, map(json.loads, facts.kept)) if wanted.kind is ReportKind.MONTHLY else ()
+    if months:
+        pictures = [*pictures, _chart_of_months(months)]
     values = {
+        "months": months,
         "facts": facts,
         "wanted": wanted,
         "internal": internal,
@@ -114,7 +121,7 @@ def document(facts: Facts) -> Document:
         html=page,
         mail=mail,
         text=text,
-        json=_json(facts, groups, internal=internal),
+        json=_json(facts, groups, months, internal=internal),
         csv=_csv(facts.checks if internal else (), groups),
         pictures=tuple(Picture(one.name, one.png) for one in pictures),
     )
@@ -244,6 +251,14 @@ def _charts_of_groups(facts: Facts, groups: Sequence[Group]) -> list[Chart]:
     ]
 
 
+def _chart_of_months(months: Sequence[Month]) -> Chart:
+    shares = [one.figures.availability if one.figures else None for one in months]
+    measured = sum(one is not None for one in shares)
+    words = f"Share of the time up, month by month; {measured} of {len(shares)} months were measured"
+    ends = (months[0].name, months[-1].name)
+    return Chart("months", "Month by month", words, charts.days(shares, ends))
+
+
 def _filling(resources: Sequence[Resource]) -> list[Resource]:
     """What fills up first, then what is fullest; processors do not fill up."""
     limited = [one for one in resources if one.name != "cpu_used" and len(one.days) > 1]
@@ -289,9 +304,9 @@ def _ends(facts: Facts, begin: float, end: float) -> tuple[str, str]:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def _json(facts: Facts, groups: Sequence[Group], *, internal: bool) -> str:
+def _json(facts: Facts, groups: Sequence[Group], months: Sequence[Month], *, internal: bool) -> str:
     wanted = facts.wanted
-    head = {
+    head: dict[str, Any] = {
         "report": wanted.name,
         "kind": wanted.kind,
         "audience": wanted.audience,
@@ -299,6 +314,9 @@ def _json(facts: Facts, groups: Sequence[Group], *, internal: bool) -> str:
         "since": wanted.since,
         "until": wanted.until,
     }
+    if months:
+        head["months"] = [{"month": one.name, "figures": as_json(one.figures)} for one in months]
+        head["figures"] = as_json(figures(facts, internal=internal))
     parts = [{"name": one.name, **_availability(one.uptime), "outages": one.disturbances} for one in groups]
     if not internal:
         return json.dumps({**head, "components": parts}, indent=1)

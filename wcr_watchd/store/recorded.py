@@ -7,6 +7,7 @@ Not for the event loop: calls block.
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
@@ -249,6 +250,11 @@ class Recorded:
             Owed(incident, channel, contact, seconds(at), EventKind(event), DeliveryState(state))
             for incident, channel, contact, at, state, event in rows
         )
+
+    def months_before(self, name: str, audience: str, since: float, until: float) -> tuple[str, ...]:
+        """The JSON forms of the monthly reports that were written on schedule, by when they begin, oldest first."""
+        rows = self._fetch("reports_of_months", name, audience, milliseconds(since), milliseconds(until))
+        return tuple(from_json(codec.DOCUMENT, zlib.decompress(body).decode()).json for (body,) in rows)
 
     def _fetch(self, statement: str, *values: object) -> list[Row]:
         try:

@@ -11,6 +11,11 @@ WHERE $1 IS NULL OR name = $1 ORDER BY id DESC LIMIT $2;
 -- name: report
 SELECT id, name, kind, audience, scheduled, title, summary, made_at, since, until, body FROM report WHERE id = $1;
 
+-- name: reports_of_months
+-- The scheduled monthly reports of this name for these readers that begin from $3 to before $4, as they were written.
+SELECT body FROM report
+WHERE name = $1 AND audience = $2 AND kind = 'monthly' AND scheduled = 1 AND since >= $3 AND since < $4 ORDER BY id;
+
 -- name: delete_old_reports
 -- The newest one stays, so that its number is never given out again.
 DELETE FROM report WHERE made_at < $1 AND id < (SELECT max(id) FROM report);
