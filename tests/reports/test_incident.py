@@ -77,7 +77,7 @@ def forms(one: Document) -> str:
 def test_all_facts_are_filled_in() -> None:
     found = document(wanted())
     assert found.title == "Incident #7: api"
-    assert found.summary == "It lasted 2 h, critical at worst; not written yet: prevention; 1 follow-ups to do"
+    assert found.summary == "It lasted 2 h, critical at worst; not written yet: prevention; 1 follow-up to do"
     for said in (
         "GET http://db-internal-7/ answered 502",
         "package openssl was changed 4 min before",

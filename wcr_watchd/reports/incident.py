@@ -86,7 +86,9 @@ def summary(wanted: IncidentWanted) -> str:
     missing = [heading.lower() for name, heading in TEXTS.items() if not getattr(written, name)]
     still = f"; not written yet: {', '.join(missing)}" if missing else ""
     to_do = sum(one.done_at is None for one in written.follow_ups)
-    return f"{over}, {facts.incident.peak.word} at worst{still}" + (f"; {to_do} follow-ups to do" if to_do else "")
+    return f"{over}, {facts.incident.peak.word} at worst{still}" + (
+        f"; {to_do} follow-up{'s' if to_do > 1 else ''} to do" if to_do else ""
+    )
 
 
 def _public_figures(wanted: IncidentWanted) -> list[tuple[str, str]]:
