@@ -12,6 +12,7 @@ for much longer than the check's interval.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -86,7 +87,7 @@ def uptime(outcomes: Sequence[Outcomes], every: float, since: float, until: floa
 
     ``outcomes`` are in order of time and may reach beyond the two.
     """
-    windows = joined(planned)
+    windows = deque(joined(planned))
     up = down = planned_up = planned_down = 0.0
     ends = [*(one.start for one in outcomes), until][1:]
     for one, following in zip(outcomes, ends, strict=True):
@@ -94,7 +95,9 @@ def uptime(outcomes: Sequence[Outcomes], every: float, since: float, until: floa
         runs = one.up + one.down + one.unknown
         if end <= start or not runs:
             continue
-        inside = overlap(windows, start, end) if windows else 0.0
+        while windows and windows[0][1] <= start:
+            windows.popleft()  # over before this time, and so before all that follow
+        inside = overlap(windows, start, end) if windows and windows[0][0] < end else 0.0
         outside = end - start - inside
         up, down = up + outside * one.up / runs, down + outside * one.down / runs
         planned_up, planned_down = planned_up + inside * one.up / runs, planned_down + inside * one.down / runs
