@@ -14,6 +14,8 @@ BEGIN = 1_795_392_000.0
 """Monday 2026-11-23 00:00 UTC."""
 EVERY, TIMEOUT, RETRY_EVERY, RETRIES = 900.0, 10.0, 10.0, 2
 CHANNELS = ("sms", "mail", "chat")
+INSTEAD = "pager"
+"""The channel that is told of what is critical when one of the others cannot be reached."""
 STEP_AFTER = 900.0
 WINDOW = (11.0, 12.5)
 """Hours of the day in which ``windowed`` is in maintenance."""
@@ -93,6 +95,8 @@ class Plan:
         self.crashes = list(self._crashes(chance))
         self.jolts = list(self._jolts(chance))
         self.wishes = list(self._wishes(chance))
+        moods = ("refuse", "hang", "limited", "lost", "flaky")
+        self.outages[INSTEAD] = list(self._troubles(chance, 12 * HOUR, (60.0, HOUR), moods))
 
     def _failures(self, chance: Random, check: str) -> Iterator[Spell]:
         moods = ["down"] * 5 + ["hang", "blip", "unknown"] + (["slow"] * 3 if check == SLOW else [])
@@ -183,6 +187,9 @@ from = "watch@example.org"
 [channel.chat]
 type = "slack"
 webhook = "https://hooks.slack.com/services/T0/B0/x"
+[channel.{INSTEAD}]
+type = "slack"
+webhook = "https://hooks.slack.com/services/T0/B0/y"
 [contact.lead]
 phone = "+15550101"
 email = "lead@example.org"
@@ -199,6 +206,7 @@ handover = "Mon 09:00"
 tell = ["sms:ops", "mail:ops", "chat"]
 escalate = [{{ after = "{STEP_AFTER:.0f}s", tell = ["sms:lead", "sms:second"] }}]
 repeat = "1h"
+fallback = ["{INSTEAD}"]
 [policy.default.warning]
 tell = ["mail:ops"]
 repeat = "4h"

@@ -17,6 +17,8 @@ CONCURRENCY = 4
 """Messages of one channel on their way at a time; a provider that hangs keeps no more than these."""
 HEARTBEAT = 10.0
 """Seconds after which a lane looks up even when nothing is due, so that it can be seen to live."""
+LEAST_PAUSE = 0.001
+"""Seconds to wait at least: the loop's clock is finer than a time of day, and a lane must not spin between the two."""
 GATHER = 60.0
 """Seconds for which messages beyond the cost cap are gathered before their summary goes out."""
 STOP_WITHIN = 5.0
@@ -198,7 +200,7 @@ class Lane:
 
     def _until(self, now: float, moment: float) -> float:
         timer = self._timers[0][0] if self._timers else moment
-        return max(0.0, min(moment, timer) - now)
+        return max(LEAST_PAUSE, min(moment, timer) - now)
 
     def _open_from(self, now: float) -> float:
         """When the provider may be bothered next: after a pause it asked for, and within its own rate limit."""
