@@ -19,6 +19,7 @@ from tests.daemon.test_dispatcher import (
     MAIL,
     OPENED,
     SECOND,
+    SLACK,
     Wire,
     batched,
     incident,
@@ -391,3 +392,22 @@ def test_whatever_fails_and_whenever_it_crashes_everything_is_told_once_and_in_o
 async def test_time_is_virtual() -> None:
     await asyncio.sleep(3_600)
     assert now() >= 3_600
+
+
+async def test_a_summary_told_in_another_s_place_leaves_out_what_was_told_there() -> None:
+    """Two ways to somebody fail with the same storm, and both fall back to the same chat."""
+    slack = Wire(takes=0.0)
+    async with running(sms=Wire(default=DOWN), mail=Wire(default=DOWN), slack=slack) as world:
+        await world.owe(
+            *(together(number, fallbacks=(SLACK,)) for number in (1, 2)),
+            *(together(number, to=MAIL, fallbacks=(SLACK,)) for number in (2, 3)),
+            together(3, to=SLACK, wait=0.0),
+        )
+        await asyncio.sleep(120)
+        assert sorted(number for message in told(slack) for number in message) == [1, 2, 3]
+        await world.owe(*(together(number, event=EventKind.RESOLVED, fallbacks=(SLACK,)) for number in (1, 2, 3)))
+        await asyncio.sleep(600)
+        messages = [sent.message for _, sent in slack.accepted]
+        news = [item for message in messages for item in message.items or (message,)]
+        ends = sorted(item.incident for item in news if item.event is EventKind.RESOLVED)
+        assert ends == [1, 2, 3], "whoever heard of it in a summary hears of its end, once"

@@ -122,8 +122,7 @@ class Judge:
                 if _content(first) != _content(second):
                     yield f"{second.at:.0f}: {key} is told again with other news under the same key"
         for told, keys in by_news.items():
-            explained = self._refused_to_record(keys) or _in_a_whole_summary(keys)
-            if len(keys) > 1 and not explained:
+            if len(keys) > 1 and not self._refused_to_record(keys):
                 yield f"the same news is told under the keys {sorted(keys)}: {told}"
 
     def _refused_to_record(self, keys: set[str]) -> bool:
@@ -403,11 +402,6 @@ class Judge:
         if not self._may_forget:
             for key in taken - self._world.rows.keys():
                 yield f"{key} was told and is not recorded"
-
-
-def _in_a_whole_summary(keys: set[str]) -> bool:
-    """Whether it was in a summary that could not be delivered: the fallback is told all of it, also what it knows."""
-    return any(f":{kind}:fallback:" in key for key in keys for kind in ("group", "digest", "summary"))
 
 
 def _content(one: Accepted) -> set[tuple[int, float, str]]:

@@ -103,6 +103,7 @@ class Dispatcher:
         """Deliver these; they are stored already. Whoever stood in for somebody is told of the end as well."""
         owed = list(notifications)
         for notification in owed:
+            self._stand_ins.meant(notification)
             self._take(Delivery(notification))
         for end, meant in self._stand_ins.ends(owed, self._clock.now()):
             self._stand_ins.note(end)
@@ -392,10 +393,11 @@ class Dispatcher:
             return
         owed.delivery = replace(owed.delivery, fell_back=True)
         following = original.fallbacks[0]
-        if self._stand_ins.told(original, following):  # two channels failed, and both fall back to this person
+        untold = self._stand_ins.untold(original.message, following)
+        if untold is None:  # two channels failed, and both fall back to this person
             self._ledger.note([owed.delivery])
             return
-        instead = in_place_of(original, why, self._clock.now())
+        instead = in_place_of(original, untold, why, self._clock.now())
         log.warning("fallback told", id=instead.id, instead_of=original.recipient.channel, channel=following.channel)
         self._stand_ins.note(instead)
         self._owe_new(instead, [owed.delivery])

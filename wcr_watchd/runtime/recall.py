@@ -53,4 +53,6 @@ async def note_stand_ins(store: Store, stand_ins: StandIns, open_since: Mapping[
         return
     for notification in (row.notification for row in reversed(rows)):
         if FALLBACK in notification.id:
-            stand_ins.note(notification, ended=notification.incident not in open_since)
+            stand_ins.note(notification, lambda incident: incident not in open_since)
+        else:
+            stand_ins.meant(notification)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from wcr_watchd.core.message import redirected
-from wcr_watchd.core.model import EventKind, Notification, Recipient
+from wcr_watchd.core.message import DIGEST_ITEMS, digest, redirected
+from wcr_watchd.core.model import EventKind, Message, Notification, Recipient
 
 FALLBACK = ":fallback:"
 """Stands in the id of a notification that is owed in another's place."""
-REMEMBERED = 1000
-"""Pieces of news told in another's place that are known, the newest."""
+REMEMBERED = 5000
+"""Pieces of news of which is known who is told them, the newest."""
 
 
 class StandIns:
@@ -26,17 +26,28 @@ class StandIns:
         self._by_incident: dict[int, dict[Recipient, None]] = {}
         self._told: OrderedDict[tuple[int, EventKind, float, Recipient], None] = OrderedDict()
 
-    def told(self, news: Notification, who: Recipient) -> bool:
-        """Whether somebody was told this already in another's place, whichever channel it was meant for first."""
-        return _story(news, who) in self._told
+    def untold(self, message: Message, who: Recipient) -> Message | None:
+        """What of a message somebody is not told anyway, or was not told yet in another's place."""
+        news = message.items or (message,)
+        left = [item for item in news if _story(item, who) not in self._told]
+        if len(left) == len(news) or len(news) == DIGEST_ITEMS:  # of so many, those beyond are only counted
+            return message
+        return digest(left, message.at, message.note) if left else None
 
-    def note(self, notification: Notification, *, ended: bool = False) -> None:
-        """A notification is owed to a fallback; ``ended`` says that its incident is over by now."""
-        self._told[_story(notification, notification.recipient)] = None
-        if len(self._told) > REMEMBERED:
+    def note(self, notification: Notification, is_over: Callable[[int], bool] = lambda incident: False) -> None:
+        """A notification is owed to a fallback; ``is_over`` says of which incidents nothing more will come."""
+        self.meant(notification)
+        who = notification.recipient
+        for item in notification.message.items or (notification.message,):
+            if item.incident and item.event is not EventKind.RESOLVED and not is_over(item.incident):
+                self._by_incident.setdefault(item.incident, {})[who] = None
+
+    def meant(self, notification: Notification) -> None:
+        """It is owed to somebody in their own right: they need not hear it in another's place as well."""
+        for item in notification.message.items or (notification.message,):
+            self._told[_story(item, notification.recipient)] = None
+        while len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
-        if notification.incident and notification.event is not EventKind.RESOLVED and not ended:
-            self._by_incident.setdefault(notification.incident, {})[notification.recipient] = None
 
     def ends(self, notifications: Iterable[Notification], now: float) -> list[tuple[Notification, Notification]]:
         """What is owed to them because of these notifications, each with the one it follows from.
@@ -55,8 +66,8 @@ class StandIns:
         ]
 
 
-def in_place_of(original: Notification, why: str, now: float) -> Notification:
-    """The same news for the next in line, made now (epoch seconds) because its channel fails, as ``why`` says."""
+def in_place_of(original: Notification, untold: Message, why: str, now: float) -> Notification:
+    """The news for the next in line, as far as ``untold``: made now (epoch seconds) as its channel fails (``why``)."""
     following, *others = original.fallbacks
     return replace(
         original,
@@ -66,12 +77,12 @@ def in_place_of(original: Notification, why: str, now: float) -> Notification:
         not_before=now,
         digest=False,
         fallbacks=tuple(others),
-        message=redirected(original.message, original.recipient.channel, why),
+        message=redirected(untold, original.recipient.channel, why),
     )
 
 
-def _story(news: Notification, who: Recipient) -> tuple[int, EventKind, float, Recipient]:
-    return news.incident, news.event, news.message.at, who
+def _story(news: Message, who: Recipient) -> tuple[int, EventKind, float, Recipient]:
+    return news.incident, news.event, news.at, who
 
 
 def _end(who: Recipient, told: Sequence[Notification], now: float) -> tuple[Notification, Notification]:
