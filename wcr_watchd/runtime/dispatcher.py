@@ -42,6 +42,8 @@ HANGS_AFTER = 10.0
 """Seconds after which an attempt without an answer counts as trouble."""
 LOOK_AGAIN = 5.0
 """Seconds between looks at a message that waits although its channel works."""
+CLOCK_DOUBT = 120.0
+"""Seconds that the clock of the last life may have been ahead of this one's."""
 RECORD_PATIENCE = 2.0
 """Seconds to wait for the store before a message goes out unrecorded: a full disk must not silence a page."""
 FLUSH_WITHIN = 2.0
@@ -94,6 +96,8 @@ class Dispatcher:
         self._told: OrderedDict[str, None] = OrderedDict()
         self._stand_ins = StandIns()
         self._open_since: dict[int, float] = {}
+        self._early: list[Notification] | None = []
+        """What was owed before it was known who stood in for whom in the last life; None: it is known."""
         self._tasks: asyncio.TaskGroup | None = None
         self._open_lanes(channels, caps or {})
 
@@ -105,9 +109,10 @@ class Dispatcher:
         for notification in owed:
             self._stand_ins.meant(notification)
             self._take(Delivery(notification))
-        for end, meant in self._stand_ins.ends(owed, self._clock.now()):
-            self._stand_ins.note(end)
-            self._owe_new(end, self._fell_back(meant, end.recipient))
+        if self._early is None:
+            self._tell_stand_ins(owed)
+        else:
+            self._early += owed
 
     def attend(self, incidents: Iterable[Incident]) -> None:
         """Know of which incidents nobody is to be told now: what waits for its time then waits for the end of that."""
@@ -141,11 +146,15 @@ class Dispatcher:
 
         What may have been on its way goes out under its own key, so that a provider that has it knows: the oldest to
         each recipient, as no more were on their way at a time. The others are gathered, lest a storm come of them.
-        What waits for a later time was not on its way, nor was anything behind it in its order.
+        What waits for a later time was not on its way, nor was anything behind it in its order; unless it is not much
+        later, as the clock may have been ahead in the last life.
         """
         incidents = {incident.id: incident for incident in restored.incidents}
         self._open_since = {incident.id: incident.opened_at for incident in restored.incidents}
         self.attend(restored.incidents)
+        ends = [one.notification for one in restored.pending if one.notification.event is EventKind.RESOLVED]
+        self._open_since |= {end.incident: end.message.opened_at for end in ends}
+        self._early = ends
         now = self._clock.now()
         waiting: set[Key] = set()
         alone: Counter[Recipient] = Counter()
@@ -154,7 +163,7 @@ class Dispatcher:
                 self._ledger.note([replace(delivery, state=DeliveryState.SUPERSEDED)])
                 continue
             keys = keys_of(delivery.notification)
-            if _due(delivery, now) > now or not waiting.isdisjoint(keys):
+            if _due(delivery, now) > now + CLOCK_DOUBT or not waiting.isdisjoint(keys):
                 waiting.update(keys)
                 self._take(delivery)
             else:
@@ -214,6 +223,8 @@ class Dispatcher:
         now = self._clock.now()
         await recall.count_sent(self._store, self._lanes, now)
         await recall.note_stand_ins(self._store, self._stand_ins, self._open_since, now)
+        early, self._early = self._early or [], None
+        self._tell_stand_ins(early)
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._tasks.create_task(self._ledger.run(), name="ledger")
@@ -401,6 +412,12 @@ class Dispatcher:
         log.warning("fallback told", id=instead.id, instead_of=original.recipient.channel, channel=following.channel)
         self._stand_ins.note(instead)
         self._owe_new(instead, [owed.delivery])
+
+    def _tell_stand_ins(self, owed: Sequence[Notification]) -> None:
+        """Have those told of an end who heard of the beginning in somebody else's place."""
+        for end, meant in self._stand_ins.ends(owed, self._clock.now()):
+            self._stand_ins.note(end)
+            self._owe_new(end, self._fell_back(meant, end.recipient))
 
     def _fell_back(self, meant: Notification, told: Recipient) -> list[Delivery]:
         """Note that the next in line is told already, so that this is not done once more, in this life or the next."""

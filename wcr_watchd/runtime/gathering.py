@@ -74,16 +74,13 @@ class Gathering:
             return (*held, owed)
         if not owed.delivery.attempts and (owed.due > now or self._held_on(owed)):
             self._later.setdefault(key, []).append(owed)
-            lane.at(max(owed.due, now), lambda: self._take_now(lane, owed))
+            lane.at(max(owed.due, now), lambda: self._take_now(lane, owed, alone=alone))
             return ()
         self._later.pop(key, None)
-        if alone:
-            self._send(lane, owed)
-        else:
-            self._gather(lane, owed, now)
+        self._take_in(lane, owed, now, alone=alone)
         return held
 
-    def _take_now(self, lane: Lane, owed: Owed) -> None:
+    def _take_now(self, lane: Lane, owed: Owed, *, alone: bool) -> None:
         """Its time has come: quiet hours are over. News that finds its incident muted waits for the end of that.
 
         What is told then overtakes it; it goes out by itself to those who are not told anew.
@@ -93,9 +90,15 @@ class Gathering:
             self._forget(owed)
         elif self._held_on(owed):
             owed.freed_at = now
-            lane.at(now + LOOK_AGAIN_AT_MUTED, lambda: self._take_now(lane, owed))
+            lane.at(now + LOOK_AGAIN_AT_MUTED, lambda: self._take_now(lane, owed, alone=alone))
         else:
             self._forget(owed)
+            self._take_in(lane, owed, now, alone=alone)
+
+    def _take_in(self, lane: Lane, owed: Owed, now: float, *, alone: bool) -> None:
+        if alone:
+            self._send(lane, owed)
+        else:
             self._gather(lane, owed, now)
 
     def _held_on(self, owed: Owed) -> bool:

@@ -62,7 +62,7 @@ class StandIns:
             _end(who, told, now)
             for number, told in ended.items()
             for who in self._by_incident.pop(number)
-            if who not in {one.recipient for one in told}
+            if who not in {one.recipient for one in told} and _story(told[0].message, who) not in self._told
         ]
 
 
