@@ -18,7 +18,7 @@ from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.protocols import Batch
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.store import migrate
-from wcr_watchd.store.open import from_url
+from wcr_watchd.store.open import file_of, from_url
 from wcr_watchd.store.sqlite import SqliteStore
 
 
@@ -229,6 +229,8 @@ async def test_closing_leaves_no_thread_behind(tmp_path: Path) -> None:
         ("mysql://host/db", "no store 'mysql'"),
         ("sqlite://relative.db", "three slashes"),
         ("sqlite:///", "three slashes"),
+        ("sqlite:////", "three slashes"),
+        ("sqlite:relative.db", "three slashes"),
         ("watchd.db", "no store ''"),
         ("sqlite://[broken", "not a URL"),
     ],
@@ -236,3 +238,7 @@ async def test_closing_leaves_no_thread_behind(tmp_path: Path) -> None:
 def test_a_url_that_names_no_store_is_explained(url: str, said: str) -> None:
     with pytest.raises(StoreError, match=said):
         from_url(url)
+
+
+def test_four_slashes_name_the_same_file_as_three() -> None:
+    assert file_of("sqlite:////srv/watchd.db") == file_of("sqlite:///srv/watchd.db") == Path("/srv/watchd.db")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sized
 from pathlib import Path
 
 import click
@@ -49,7 +49,12 @@ def check_config(config: Path | None, show: str | None, json_: bool) -> None:
     else:
         for warning in warned:
             render.complain(f"warning: {warning}")
-        click.echo(f"{path}: fine; {summary['checks']} checks, {summary['channels']} channels")
+        checks, channels = _counted(loaded.setup.checks, "check"), _counted(loaded.setup.channels, "channel")
+        click.echo(f"{path}: fine; {checks}, {channels}")
+
+
+def _counted(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}" + ("" if len(things) == 1 else "s")
 
 
 def _show_check(loaded: Loaded, name: str, json_: bool) -> None:

@@ -17,8 +17,8 @@ def folder_of(url: str) -> Path:
 
 
 def file_of(url: str) -> Path:
-    """The file that the URL of a store names."""
-    return Path(unquote(urlsplit(url).path))
+    """The file that the URL of a store names; with four slashes, as other programs write it, it is the same one."""
+    return Path("/" + unquote(urlsplit(url).path).lstrip("/"))
 
 
 def from_url(url: str, *, retention: Retention | None = None, timeout: float = 10.0) -> Store:
@@ -37,8 +37,8 @@ def from_url(url: str, *, retention: Retention | None = None, timeout: float = 1
         )
     if parts.scheme != "sqlite":
         raise StoreError(f"[store] url: there is no store {parts.scheme!r}: write sqlite:///absolute/path.db")
-    if parts.netloc or parts.path in ("", "/") or parts.query or parts.fragment:
+    if parts.netloc or not parts.path.startswith("/") or not parts.path.strip("/") or parts.query or parts.fragment:
         raise StoreError(
             f"[store] url {url!r} must be sqlite:// and an absolute path, so three slashes: sqlite:///absolute/path.db"
         )
-    return SqliteStore(Path(unquote(parts.path)), retention=retention, timeout=timeout)
+    return SqliteStore(file_of(url), retention=retention, timeout=timeout)
