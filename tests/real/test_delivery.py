@@ -32,7 +32,7 @@ from wcr_watchd.core.model import EventKind, Notification, Recipient
 from wcr_watchd.core.protocols import Batch, Channel, Store
 from wcr_watchd.core.view import Counters
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.runtime import dispatcher as dispatching
+from wcr_watchd.runtime import patience
 from wcr_watchd.runtime.dispatcher import Dispatcher
 from wcr_watchd.store.open import from_url
 
@@ -53,7 +53,7 @@ class WallClock:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become tenths, since these servers live in real time."""
-    monkeypatch.setattr(dispatching, "FIRST_BACKOFF", 0.3)
+    monkeypatch.setattr(patience, "FIRST_BACKOFF", 0.3)
     for channel in (Email, SlackChannel, Sms, Webhook):
         monkeypatch.setattr(channel, "timeout", 3.0)
 

@@ -56,6 +56,8 @@ RECORD = 20.0
 """Seconds within which the records know that a message was accepted."""
 REFUSED_LATELY = 10.0
 """Seconds after a refusal within which everything that waited is stored."""
+IN_PLACE = ":fallback:"
+"""Stands in the key of what is told in another's place, behind the key of that."""
 RESULTS = 20
 CHANGES = 5
 """Changes among so many last results from which on it may be said to flap."""
@@ -134,7 +136,8 @@ class Judge:
 
     def _was_in_flight(self, key: str, first: float, second: float) -> bool:
         for gone in self._world.gone:
-            if first <= gone.at <= second and key in gone.forgotten:
+            # What is told in another's place may be recorded while the news itself is not yet: that is decided anew.
+            if first <= gone.at <= second and {key, key.partition(IN_PLACE)[0]} & gone.forgotten:
                 return True
             if first <= gone.at <= second and key in gone.unrecorded:
                 return gone.at - first < RECORD or bool(_within(self._plan.store, first - RECORD, gone.at))
@@ -268,7 +271,7 @@ class Judge:
             people = {
                 one.notification.recipient.contact
                 for _, one, _ in self._told[check]
-                if one.channel == channel and ":fallback:" not in one.notification.id
+                if one.channel == channel and IN_PLACE not in one.notification.id
             }
             for contact in people:
                 last = self._last_told(check, channel, contact, known + OFF, until, but=self._forgotten)
@@ -337,7 +340,7 @@ class Judge:
         for _, one, item in self._told[check]:
             key = one.notification.id
             remembered = key not in but or item.event is EventKind.RESOLVED
-            itself = one.channel == channel and ":fallback:" not in key and remembered
+            itself = one.channel == channel and IN_PLACE not in key and remembered
             if (
                 itself
                 and (not contact or one.notification.recipient.contact == contact)

@@ -29,7 +29,7 @@ from wcr_watchd.runtime import recall
 from wcr_watchd.runtime.gathering import LOOK_AGAIN_AT_MUTED, Gathering, as_one
 from wcr_watchd.runtime.lane import CONCURRENCY, SUMMARY, Cap, Key, Lane, Owed, keys_of
 from wcr_watchd.runtime.ledger import Ledger
-from wcr_watchd.runtime.patience import GIVE_UP_AFTER, LONGEST_RETRY_AFTER, backoff
+from wcr_watchd.runtime.patience import CLOCK_DOUBT, GIVE_UP_AFTER, LONGEST_RETRY_AFTER, backoff, due, since
 from wcr_watchd.runtime.sending import hand_over, out_of_turn
 from wcr_watchd.runtime.stand_ins import StandIns, in_place_of
 
@@ -42,8 +42,6 @@ HANGS_AFTER = 10.0
 """Seconds after which an attempt without an answer counts as trouble."""
 LOOK_AGAIN = 5.0
 """Seconds between looks at a message that waits although its channel works."""
-CLOCK_DOUBT = 120.0
-"""Seconds that the clock of the last life may have been ahead of this one's."""
 RECORD_PATIENCE = 2.0
 """Seconds to wait for the store before a message goes out unrecorded: a full disk must not silence a page."""
 FLUSH_WITHIN = 2.0
@@ -158,12 +156,12 @@ class Dispatcher:
         now = self._clock.now()
         waiting: set[Key] = set()
         alone: Counter[Recipient] = Counter()
-        for delivery in sorted(restored.pending, key=_since):
+        for delivery in sorted(restored.pending, key=since):
             if delivery.notification.event in _OVERTAKEN and not _unattended(incidents, delivery.notification):
                 self._ledger.note([replace(delivery, state=DeliveryState.SUPERSEDED)])
                 continue
             keys = keys_of(delivery.notification)
-            if _due(delivery, now) > now + CLOCK_DOUBT or not waiting.isdisjoint(keys):
+            if due(delivery, now) > now + CLOCK_DOUBT or not waiting.isdisjoint(keys):
                 waiting.update(keys)
                 self._take(delivery)
             else:
@@ -256,7 +254,7 @@ class Dispatcher:
         notification = delivery.notification
         if notification.id in self._owed or notification.id in self._told:
             return
-        owed = Owed(delivery, due=_due(delivery, self._clock.now()), unwritten=unwritten, freed_at=freed_at)
+        owed = Owed(delivery, due=due(delivery, self._clock.now()), unwritten=unwritten, freed_at=freed_at)
         self._owed[notification.id] = owed
         self._counters.notifications_pending = len(self._owed)
         lane = self._lanes.get(notification.recipient.channel)
@@ -489,19 +487,6 @@ class Dispatcher:
         self._counters.oldest_pending_at = min(overdue, default=None)
         alive = [lane.progress_at for lane in self._lanes.values()]
         self._counters.dispatcher_progress_at = min(alive, default=self._clock.monotonic())
-
-
-def _since(delivery: Delivery) -> float:
-    """When the first of its news was made: what stands for several has the place of the oldest of them."""
-    notification = delivery.notification
-    return min((notification.created_at, *(item.at for item in notification.message.items)))
-
-
-def _due(delivery: Delivery, now: float) -> float:
-    """When it may be tried; what was to go at once is not held back by a clock of the last life that was ahead."""
-    notification = delivery.notification
-    held = notification.not_before > notification.created_at
-    return max(delivery.next_attempt_at, notification.not_before if held else min(notification.not_before, now))
 
 
 def _unattended(incidents: Mapping[int, Incident], notification: Notification) -> bool:

@@ -1,8 +1,10 @@
-"""How long it is tried to deliver a message, and how long it is waited between two attempts."""
+"""When a message may be tried, how long it is tried, and how long it is waited between two attempts."""
 
 from __future__ import annotations
 
 from random import SystemRandom
+
+from wcr_watchd.core.model import Delivery
 
 FIRST_BACKOFF = 5.0
 """Seconds before the second attempt; doubled each time, up to the longest."""
@@ -14,6 +16,9 @@ JITTER = 0.2
 GIVE_UP_AFTER = 24 * 3600.0
 """Seconds after which a message is no longer tried."""
 
+CLOCK_DOUBT = 120.0
+"""Seconds that the clock of the last life may have been ahead of this one's."""
+
 _random = SystemRandom()
 
 
@@ -21,3 +26,16 @@ def backoff(attempts: int) -> float:
     """Seconds to wait after so many failed attempts; chance lengthens or shortens them a little."""
     usual = float(min(FIRST_BACKOFF * 2 ** min(attempts - 1, 20), LONGEST_BACKOFF))
     return usual * (1.0 + _random.uniform(-JITTER, JITTER))
+
+
+def since(delivery: Delivery) -> float:
+    """When the first of its news was made: what stands for several has the place of the oldest of them."""
+    notification = delivery.notification
+    return min((notification.created_at, *(item.at for item in notification.message.items)))
+
+
+def due(delivery: Delivery, now: float) -> float:
+    """When it may be tried; what was to go at once is not held back by a clock of the last life that was ahead."""
+    notification = delivery.notification
+    held = notification.not_before > notification.created_at
+    return max(delivery.next_attempt_at, notification.not_before if held else min(notification.not_before, now))
