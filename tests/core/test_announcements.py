@@ -16,6 +16,7 @@ from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.local_time import Hours
 from wcr_watchd.core.matchers import parse_matchers
 from wcr_watchd.core.model import Notification
+from wcr_watchd.core.mute import planned_spans
 from wcr_watchd.core.recurrence import Once, weekly
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Window
@@ -116,3 +117,16 @@ def test_a_window_that_is_ended_early_tells_at_once_and_comes_again_next_time() 
     before = len(world.notifications)
     world.see("api", "down")
     assert len(world.notifications) == before
+
+
+def test_only_what_an_early_end_left_of_a_window_counts_as_planned() -> None:
+    start = 3 * 1_440
+    window = Window("weekly", weekly(((start, start + 600),), "UTC"), parse_matchers("check=api"))
+    world = World(replace(setup(check("api", times=0)), windows=(window,)), now=7 * 86_400.0)
+    began = world.now
+    world.pass_time(1_800.0)
+    world.take(commands.stop_window(world.setup, world.state, "weekly", "ann", world.now))
+    ended = world.now
+    world.pass_time(86_400.0)
+    spans = planned_spans(world.setup, world.state, world.setup.checks["api"], began, world.now)
+    assert [(span[0], span[1]) for span in spans] == [(began, ended)]

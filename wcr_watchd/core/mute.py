@@ -75,10 +75,12 @@ def _maintenance(setup: Setup, state: State, facts: Facts, now: float) -> Mute |
 def open_span(state: State, window: Window, now: float) -> tuple[float, float] | None:
     """The span of the window that holds at this time, unless somebody has ended it early."""
     span = window.spans.around(now)
+    return None if span is None or _was_ended_early(state, window, span) else span
+
+
+def _was_ended_early(state: State, window: Window, span: tuple[float, float]) -> bool:
     stopped = state.silences.get(stopped_id(window.name))
-    if span is None or (stopped is not None and stopped.starts_at <= span[0] < stopped.ends_at):
-        return None
-    return span
+    return stopped is not None and stopped.starts_at <= span[0] < stopped.ends_at
 
 
 def planned_spans(setup: Setup, state: State, check: Check, since: float, until: float) -> list[tuple[float, float]]:
@@ -96,7 +98,9 @@ def planned_spans(setup: Setup, state: State, check: Check, since: float, until:
         if covers(window.matchers, facts):
             held = window.spans.around(since)
             coming = takewhile(lambda span: span[0] < until, window.spans.after(since))
-            found += [*((held,) if held else ()), *islice(coming, MOST_SPANS)]
+            spans = (*((held,) if held else ()), *islice(coming, MOST_SPANS))
+            # Of one that was ended early, what it lasted is among the silences.
+            found += [span for span in spans if not _was_ended_early(state, window, span)]
     return found
 
 
