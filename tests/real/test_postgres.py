@@ -13,6 +13,8 @@ import asyncpg
 import pytest
 from pydantic import ValidationError
 
+from tests.real.hostile.talks import babble, talk
+from tests.real.hostile.test_postgres import NO_TLS, message
 from tests.real.running import PATIENCE, Observe, carry_out, measured, names, new_run, probe_of
 from tests.real.servers.certificates import Authority
 from tests.real.servers.odd import Odd
@@ -618,3 +620,12 @@ def test_positions_of_archived_files() -> None:
     assert end_of("000000020000000A000000FF", size) == 0xB * 2**32
     assert end_of("00000002000000000000000A.00000028.backup", size) == 11 * size
     assert end_of("00000002.history", size) is None
+
+
+async def test_a_server_that_sends_notices_by_the_thousand_does_not_hold_the_loop(
+    odd: Callable[..., Awaitable[Odd]], observe: Observe
+) -> None:
+    """The harness fails a step of more than 5 ms; all of a read taken at once is one of 30."""
+    server = await odd(talk(*NO_TLS, babble(message(b"N", b"SNOTICE\0Mx\0\0"))))
+    seen = await observe("postgres", dsn=f"postgresql://watch@{server.address}/db")
+    assert (seen.outcome, seen.reason) == (Outcome.DOWN, "protocol")

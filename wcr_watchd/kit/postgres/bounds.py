@@ -22,6 +22,8 @@ LONGEST = 4 * 1024 * 1024
 """Bytes that a server may send in one conversation; what is asked has some thousands."""
 MOST_ROUNDS = 200_000
 """Rounds of the key derivation that are counted; servers ask for 4 096 unless told otherwise (scram_iterations)."""
+PIECE = 8 * 1024
+"""Bytes that are looked at before other work has its turn: one read may bring thousands of small messages."""
 _BEGINNING = 16 * 1024
 """Bytes from the start in which the number of rounds is looked for; the sign-in is over long before."""
 
@@ -99,21 +101,54 @@ class _Bounded(_Driver):  # type: ignore[misc]
         super().__init__(*args)
         self._conversation = _current.get()
         self._connection: asyncio.Transport | None = None
+        self._waiting = bytearray()
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self._connection = transport
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._conversation is None:
+            super().data_received(data)
+        elif self._waiting:
+            self._waiting += data
+        else:
+            self._waiting += data
+            self._take_piece()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        while self._waiting:
+            self._look_at(self._next_piece())
+        super().connection_lost(exc)
+
+    def _take_piece(self) -> None:
+        """Hand a piece of what waits to the driver, and the next one when others had their turn."""
+        if not self._waiting:  # the connection was lost meanwhile
+            return
+        self._look_at(self._next_piece())
+        if self._connection is None or self._connection.is_closing():
+            return
+        if self._waiting:
+            self._connection.pause_reading()
+            asyncio.get_running_loop().call_soon(self._take_piece)
+        else:
+            self._connection.resume_reading()
+
+    def _next_piece(self) -> bytes:
+        piece = bytes(self._waiting[:PIECE])
+        del self._waiting[:PIECE]
+        return piece
+
+    def _look_at(self, data: bytes) -> None:
         conversation = self._conversation
-        if conversation is None or conversation.take(data):
+        if conversation is None or conversation.excess:
+            return
+        if conversation.take(data):
             try:
                 super().data_received(data)
-            except Exception:
-                if conversation is None:
-                    raise
+            except Exception:  # noqa: BLE001 - whatever it is that the driver cannot make sense of
                 conversation.excess = "it does not speak as PostgreSQL does"
-        if conversation is not None and conversation.excess and self._connection is not None:
+        if conversation.excess and self._connection is not None:
             self._connection.abort()
 
 
