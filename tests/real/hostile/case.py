@@ -27,12 +27,8 @@ PATIENCE = 20.0
 """Seconds that a run has whose end is not its deadline; a busy machine must not fail it."""
 LATE = 15.0
 """Seconds by which a run may be over its deadline on a busy machine; one that reads on is late without end."""
-TRIES = 10
-"""Runs that are void because this process was held up are repeated, as they are by the daemon.
-
-All cases of a probe run at once in this process. Four tries are enough on a quiet machine, where none is void; at a
-load of ten they were not, as asyncpg alone takes 36 ms of each read from a server that sends notices without end.
-"""
+TRIES = 4
+"""Runs that are void because this process was held up are repeated, as they are by the daemon."""
 PASSWORD = "s3cret-of-the-test"
 
 NOT_FOR_PEOPLE = re.compile(
