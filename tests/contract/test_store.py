@@ -13,6 +13,7 @@ from tests.store.samples import MAIL, NOW, a_notification, an_event, an_incident
 from wcr_watchd.core import changes
 from wcr_watchd.core.access import AuditEntry, OwnPassword, Role, Session
 from wcr_watchd.core.changes import Category, Plan, Step, Tick
+from wcr_watchd.core.drill_report import DrillMessage, DrillReport, DrillState
 from wcr_watchd.core.errors import StoreError, StoreLockedError
 from wcr_watchd.core.heartbeat import KEPT_SIGNALS, Heard, HeartbeatState, Phase, Ping, PingKind, Standing
 from wcr_watchd.core.model import (
@@ -490,6 +491,22 @@ async def test_of_each_user_the_last_own_password_is_kept(store: Store, make: Re
     await again.open()
     kept = {one.name: one for one in await again.own_passwords()}
     assert (len(kept), kept["ann"]) == (2, replace(first, password="$argon2id$3", at=NOW + 1))
+    await again.close()
+
+
+async def test_drills_that_are_over_are_kept_for_good(store: Store, make: Reopen) -> None:
+    told = DrillMessage(NOW + 1, 0.0, "at once", "mail", "lead", True, 0.4, "250 queued", "", "")
+    first = DrillReport(
+        7, "default", Severity.CRITICAL, DrillState.ACKNOWLEDGED, NOW, (told,), "lead", NOW + 60, NOW + 60
+    )
+    second = replace(first, number=9, state=DrillState.UNANSWERED, started_at=NOW + 90.0, by="ann", contact="ben")
+    await store.commit(Batch(drills=(second, first)))
+    await store.prune(NOW + 4_000 * 86_400.0)
+    await store.close()
+    again = make()
+    await again.open()
+    assert list(await again.drills()) == [first, second]
+    assert list(await again.drills(since=NOW + 1)) == [second]
     await again.close()
 
 

@@ -12,6 +12,8 @@ import pytest
 from tests.daemon.harness import RunningDaemon, eventually, make_daemon
 from tests.daemon.test_journeys import Receivers, receivers
 from tests.real.servers.providers import Slack
+from wcr_watchd.core.drill_report import DrillReport, DrillState
+from wcr_watchd.store.recorded import Recorded
 
 __all__ = ["make_daemon", "receivers"]
 
@@ -33,6 +35,12 @@ def drilling(daemon: RunningDaemon, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=daemon.folder
     )
+
+
+def kept(daemon: RunningDaemon) -> tuple[DrillReport, ...]:
+    """The drills in the records of a running daemon."""
+    with Recorded(daemon.database) as records:
+        return records.drills()
 
 
 def test_a_drill_walks_the_escalation_until_somebody_acknowledges_it(
@@ -58,6 +66,15 @@ def test_a_drill_walks_the_escalation_until_somebody_acknowledges_it(
     assert (report["state"], report["acknowledged_by"]) == ("acknowledged", "second")
     assert daemon.incidents() == []
     assert daemon.command("ack", number).returncode == 2, "the drill is over"
+    eventually(lambda: kept(daemon), "it is in the records")
+    [over] = kept(daemon)
+    assert (over.number, over.state, over.by, over.acknowledged_by) == (
+        int(number),
+        DrillState.ACKNOWLEDGED,
+        "ann",
+        "second",
+    )
+    assert [one.channel for one in over.messages if one.accepted].count("sms") == 1
 
 
 def test_a_drill_says_what_was_not_accepted_and_that_nobody_answered(

@@ -9,6 +9,7 @@ from math import sin
 from typing import Any
 
 from wcr_watchd.core.changes import Change
+from wcr_watchd.core.drill_report import DrillReport, DrillWish
 from wcr_watchd.core.errors import ChannelError, CommandError
 from wcr_watchd.core.heartbeat import Ping, PingKind
 from wcr_watchd.core.local_time import Hours, merged
@@ -44,7 +45,7 @@ from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.task import TaskKind, TaskOutcome, TaskPhase, TaskRecord, TaskView
 from wcr_watchd.core.units import Unit
 from wcr_watchd.core.uptime import Outcomes, Uptime
-from wcr_watchd.core.view import ChannelView, Counters, DrillReport, DrillWish, Touched
+from wcr_watchd.core.view import ChannelView, Counters, Touched
 
 NOW = 1_795_456_800.0
 SPECS = (

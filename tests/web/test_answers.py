@@ -25,11 +25,11 @@ from tests.web.showcase import NOW, Showcase
 from tests.web.test_web import Served, serve
 from wcr_watchd.channels.slack import Slack
 from wcr_watchd.channels.sms import Sms
+from wcr_watchd.core.drill_report import DrillReport, DrillState
 from wcr_watchd.core.errors import CommandError, StoreError
 from wcr_watchd.core.model import Incident, IncidentState, Severity
 from wcr_watchd.core.protocols import Channel
 from wcr_watchd.core.setup import Contact
-from wcr_watchd.core.view import DrillReport, DrillState
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.tickets import KEY_BYTES, VALID_FOR, Ticket, Tickets
 from wcr_watchd.web.access.allowance import Allowance

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
 from wcr_watchd.core.changes import Change
+from wcr_watchd.core.drill_report import DrillReport
 from wcr_watchd.core.heartbeat import HeartbeatState, Ping, Terms
 from wcr_watchd.core.model import (
     Delivery,
@@ -253,6 +254,7 @@ class Batch:
     facts: tuple[KnownFacts, ...] = ()
     reports: tuple[Filed, ...] = ()
     reviews: tuple[Review, ...] = ()
+    drills: tuple[DrillReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,6 +429,10 @@ class Store(AccessRecords, Protocol):
 
     async def reports(self, *, name: str | None = None, limit: int = 100) -> Sequence[Filed]:
         """Reports that were written, newest first, without their contents."""
+        ...
+
+    async def drills(self, *, since: float = 0.0) -> Sequence[DrillReport]:
+        """Drills that are over and began since a time, oldest first; they are kept for good."""
         ...
 
     async def report(self, number: int) -> Filed | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
 from wcr_watchd.core.changes import Change, ChangeWish, Outcome
+from wcr_watchd.core.drill_report import DrillReport, DrillWish
 from wcr_watchd.core.heartbeat import Ping
 from wcr_watchd.core.model import Alert, EventKind, MeasurementSpec, Observation, Severity
 from wcr_watchd.core.modifications import Mark, Modification
@@ -126,64 +126,6 @@ class Touched:
 
     check: str = ""
     incident: int = 0
-
-
-class DrillState(StrEnum):
-    """Where a drill stands."""
-
-    RUNNING = "running"
-    ACKNOWLEDGED = "acknowledged"
-    UNANSWERED = "unanswered"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class DrillWish:
-    """What a drill is to be: ``contact`` narrows it to one person, ``speed`` shortens the delays between its steps.
-
-    ``wait`` is how many seconds an answer is waited for after the last step.
-    """
-
-    policy: str
-    severity: Severity
-    by: str
-    contact: str = ""
-    speed: float = 1.0
-    wait: float = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class DrillMessage:
-    """One message of a drill: when (epoch seconds), by which step and why, and what the provider said to it.
-
-    ``after`` is how many seconds into a real escalation it would come, ``instead`` the channel that it stood in for.
-    """
-
-    at: float
-    after: float
-    reason: str
-    channel: str
-    contact: str
-    accepted: bool
-    seconds: float
-    receipt: str
-    error: str
-    instead: str
-
-
-@dataclass(frozen=True, slots=True)
-class DrillReport:
-    """How a drill went so far."""
-
-    number: int
-    policy: str
-    severity: Severity
-    state: DrillState
-    started_at: float
-    messages: tuple[DrillMessage, ...] = ()
-    acknowledged_by: str = ""
-    acknowledged_at: float | None = None
-    ended_at: float | None = None
 
 
 class View(Protocol):

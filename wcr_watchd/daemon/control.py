@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from wcr_watchd.core.drill_report import DrillReport, DrillWish
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.escalation import recipients, unreachable
 from wcr_watchd.core.follow_up import FollowUp
@@ -15,7 +16,6 @@ from wcr_watchd.core.report import PERIODIC, Audience, Filed, ReportKind, Report
 from wcr_watchd.core.review import Review
 from wcr_watchd.core.setup import Target
 from wcr_watchd.core.silence import Silence
-from wcr_watchd.core.view import DrillReport, DrillWish
 from wcr_watchd.daemon.base import Base
 from wcr_watchd.daemon.desks import Desks
 from wcr_watchd.daemon.in_force import InForce

@@ -60,6 +60,6 @@ async def build_telling(base: Base, force: InForce, dispatcher: Dispatcher, moni
         base.shared,
     )
     duty = DutyWatch(monitor, base.clock, base.since)
-    drills = Drills(dispatcher.send_test, base.clock.now)
+    drills = Drills(dispatcher.send_test, base.clock.now, base.store)
     canaries = Canaries(lambda: force.loaded.canaries, monitor, dispatcher.send_test, base.clock.now, base.counters)
     return Telling(dispatcher, dead_letters, standing, duty, drills, canaries)

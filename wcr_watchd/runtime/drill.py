@@ -1,4 +1,7 @@
-"""Drills: an escalation walked with messages marked [DRILL], and a report of what was accepted and who answered."""
+"""Drills: an escalation walked with messages marked [DRILL], and a report of what was accepted and who answered.
+
+One that is over is kept in the records, for the report of what was rehearsed.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from wcr_watchd.core.drill import Move, moves
-from wcr_watchd.core.errors import ChannelError, CommandError
+from wcr_watchd.core.drill_report import DrillMessage, DrillReport, DrillState, DrillWish
+from wcr_watchd.core.errors import ChannelError, CommandError, StoreError
 from wcr_watchd.core.model import Message, Notification, Recipient
-from wcr_watchd.core.protocols import Receipt
+from wcr_watchd.core.protocols import Batch, Receipt, Store
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.units import format_duration
-from wcr_watchd.core.view import DrillMessage, DrillReport, DrillState, DrillWish
 
 log = structlog.get_logger(__name__)
 
@@ -32,11 +35,15 @@ class _Running:
 
 
 class Drills:
-    """Walks one drill at a time. ``send`` hands a message to a channel at once; ``now`` is the time (epoch seconds)."""
+    """Walks one drill at a time, and keeps those that are over in the ``store``.
 
-    def __init__(self, send: Send, now: Callable[[], float]) -> None:
+    ``send`` hands a message to a channel at once; ``now`` is the time (epoch seconds).
+    """
+
+    def __init__(self, send: Send, now: Callable[[], float], store: Store) -> None:
         self._send = send
         self._now = now
+        self._store = store
         self._last: _Running | None = None
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -55,7 +62,9 @@ class Drills:
         if not any(_to(step, wish.contact) for step in steps):
             whom = wish.contact or "anybody"
             raise CommandError(f"the policy {wish.policy} would not tell {whom} of {wish.severity.word} now")
-        report = DrillReport(number, wish.policy, wish.severity, DrillState.RUNNING, self._now())
+        report = DrillReport(
+            number, wish.policy, wish.severity, DrillState.RUNNING, self._now(), by=wish.by, contact=wish.contact
+        )
         running = self._last = _Running(report, wish)
         running.task = self._tasks.create_task(self._walk(running, steps), name=f"drill {number}")
         log.info("drill begins", number=number, policy=wish.policy, by=wish.by)
@@ -99,7 +108,15 @@ class Drills:
             ended_at=self._now(),
         )
         running.answered.set()
+        assert self._tasks is not None
+        self._tasks.create_task(self._keep(running.report), name=f"keep drill {running.report.number}")
         log.info("drill ends", number=running.report.number, state=state.value, by=acknowledged_by)
+
+    async def _keep(self, report: DrillReport) -> None:
+        try:
+            await self._store.commit(Batch(drills=(report,)))
+        except StoreError as error:
+            log.warning("drill is not kept", number=report.number, error=str(error))
 
     async def _walk(self, running: _Running, steps: Sequence[Move]) -> None:
         """Take the steps in time until somebody answers; then wait for an answer to the last one."""

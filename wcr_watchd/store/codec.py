@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from wcr_watchd.core.access import AuditEntry, OwnPassword, Session
 from wcr_watchd.core.changes import Change
+from wcr_watchd.core.drill_report import DrillReport
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.heartbeat import HeartbeatState, Ping
 from wcr_watchd.core.model import (
@@ -53,6 +54,7 @@ CHANGE = TypeAdapter(Change)
 FACTS = TypeAdapter(KnownFacts)
 DOCUMENT = TypeAdapter(Document)
 REVIEW = TypeAdapter(Review)
+DRILL = TypeAdapter(DrillReport)
 
 OUTCOMES = (Outcome.UP, Outcome.DOWN, Outcome.UNKNOWN)
 """By the number they are stored as."""

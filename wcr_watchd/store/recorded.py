@@ -16,13 +16,14 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
+from wcr_watchd.core.drill_report import DrillReport
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.model import DeliveryState, EventKind, Incident, Labels, Measurement, Observation
 from wcr_watchd.core.replay import Acknowledged
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.steady import Bounds
 from wcr_watchd.store import codec
-from wcr_watchd.store.codec import INCIDENT, SILENCE, from_json, milliseconds, seconds
+from wcr_watchd.store.codec import DRILL, INCIDENT, SILENCE, from_json, milliseconds, seconds
 from wcr_watchd.store.database import Row
 from wcr_watchd.store.pack import PackedRow, newest_per_run, unpack
 from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, SPAN, Extent, extents, merged
@@ -250,6 +251,10 @@ class Recorded:
             Owed(incident, channel, contact, seconds(at), EventKind(event), DeliveryState(state))
             for incident, channel, contact, at, state, event in rows
         )
+
+    def drills(self, since: float = 0.0) -> tuple[DrillReport, ...]:
+        """The drills that are over and began since a time, oldest first."""
+        return tuple(from_json(DRILL, row[0]) for row in self._fetch("drills", milliseconds(since)))
 
     def months_before(self, name: str, audience: str, since: float, until: float) -> tuple[str, ...]:
         """The JSON forms of the monthly reports that were written on schedule, by when they begin, oldest first."""

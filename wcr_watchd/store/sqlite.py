@@ -14,6 +14,7 @@ import structlog
 
 from wcr_watchd.core.access import AuditEntry, OwnPassword, Session
 from wcr_watchd.core.changes import Change
+from wcr_watchd.core.drill_report import DrillReport
 from wcr_watchd.core.errors import StoreDamagedError, StoreError
 from wcr_watchd.core.heartbeat import KEPT_SIGNALS, Ping
 from wcr_watchd.core.model import (
@@ -38,6 +39,7 @@ from wcr_watchd.store.codec import (
     AUDIT,
     CHANGE,
     CHECK_STATE,
+    DRILL,
     FACTS,
     HEARTBEAT,
     INCIDENT,
@@ -252,6 +254,10 @@ class SqliteStore:
         """Reports that were written, newest first, without their contents."""
         return tuple(codec.report_of(row, b"") for row in await self._database.fetch("reports", name, limit))
 
+    async def drills(self, *, since: float = 0.0) -> Sequence[DrillReport]:
+        """Drills that are over and began since a time, oldest first; they are kept for good."""
+        return tuple(from_json(DRILL, row[0]) for row in await self._database.fetch("drills", milliseconds(since)))
+
     async def report(self, number: int) -> Filed | None:
         """One report with its contents, by its number."""
         rows = await self._database.fetch("report", number)
@@ -463,6 +469,8 @@ async def _write_present(transaction: Transaction, batch: Batch) -> None:
     await transaction.run_many("owe", [codec.delivery_row(_owed(one)) for one in batch.notifications])
     await transaction.run_many("keep_delivery", [codec.delivery_row(delivery) for delivery in batch.deliveries])
     await transaction.run_many("keep_review", [(one.incident, to_json(REVIEW, one)) for one in batch.reviews])
+    drills = [(one.number, milliseconds(one.started_at), to_json(DRILL, one)) for one in batch.drills]
+    await transaction.run_many("keep_drill", drills)
     await transaction.run_many("keep_report", [codec.report_row(report) for report in batch.reports])
 
 

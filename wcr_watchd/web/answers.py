@@ -14,12 +14,13 @@ import structlog
 from aiohttp import web
 
 from wcr_watchd.core import replies
+from wcr_watchd.core.drill_report import DrillState
 from wcr_watchd.core.errors import CommandError, StoreError
 from wcr_watchd.core.model import Incident, IncidentState
 from wcr_watchd.core.protocols import Answering, Asked, Call, Channel
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.setup import Contact
-from wcr_watchd.core.view import Control, DrillState
+from wcr_watchd.core.view import Control
 from wcr_watchd.kit.tickets import Ticket, Tickets
 from wcr_watchd.web.access.allowance import Allowance
 from wcr_watchd.web.access.audit import AUDIT

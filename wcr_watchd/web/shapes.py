@@ -11,6 +11,7 @@ from typing import Any
 from wcr_watchd.core.announcements import covered
 from wcr_watchd.core.causes import Cause
 from wcr_watchd.core.contacts import Verification
+from wcr_watchd.core.drill_report import DrillReport
 from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.core.guidance import Guidance
 from wcr_watchd.core.heartbeat import Ping
@@ -27,7 +28,7 @@ from wcr_watchd.core.similar import Earlier
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.task import TaskRecord, TaskView
 from wcr_watchd.core.verdict import judge
-from wcr_watchd.core.view import DrillReport, View
+from wcr_watchd.core.view import View
 
 Json = dict[str, Any]
 

@@ -9,9 +9,9 @@ from aiohttp import web
 from pydantic import Field
 
 from wcr_watchd.core.contacts import task_of, verifications
+from wcr_watchd.core.drill_report import DrillWish
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.outlook import outlook
-from wcr_watchd.core.view import DrillWish
 from wcr_watchd.web import reasons, rota, shapes
 from wcr_watchd.web.api.forms import By, Query
 from wcr_watchd.web.api.models import people as models
