@@ -124,7 +124,7 @@ CASES = [
         '[report.monthly]\nschedule = "0 9 1 *"\naudience = "all"\n'
         '[report.x]\nkind = "weekly"\ntell = ["pigeon"]\nchecks = ["none"]\n',
         [
-            'w.toml:1: report.often: does not say what it covers (write kind = "weekly" or kind = "monthly")',
+            'w.toml:1: report.often: does not say what it covers (write kind = "weekly", kind = "monthly" or kind = "drill")',
             'w.toml:3: report.weekly.schedule: is no weekday and time; got "Mon 25:00" '
             '(write "Mon 09:00", or a cron expression such as "0 9 1 * *")',
             'w.toml:5: report.monthly.schedule: is no weekday and time; got "0 9 1 *" '

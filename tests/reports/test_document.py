@@ -18,8 +18,11 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from tests.reports.past import DAY, END, HOUR, OUTAGE, fill, wanted
+from tests.reports.past import BEGIN, DAY, END, HOUR, OUTAGE, fill, wanted
 from wcr_watchd.core.report import Audience, Document, ReportKind, Wanted
+from wcr_watchd.reports.facts import gather
+from wcr_watchd.reports.render import document
+from wcr_watchd.reports.words import percent
 
 SECRETS = ("db-internal-7", "ann", "ben", "api", "host", "nyc3", "502")
 """What stakeholders must not read: targets, people, checks."""
@@ -156,6 +159,28 @@ def test_a_month_and_a_time_without_records(records: Path) -> None:
     empty = written(replace(wanted(records), before=END + DAY, since=END + 8 * DAY, until=END + 15 * DAY))
     assert empty.summary == "Nothing was measured in this time"
     assert facts(empty)["checks"][0]["availability"] is None
+
+
+def test_the_time_before_a_check_was_there_is_no_gap(records: Path) -> None:
+    known = replace(wanted(records), before=BEGIN - 12 * DAY, since=BEGIN - 5 * DAY, until=BEGIN + 2 * DAY)
+    found = document(gather(known))
+    assert of(found, "api")["seconds_unmonitored"] == pytest.approx(5 * DAY)
+    assert "Not watched for" not in "\n".join(facts(found)["advice"])
+    assert "api: 100 %, watched since Thu 29 Oct 00:00" in found.text
+    assert "not watched for" not in found.text
+    assert "watched since Thu 29 Oct 00:00" in found.html
+    week = document(gather(wanted(records)))
+    assert "database: 100 %, not watched for 12 h" in week.text, "a gap between two runs is one"
+    assert "watched since" not in week.text
+    assert ", 1 outage\n" in week.text
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(1.0, "100 %"), (0.9999999, "99.99 %"), (0.9998, "99.98 %"), (0.9984, "99.8 %"), (0.071, "7.1 %"), (1.5, "150 %")],
+)
+def test_a_share_below_all_is_never_called_all(value: float, said: str) -> None:
+    assert percent(value) == said
 
 
 def test_records_that_are_not_there_are_said_so(tmp_path: Path) -> None:

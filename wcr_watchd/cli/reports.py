@@ -36,7 +36,7 @@ class _Reports(click.Group):
 
 @click.group(cls=_Reports)
 def report() -> None:
-    """Write a report of the last week or month, or read one: `wcr-watchd report weekly` writes one and shows it."""
+    """Write a report of a week, month or quarter, or read one: `wcr-watchd report weekly` writes one and shows it."""
 
 
 @report.command("write")
@@ -48,7 +48,7 @@ def report() -> None:
 @socket_option
 @exits
 def write(name: str, audience: str | None, send: bool, form: str, output: Path | None, socket: Path) -> None:
-    """Write the report NAME (weekly, monthly, or one of the configuration) of the time up to now, and show it."""
+    """Write the report NAME (weekly, monthly, drill, or a configured one) of the time up to now, and show it."""
     body: dict[str, Any] = {"report": name, "send": send} | ({"audience": audience} if audience else {})
     _show(socket, call(socket, "POST", "/reports", body, WRITTEN_WITHIN)["number"], form, output)
 

@@ -19,8 +19,8 @@ from wcr_watchd.kit.calendars import Cron, read_schedule
 from wcr_watchd.kit.refused import RefusedError
 from wcr_watchd.kit.week_hours import FULL_WEEKDAYS, WEEKDAYS
 
-USUAL = {ReportKind.WEEKLY: "0 9 * * 1", ReportKind.MONTHLY: "0 9 1 * *"}
-"""When a report is written that does not say when, as cron expressions: Monday, or the first of the month, at 09:00."""
+USUAL = {ReportKind.WEEKLY: "0 9 * * 1", ReportKind.MONTHLY: "0 9 1 * *", ReportKind.DRILL: "0 9 1 1,4,7,10 *"}
+"""When a report is written that does not say when, as cron expressions: at 09:00 on the first day after its period."""
 
 _WEEKLY = re.compile(r"\s*([A-Za-z]+)\s+(\d{1,2}):(\d{2})\s*")
 _HINT = 'write "Mon 09:00", or a cron expression such as "0 9 1 * *"'
@@ -49,12 +49,13 @@ Schedule = Annotated[
 
 
 class ReportTable(Coverage):
-    """A report of a week or a month that is written on a schedule, kept, and sent to people."""
+    """A report of a week, a month or a quarter that is written on a schedule, kept, and sent to people."""
 
-    kind: Literal["weekly", "monthly"] | None = None
-    """What it covers: the last whole week or month; default: its name, where that is one of the two."""
+    kind: Literal["weekly", "monthly", "drill"] | None = None
+    """What it covers: the last whole week or month, or as a drill what was rehearsed in the last whole quarter;
+    default: its name, where that is one of the three."""
     schedule: Schedule | None = None
-    """When it is written: "Mon 09:00", or a cron expression; default: Monday, or the first of the month, at 09:00."""
+    """When it is written: "Mon 09:00", or a cron expression; default: at 09:00 on the day after its period."""
     timezone: Timezone | None = None
     """Time zone of the schedule and of the report; default: that of [watchd]."""
     audience: Literal["team", "stakeholders"] = "team"
@@ -83,7 +84,7 @@ def _plan(
         return None
     word = read.kind or name
     if word not in PERIODIC:
-        faults.add(place, "does not say what it covers", 'write kind = "weekly" or kind = "monthly"')
+        faults.add(place, "does not say what it covers", 'write kind = "weekly", kind = "monthly" or kind = "drill"')
         return None
     kind = ReportKind(word)
     matchers = covering(faults, place, read, known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -40,6 +41,8 @@ class ReportKind(StrEnum):
 
     WEEKLY = "weekly"
     MONTHLY = "monthly"
+    DRILL = "drill"
+    """What was rehearsed of a disaster in a quarter: restores of backups, and drills of alarms."""
     INCIDENT = "incident"
     """One incident, and what people make of it."""
 
@@ -84,7 +87,10 @@ class ReportWish:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A check as a report needs it; ``rules`` are severity and text, ``measures`` name and unit."""
+    """A check as a report needs it; ``rules`` are severity and text, ``measures`` name and unit.
+
+    ``target`` is what it looks at, in one line.
+    """
 
     name: str
     probe: str
@@ -95,6 +101,16 @@ class Subject:
     every: float
     rules: tuple[tuple[str, str], ...]
     measures: tuple[tuple[str, str], ...]
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsable:
+    """What alarms could be rehearsed with: policies, channels, and those of them that prove themselves by canaries."""
+
+    policies: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    with_canary: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +155,7 @@ class Wanted:
     subjects: tuple[Subject, ...]
     planned: tuple[Planned, ...] = ()
     upcoming: tuple[Upcoming, ...] = ()
+    rehearsable: Rehearsable = Rehearsable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,15 +225,18 @@ class Filed:
 def period(kind: ReportKind, timezone: str, now: float, *, whole: bool) -> tuple[float, float, float]:
     """What a report at ``now`` covers: the beginning of the period before, its own beginning and end (epoch seconds).
 
-    ``whole`` is the last whole week (from Monday) or month of the time zone, as reports on a schedule have it; else
-    the seven days, or the month, up to now.
+    ``whole`` is the last whole week (from Monday), month or quarter of the time zone, as reports on a schedule have
+    it; else the seven days, or the months, up to now.
     """
     zone = ZoneInfo(timezone)
     end = local_time(now, zone)
     if whole:
         midnight = datetime(end.year, end.month, end.day)  # noqa: DTZ001 - local times, turned into instants below
-        day_of_period = midnight.weekday() if kind is ReportKind.WEEKLY else midnight.day - 1
-        end = midnight - timedelta(days=day_of_period)
+        if kind is ReportKind.WEEKLY:
+            end = midnight - timedelta(days=midnight.weekday())
+        else:
+            month = midnight.month if kind is ReportKind.MONTHLY else (midnight.month - 1) // 3 * 3 + 1
+            end = midnight.replace(month=month, day=1)
     begin = _back(kind, end)
     until = instant(end, zone) if whole else now
     return instant(_back(kind, begin), zone), instant(begin, zone), until
@@ -225,9 +245,8 @@ def period(kind: ReportKind, timezone: str, now: float, *, whole: bool) -> tuple
 def _back(kind: ReportKind, end: datetime) -> datetime:
     if kind is ReportKind.WEEKLY:
         return end - timedelta(days=7)
-    year, month = (end.year, end.month - 1) if end.month > 1 else (end.year - 1, 12)
-    last = (datetime(end.year, end.month, 1) - timedelta(days=1)).day  # noqa: DTZ001 - a local date
-    return end.replace(year=year, month=month, day=min(end.day, last))
+    year, month = divmod(end.year * 12 + end.month - 1 - (1 if kind is ReportKind.MONTHLY else 3), 12)
+    return end.replace(year=year, month=month + 1, day=min(end.day, monthrange(year, month + 1)[1]))
 
 
 def chosen(setup: Setup, plan: ReportPlan) -> list[Check]:
@@ -248,6 +267,7 @@ def subject(check: Check, specs: Sequence[MeasurementSpec]) -> Subject:
         check.every,
         tuple((rule.severity.word, rule.text) for rule in check.rules),
         tuple((spec.name, spec.unit.value) for spec in specs if not spec.counter),
+        check.target,
     )
 
 

@@ -51,5 +51,6 @@ def build_desks(base: Base, force: InForce, watching: Watching, dispatcher: Disp
         base.since,
         coming,
         lambda: force.loaded.status_page,
+        lambda: force.loaded.canaries,
     )
     return Desks(pings, tasks, follow_ups, reporter)

@@ -13,8 +13,10 @@ from pydantic import TypeAdapter
 
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.report import Document, IncidentWanted, ReportKind, Wanted
+from wcr_watchd.reports.drill import document as drill_report
 from wcr_watchd.reports.facts import gather
 from wcr_watchd.reports.incident import document as incident_report
+from wcr_watchd.reports.rehearsed import gather as rehearsed
 from wcr_watchd.reports.render import document
 
 NICE = 10
@@ -28,6 +30,8 @@ def main() -> int:
     try:
         if given["kind"] == ReportKind.INCIDENT:
             written = incident_report(TypeAdapter(IncidentWanted).validate_python(given))
+        elif given["kind"] == ReportKind.DRILL:
+            written = drill_report(rehearsed(TypeAdapter(Wanted).validate_python(given)))
         else:
             written = document(gather(TypeAdapter(Wanted).validate_python(given)))
     except StoreError as error:

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from wcr_watchd.core.errors import UnitError
-from wcr_watchd.core.units import Unit, format_duration, format_value, parse_duration
+from wcr_watchd.core.units import format_duration, parse_duration
 from wcr_watchd.reports.facts import SPEED, CheckFacts, Facts
+from wcr_watchd.reports.words import counted, percent
 
 DISK_FULL = 0.8
 MEMORY_FULL = 0.85
@@ -44,7 +45,7 @@ def _resources(facts: Facts) -> Iterator[str]:
         if one.name == "cpu_used" or (one.p95 <= limit and left >= SOON):
             continue
         when = f"; at this growth it is full in about {format_duration(left)}" if left < SOON else ""
-        used = format_value(one.p95, Unit.RATIO)
+        used = percent(one.p95)
         yield f"Make room: {one.title} of {one.check} was at {used} or more for 5 % of the time{when}"
 
 
@@ -84,10 +85,9 @@ def _seconds(text: str) -> float | None:
 def _blind(checks: Iterable[CheckFacts]) -> Iterator[str]:
     blind = []
     for one in checks:
-        known = one.uptime
-        whole = known.watched + known.unwatched
-        if whole and known.unwatched / whole > BLIND and known.watched:
-            blind.append(f"{one.subject.name} ({format_value(known.unwatched / whole, Unit.RATIO)})")
+        watched, missed = one.uptime.watched, one.unwatched
+        if watched and missed / (watched + missed) > BLIND:
+            blind.append(f"{one.subject.name} ({percent(missed / (watched + missed))})")
     if blind:
         yield f"Not watched for a part of the time: {_names(blind)}; see why they are unknown"
 
@@ -95,7 +95,7 @@ def _blind(checks: Iterable[CheckFacts]) -> Iterator[str]:
 def _channels(facts: Facts) -> Iterator[str]:
     for one in facts.channels:
         if one.failed:
-            yield f"Mend the channel {one.name}: {one.failed} messages could not be delivered"
+            yield f"Mend the channel {one.name}: {counted(one.failed, 'message')} could not be delivered"
 
 
 def _missing(checks: Iterable[CheckFacts]) -> Iterator[str]:

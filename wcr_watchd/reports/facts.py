@@ -42,7 +42,10 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class CheckFacts:
-    """One check over the period. ``days`` is the share it was up on each day (None: nobody can say)."""
+    """One check over the period. ``days`` is the share it was up on each day (None: nobody can say).
+
+    ``begun`` is when it ran for the first time, where that was in the period (epoch seconds).
+    """
 
     subject: Subject
     uptime: Uptime
@@ -53,6 +56,9 @@ class CheckFacts:
     incidents: int
     outages: int
     longest: float
+    begun: float | None
+    unwatched: float
+    """Seconds from then on in which nobody knew how it was: before there was a check, nobody could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +191,11 @@ def _check(
     spans = [planned for planned in wanted.planned if one.name in planned.checks]
     critical = [incident for incident in incidents if incident.peak is Severity.CRITICAL]
     speed, speed_before = (_distribution(totals, one, records) for totals in (now, before))
+    availability = reckoned(now, one.every, wanted.since, wanted.until, spans)
+    begun = _begun(now, before, wanted)
     return CheckFacts(
         one,
-        reckoned(now, one.every, wanted.since, wanted.until, spans),
+        availability,
         reckoned(before, one.every, wanted.before, wanted.since, []),
         _speed(speed),
         speed_before.bucket.mean if speed_before else None,
@@ -195,7 +203,15 @@ def _check(
         len(incidents),
         len(critical),
         max(((incident.resolved_at or wanted.until) - incident.opened_at for incident in critical), default=0.0),
+        begun,
+        availability.unwatched if begun is None else max(0.0, availability.unwatched - (begun - wanted.since)),
     )
+
+
+def _begun(now: Totals, before: Totals, wanted: Wanted) -> float | None:
+    """When a check ran for the first time, to the hour; None where that was not in this period."""
+    first = min(now.runs, default=0) / 1000
+    return first if first > wanted.since and not before.runs else None
 
 
 def reckoned(totals: Totals, every: float, since: float, until: float, planned: Sequence[Planned]) -> Uptime:

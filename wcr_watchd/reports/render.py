@@ -17,12 +17,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import Incident, Severity
 from wcr_watchd.core.report import Audience, Document, Picture, ReportKind
-from wcr_watchd.core.units import Unit, format_duration, format_value
+from wcr_watchd.core.units import format_duration
 from wcr_watchd.core.uptime import Uptime, total
 from wcr_watchd.reports import charts
 from wcr_watchd.reports.advice import advice
 from wcr_watchd.reports.facts import CheckFacts, Facts, Resource
 from wcr_watchd.reports.months import Month, as_json, figures, series
+from wcr_watchd.reports.words import counted, percent, share
 
 STYLE = (files("wcr_watchd.reports") / "templates" / "report.css").read_text(encoding="utf-8")
 """The page's style; who serves the page allows it by its hash."""
@@ -99,11 +100,13 @@ def document(facts: Facts) -> Document:
         "share": share,
         "duration": format_duration,
         "moment": lambda at: clock_time(at, wanted.timezone, wanted.now),
+        "since": lambda at: f"{datetime.fromtimestamp(at, ZoneInfo(wanted.timezone)):%a %-d %b %H:%M}",
         "day": lambda at: f"{datetime.fromtimestamp(at, ZoneInfo(wanted.timezone)):%a %d %b}",
+        "counted": counted,
         "change": change,
         "bars": bars,
         "words_of": incident_words,
-        "percent": _percent,
+        "percent": percent,
         "full": lambda one: when_full(facts, one),
     }
     page, mail, text = (
@@ -154,17 +157,8 @@ def summary(facts: Facts, groups: Sequence[Group]) -> str:
         return f"Available {share(together.share)} of the time; {said}"
     critical = sum(one.peak is Severity.CRITICAL for one in facts.incidents)
     count = len(facts.incidents)
-    said = f"{count} incident{'s' if count != 1 else ''}" + (f", {critical} of them critical" if critical else "")
+    said = counted(count, "incident") + (f", {critical} of them critical" if critical else "")
     return f"Up {share(together.share_with_planned)} of the time; {said if count else 'no incidents'}"
-
-
-def share(value: float | None) -> str:
-    """A share with as many digits as tell it from all: ``100 %``, ``99.98 %``; never rounded up to all."""
-    if value is None:
-        return "–"
-    if value >= 1.0:
-        return "100 %"
-    return f"{min(value * 100, 99.99):.2f} %"
 
 
 def change(now: float | None, before: float | None) -> str:
@@ -270,7 +264,7 @@ def _course(facts: Facts, one: Resource, name: str) -> Chart:
     last = one.days[-1][0]
     horizon = last + (last - one.days[0][0])
     ahead = None
-    words = f"{_percent(one.days[0][1])} at first, {_percent(one.days[-1][1])} at last"
+    words = f"{percent(one.days[0][1])} at first, {percent(one.days[-1][1])} at last"
     if one.full and one.full.expected:
         words += f"; full {when_full(facts, one)}"
         share_then = one.days[-1][1] + (1 - one.days[-1][1]) * min(1.0, (horizon - last) / (one.full.expected - last))
@@ -289,10 +283,6 @@ def when_full(facts: Facts, one: Resource) -> str:
         for at in (one.full.expected, one.full.earliest, one.full.latest)
     )
     return f"in about {expected} ({earliest} to {latest or 'never'})"
-
-
-def _percent(value: float) -> str:
-    return format_value(value, Unit.RATIO)
 
 
 def _ends(facts: Facts, begin: float, end: float) -> tuple[str, str]:

@@ -24,6 +24,8 @@ from wcr_watchd.core.report import (
     Document,
     Filed,
     IncidentWanted,
+    Rehearsable,
+    ReportKind,
     ReportPlan,
     Subject,
     Upcoming,
@@ -92,7 +94,7 @@ class Reporter:
 
     ``plans`` are those in force, ``specs`` what each check measures, ``now`` the time (epoch seconds),
     ``tasks`` what people have to do until a time, ``status_page`` the public page in force, whose names stakeholders
-    read.
+    read, ``canaries`` the channels that prove themselves by them.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Reporter:
         since: float,
         tasks: Callable[[float], Awaitable[Sequence[Upcoming]]] = _no_tasks,
         status_page: Callable[[], StatusPage | None] = lambda: None,
+        canaries: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._plans = plans
         self._specs = specs
@@ -116,6 +119,7 @@ class Reporter:
         self._since = since
         self._tasks = tasks
         self._status_page = status_page
+        self._canaries = canaries
         self._due: dict[str, tuple[ReportPlan, float]] = {}
         self._writing = asyncio.Lock()
 
@@ -200,11 +204,12 @@ class Reporter:
             subjects=self._subjects(plan, setup),
             planned=planned(setup, tuple(self._watch.state.silences.values()), since, until),
             upcoming=upcoming(setup, now, tasks),
+            rehearsable=Rehearsable(tuple(setup.policies), tuple(setup.channels), tuple(self._canaries())),
         )
 
     def _subjects(self, plan: ReportPlan, setup: Setup) -> tuple[Subject, ...]:
         checks, specs, page = chosen(setup, plan), self._specs(), self._status_page()
-        if plan.audience is Audience.STAKEHOLDERS and page is not None:
+        if plan.audience is Audience.STAKEHOLDERS and page is not None and plan.kind is not ReportKind.DRILL:
             return public_subjects(setup, page, checks, specs)
         return tuple(subject(check, specs.get(check.name, ())) for check in checks)
 

@@ -31,7 +31,7 @@ class Listing(Query):
 class Wish(By):
     """Which report is written."""
 
-    report: str = Field(description="A configured report, or weekly, monthly, or incident.")
+    report: str = Field(description="A configured report, or weekly, monthly, drill, or incident.")
     audience: Literal["team", "stakeholders"] | None = Field(None, description="For whom; default: as configured.")
     send: bool | None = Field(None, description="Whether it goes to whom it tells.")
     incident: int | None = Field(None, ge=1, le=999_999_999, description="Which one, for the report incident.")

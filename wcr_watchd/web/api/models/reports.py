@@ -13,7 +13,7 @@ class Report(Answer):
 
     number: int
     name: str
-    kind: Literal["weekly", "monthly", "incident"]
+    kind: Literal["weekly", "monthly", "drill", "incident"]
     audience: Literal["team", "stakeholders"]
     scheduled: bool
     title: str

@@ -1,0 +1,221 @@
+"""The report of what was rehearsed: a quarter of restore tests, drills of alarms, and what nobody tried."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.store.samples import an_incident
+from wcr_watchd.core.drill_report import DrillMessage, DrillReport, DrillState
+from wcr_watchd.core.model import IncidentState, Measurement, Observation, Outcome, Severity
+from wcr_watchd.core.protocols import Batch
+from wcr_watchd.core.report import Audience, Document, Rehearsable, ReportKind, Subject, Wanted
+from wcr_watchd.reports.drill import document
+from wcr_watchd.reports.rehearsed import gather
+from wcr_watchd.store.sqlite import SqliteStore
+
+DAY = 86_400.0
+BEGIN = 1_790_812_800.0
+"""2026-10-01 00:00 UTC."""
+UNTIL = BEGIN + 92 * DAY
+SET, UPLOADS = "/srv/backups/shop_%Y%m%d.sql", "/srv/backups/uploads_%Y%m%d.tar"
+FAILED = range(35, 37)
+"""Days on which the test of the fifth week failed."""
+SUBJECTS = (
+    Subject("shop-backup", "backup", "Data", (), "", "", DAY, (), (), SET),
+    Subject("uploads-backup", "backup", "Data", (), "", "", DAY, (), (), UPLOADS),
+    Subject("shop-restore", "restore", "Data", (), "", "", DAY, (), (), SET),
+    Subject("shop-point", "recovery_point", "Data", (), "", "", DAY, (), (), SET),
+    Subject("api", "http", "Web", (), "", "", 60.0, (), (("response_time", "seconds"),), "https://example.org"),
+)
+TOLD = DrillMessage(BEGIN + 40 * DAY, 0.0, "at once", "mail", "lea", True, 0.8, "250 queued", "", "")
+REFUSED = replace(TOLD, channel="chat", contact="", accepted=False, receipt="", error="HTTP 403: archived", seconds=0.3)
+ANSWERED = DrillReport(
+    41,
+    "night",
+    Severity.CRITICAL,
+    DrillState.ACKNOWLEDGED,
+    BEGIN + 40 * DAY,
+    (TOLD, REFUSED),
+    "lea",
+    BEGIN + 40 * DAY + 190,
+    BEGIN + 40 * DAY + 190,
+    by="ann",
+)
+EARLIER = replace(ANSWERED, number=12, policy="default", started_at=BEGIN - 20 * DAY)
+SECRETS = ("shop", "uploads", "night", "default", "mail", "chat", "pager", "lea", "ann", "403", "users", "nyc3")
+"""What stakeholders must not read: checks, sets, policies, channels, people."""
+
+
+def wanted(store: Path, audience: Audience = Audience.TEAM) -> Wanted:
+    """The report of the fourth quarter of 2026."""
+    return Wanted(
+        name="drill",
+        kind=ReportKind.DRILL,
+        audience=audience,
+        watchd="wcr-prod",
+        location="nyc3",
+        timezone="UTC",
+        url="https://watch.example.org",
+        store=str(store),
+        now=UNTIL + 9 * 3_600,
+        before=BEGIN - 92 * DAY,
+        since=BEGIN,
+        until=UNTIL,
+        subjects=SUBJECTS,
+        rehearsable=Rehearsable(("default", "night", "weekend"), ("mail", "chat", "sms", "pager"), ("sms",)),
+    )
+
+
+async def fill(path: Path) -> None:
+    """Write the quarter as a daemon would have: a restore every week, of which one fails for two days."""
+    store = SqliteStore(path)
+    await store.open()
+    runs: list[Observation] = []
+    last = 0
+    for day in range(92):
+        if day % 7 == 0:
+            await store.commit(Batch(observations=tuple(runs)))
+            await store.prune(BEGIN + day * DAY)
+            runs = []
+        at = BEGIN + day * DAY + 3 * 3_600
+        if day in FAILED:
+            told = (Measurement("last_test_age", (day - last) * DAY),)
+            runs.append(Observation("shop-restore", "nyc3", at, 9.0, Outcome.DOWN, "content", "no users", told))
+        else:
+            last = day if day % 7 == 0 or day - 1 in FAILED else last
+            took = 3_000.0 + 10 * last
+            values = {"last_test_age": (day - last) * DAY, "restore_time": took, "objective_used": took / 14_400}
+            told = tuple(Measurement(name, value) for name, value in values.items())
+            runs.append(Observation("shop-restore", "nyc3", at, 9.0, Outcome.UP, "", "restored", told))
+        at_risk = (Measurement("exposure", 5_400.0 if day == 50 else 1_800.0), Measurement("objective", 3_600.0))
+        runs.append(Observation("shop-point", "nyc3", at, 0.1, Outcome.UP, "", "", at_risk))
+    trouble = an_incident(
+        77,
+        "shop-restore",
+        BEGIN + 35 * DAY,
+        summary="shop_20261104.sql was restored for a test and failed: table users is missing",
+        state=IncidentState.RESOLVED,
+        resolved_at=BEGIN + 37 * DAY,
+    )
+    await store.commit(Batch(observations=tuple(runs), incidents=(trouble,), drills=(ANSWERED, EARLIER)))
+    for _ in range(3):
+        await store.prune(UNTIL)
+    await store.close()
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("drills") / "watchd.db"
+    asyncio.run(fill(path))
+    return path
+
+
+def written(what: Wanted) -> Document:
+    return document(gather(what))
+
+
+def facts(one: Document) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(one.json)
+    return found
+
+
+def test_restores_are_held_against_their_objective(records: Path) -> None:
+    [restore] = facts(written(wanted(records)))["restores"]
+    assert restore["check"] == "shop-restore"
+    # Weekly from the first day on, the one of day 35 two days late.
+    assert [(at - BEGIN) // DAY for at in restore["days"]] == [0, 7, 14, 21, 28, 37, 42, 49, 56, 63, 70, 77, 84, 91]
+    assert (restore["slowest"], restore["objective"], restore["met"]) == (3_910, pytest.approx(14_400), True)
+    assert (restore["runs_failed"], restore["incidents"]) == (2, [77])
+    assert (restore["last"] - BEGIN) // DAY == 91
+
+
+def test_work_at_risk_is_the_worst_there_was(records: Path) -> None:
+    [risk] = facts(written(wanted(records)))["at_risk"]
+    assert (risk["worst"], risk["objective"], risk["met"]) == (5_400, 3_600, False)
+
+
+def test_of_drills_it_tells_who_was_reached_and_who_answered(records: Path) -> None:
+    report = written(wanted(records))
+    [drill] = facts(report)["drills"]
+    assert (drill["number"], drill["by"], drill["acknowledged_by"]) == (41, "ann", "lea")
+    assert (drill["acknowledged_after"], drill["accepted"], drill["not_accepted"]) == (190, 1, 1)
+    assert "lea after 3 min 10 s" in report.html
+    assert "chat: NOT accepted: HTTP 403: archived" in report.text
+
+
+def test_what_was_not_rehearsed_is_named_with_what_to_do(records: Path) -> None:
+    report = written(wanted(records))
+    found = facts(report)
+    assert found["backups_not_restored"] == ["uploads-backup"]
+    assert found["policies_not_drilled"] == [
+        {"policy": "default", "last": EARLIER.started_at},
+        {"policy": "weekend", "last": None},
+    ]
+    assert found["channels_not_proven"] == ["chat", "pager"], "mail was drilled, sms has a canary"
+    gaps = "\n".join(found["gaps"])
+    for said in (
+        "shop-restore failed in 2 runs",
+        "shop-point: at worst the work of 1 h 30 min of 1 h would have been lost",
+        "No test restores these sets of backups: uploads-backup",
+        "Drill #41: chat did not accept a message",
+        "No drill in this time of the policies: default, weekend",
+    ):
+        assert said in gaps
+
+
+def test_the_verdict_stands_first_in_every_form(records: Path) -> None:
+    report = written(wanted(records))
+    assert report.title == "Recovery drills, October to December 2026"
+    assert report.summary == (
+        "Recovery is rehearsed in part: backups were restored on 14 days, in 1 h 5 min at most; "
+        "1 drill of alarms, answered after 3 min 10 s at most"
+    )
+    for text in (report.html, report.mail, report.text):
+        assert report.title in text
+        assert report.summary in text
+    rows = list(csv.DictReader(io.StringIO(report.csv)))
+    assert [(row["what"], row["name"]) for row in rows] == [
+        ("restore", "shop-restore"),
+        ("recovery point", "shop-point"),
+        ("drill", "night"),
+    ]
+    assert "<style" not in report.mail
+
+
+def test_without_gaps_it_says_so(records: Path) -> None:
+    known = wanted(records)
+    good = replace(
+        known,
+        since=BEGIN + 51 * DAY,
+        subjects=tuple(one for one in SUBJECTS if one.name != "uploads-backup"),
+        rehearsable=Rehearsable(),
+    )
+    found = document(replace(gather(good), drills=(replace(ANSWERED, messages=(TOLD,)),)))
+    assert found.summary.startswith("Recovery is rehearsed: backups were restored on 6 days")
+    assert facts(found)["gaps"] == []
+
+
+def test_nothing_rehearsed_is_a_verdict_as_well(records: Path) -> None:
+    empty = written(replace(wanted(records), since=UNTIL + DAY, until=UNTIL + 90 * DAY))
+    assert empty.summary == "Nothing was rehearsed: no backup was restored, and no alarm was drilled"
+    assert "shop-restore restored nothing in this time" in "\n".join(facts(empty)["gaps"])
+
+
+def test_stakeholders_read_figures_and_no_names(records: Path) -> None:
+    report = written(wanted(records, Audience.STAKEHOLDERS))
+    everything = " ".join(
+        (report.title, report.summary, report.html, report.mail, report.text, report.json, report.csv)
+    )
+    for secret in SECRETS:
+        assert not re.search(rf"\b{secret}\b", re.sub(r"<style>.*?</style>", "", everything, flags=re.S)), secret
+    assert "1 h 5 min of 4 h" in report.html
+    assert "answered after 3 min 10 s" in report.html

@@ -1,0 +1,257 @@
+"""The report of what was rehearsed of a disaster: a verdict first, then restores, data at risk, drills, and the gaps.
+
+Stakeholders read times against their objectives, and no name of a check, policy, channel or person.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from wcr_watchd.core.drill_report import DrillReport, DrillState
+from wcr_watchd.core.message import clock_time
+from wcr_watchd.core.report import Audience, Document, ReportKind
+from wcr_watchd.core.units import format_duration
+from wcr_watchd.reports.rehearsed import AtRisk, Facts, Restores, answered_after
+from wcr_watchd.reports.render import STYLE, cell, templates
+from wcr_watchd.reports.words import counted
+
+COLUMNS = ("what", "name", "at", "result", "seconds", "objective", "by")
+
+
+def document(facts: Facts) -> Document:
+    """Write the report of these facts."""
+    wanted = facts.wanted
+    internal = wanted.audience is Audience.TEAM
+    headline, said = title(facts), summary(facts)
+    zone = ZoneInfo(wanted.timezone)
+    values = {
+        "facts": facts,
+        "wanted": wanted,
+        "internal": internal,
+        "title": headline,
+        "summary": said,
+        "figures": _figures(facts),
+        "gaps": gaps(facts) if internal else [],
+        "style": STYLE,
+        "duration": format_duration,
+        "moment": lambda at: clock_time(at, wanted.timezone, wanted.now),
+        "day": lambda at: f"{datetime.fromtimestamp(at, zone):%a %-d %b}",
+        "restored": restored_words,
+        "against": against,
+        "answer": answer_words,
+    }
+    page, mail, text = (
+        templates.get_template(name).render(values) for name in ("drill.html", "drill-mail.html", "drill.txt")
+    )
+    return Document(
+        name=wanted.name,
+        kind=ReportKind.DRILL,
+        audience=wanted.audience,
+        title=headline,
+        summary=said,
+        made_at=wanted.now,
+        since=wanted.since,
+        until=wanted.until,
+        html=page,
+        mail=mail,
+        text=text,
+        json=_json(facts, internal=internal),
+        csv=_csv(facts, internal=internal),
+    )
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def title(facts: Facts) -> str:
+    """``Recovery drills, July to September 2026`` for a whole quarter, with days otherwise."""
+    wanted = facts.wanted
+    zone = ZoneInfo(wanted.timezone)
+    begin, end = (datetime.fromtimestamp(at, zone) for at in (wanted.since, wanted.until))
+    last = end - timedelta(seconds=1)
+    whole = (begin.day, begin.hour, end.day, end.hour) == (1, 0, 1, 0)
+    first, final = (f"{begin:%B}", f"{last:%B %Y}") if whole else (f"{begin:%-d %B}", f"{last:%-d %B %Y}")
+    return f"Recovery drills, {first}{f' {begin.year}' if begin.year != last.year else ''} to {final}"
+
+
+def summary(facts: Facts) -> str:
+    """The verdict in words, and the figures that it rests on, in one line."""
+    days = sum(len(one.days) for one in facts.restores)
+    if not days and not facts.drills:
+        return "Nothing was rehearsed: no backup was restored, and no alarm was drilled"
+    verdict = "Recovery is rehearsed" if not gaps(facts) else "Recovery is rehearsed in part"
+    slowest = max((one.slowest for one in facts.restores if one.slowest is not None), default=None)
+    took = f", in {format_duration(slowest)} at most" if days and slowest is not None else ""
+    restored = f"backups were restored on {counted(days, 'day')}{took}" if days else "no backup was restored"
+    answered = facts.answered_after
+    drilled = (
+        counted(len(facts.drills), "drill of alarms", "drills of alarms") if facts.drills else "no drill of alarms"
+    )
+    if facts.drills:
+        unanswered = sum(answered_after(one) is None for one in facts.drills)
+        drilled += f", answered after {format_duration(answered)} at most" if answered is not None else ""
+        drilled += f", {unanswered} not answered" if unanswered else ""
+    return f"{verdict}: {restored}; {drilled}"
+
+
+def gaps(facts: Facts) -> list[str]:
+    """What is missing or went wrong, each with what to do about it; the most serious first."""
+    return [*_restore_gaps(facts), *_drill_gaps(facts)]
+
+
+def _restore_gaps(facts: Facts) -> Iterator[str]:
+    if not facts.restores:
+        yield "No backup is restored for a test: write a check of type `restore` for the most important set"
+    for one in facts.restores:
+        name = one.subject.name
+        if not one.in_time:
+            yield f"{name} took {against(one.slowest, one.objective)}: make restoring quicker, or the objective longer"
+        if not one.days:
+            yield f"{name} restored nothing in this time: see what keeps it from running"
+        if one.failed:
+            yield f"{name} failed in {counted(one.failed, 'run')}: see its incidents, and restore that set by hand"
+    for risk in facts.at_risk:
+        if not risk.met:
+            much = against(risk.worst, risk.objective)
+            yield f"{risk.subject.name}: at worst the work of {much} would have been lost; back up more often"
+    tested = {one.subject.target for one in facts.restores}
+    without = [one.name for one in facts.unrestored if one.target not in tested]
+    if without:
+        yield f"No test restores these sets of backups: {', '.join(without)}; restore each by hand once a quarter"
+
+
+def _drill_gaps(facts: Facts) -> Iterator[str]:
+    for one in facts.drills:
+        if one.state is DrillState.UNANSWERED:
+            yield f"Nobody answered drill #{one.number} of {one.policy}: talk about it with those who were told"
+        lost = sorted({message.channel for message in one.messages if not message.accepted})
+        if lost:
+            yield f"Drill #{one.number}: {', '.join(lost)} did not accept a message; mend that"
+    if facts.undrilled:
+        names = ", ".join(name for name, _ in facts.undrilled)
+        yield f"No drill in this time of the policies: {names}; run `wcr-watchd drill --policy NAME`"
+    if facts.unproven:
+        names = ", ".join(facts.unproven)
+        yield f"Nothing shows that these channels deliver: {names}; give each a `canary`, or drill a policy with it"
+
+
+def restored_words(one: Restores) -> str:
+    """``on 13 days``, or that it did not happen."""
+    return f"on {counted(len(one.days), 'day')}" if one.days else "not in this time"
+
+
+def against(taken: float | None, objective: float | None) -> str:
+    """``1 h 20 min of 4 h``: what was measured, of what is allowed."""
+    if taken is None:
+        return "not measured"
+    return format_duration(taken) + (f" of {format_duration(objective)}" if objective is not None else "")
+
+
+def answer_words(one: DrillReport, *, internal: bool) -> str:
+    """Who acknowledged a drill after how long, or that nobody did."""
+    taken = answered_after(one)
+    if taken is not None:
+        return (f"{one.acknowledged_by} after " if internal else "answered after ") + format_duration(taken)
+    return "stopped before an answer" if one.state is DrillState.STOPPED else "nobody answered"
+
+
+def _figures(facts: Facts) -> list[tuple[str, str, bool]]:
+    """The figures at the top: name, value, and whether it is as it should be."""
+    slowest = max(facts.restores, key=lambda one: one.slowest or 0.0, default=None)
+    worst = max(facts.at_risk, key=lambda one: one.worst or 0.0, default=None)
+    answered, days = facts.answered_after, sum(len(one.days) for one in facts.restores)
+    return [
+        ("Backups restored", f"on {counted(days, 'day')}" if days else "never", bool(days)),
+        (
+            "Recovery time, of its objective",
+            "not measured" if slowest is None else against(slowest.slowest, slowest.objective),
+            slowest is not None and slowest.in_time,
+        ),
+        (
+            "Work at risk, of its objective",
+            "not measured" if worst is None else against(worst.worst, worst.objective),
+            worst is not None and worst.met,
+        ),
+        ("Drills of alarms", str(len(facts.drills) or "none"), bool(facts.drills)),
+        ("Longest until an answer", "–" if answered is None else format_duration(answered), answered is not None),
+    ]
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def _json(facts: Facts, *, internal: bool) -> str:
+    wanted = facts.wanted
+    body: dict[str, object] = {
+        "report": wanted.name,
+        "kind": wanted.kind,
+        "audience": wanted.audience,
+        "watchd": wanted.watchd,
+        "since": wanted.since,
+        "until": wanted.until,
+        "verdict": summary(facts),
+        "restores": [_restore(one, internal=internal) for one in facts.restores],
+        "at_risk": [_risk(one, internal=internal) for one in facts.at_risk],
+        "drills": [_drill(one, internal=internal) for one in facts.drills],
+    }
+    if internal:
+        body |= {
+            "gaps": gaps(facts),
+            "backups_not_restored": [one.name for one in facts.unrestored],
+            "policies_not_drilled": [{"policy": name, "last": last} for name, last in facts.undrilled],
+            "channels_not_proven": list(facts.unproven),
+        }
+    return json.dumps(body, indent=1)
+
+
+def _restore(one: Restores, *, internal: bool) -> dict[str, object]:
+    known: dict[str, object] = {
+        "days": list(one.days),
+        "last": one.last,
+        "slowest": one.slowest,
+        "objective": one.objective,
+        "met": one.in_time,
+        "runs_failed": one.failed,
+    }
+    return {"check": one.subject.name, "incidents": [each.id for each in one.incidents], **known} if internal else known
+
+
+def _risk(one: AtRisk, *, internal: bool) -> dict[str, object]:
+    known: dict[str, object] = {"worst": one.worst, "objective": one.objective, "met": one.met}
+    return {"check": one.subject.name, **known} if internal else known
+
+
+def _drill(one: DrillReport, *, internal: bool) -> dict[str, object]:
+    known = {
+        "started_at": one.started_at,
+        "state": one.state,
+        "acknowledged_after": answered_after(one),
+        "accepted": sum(message.accepted for message in one.messages),
+        "not_accepted": sum(not message.accepted for message in one.messages),
+    }
+    return asdict(one) | known | {"severity": one.severity.word} if internal else known
+
+
+def _csv(facts: Facts, *, internal: bool) -> str:
+    into = io.StringIO()
+    table = csv.writer(into)
+    table.writerow(COLUMNS)
+
+    def row(what: str, name: str, *values: object, by: str = "") -> None:
+        shown = ["" if value is None else value for value in values]
+        table.writerow([what, cell(name) if internal else "", *shown, cell(by) if internal else ""])
+
+    for one in facts.restores:
+        row("restore", one.subject.name, one.last, restored_words(one), one.slowest, one.objective)
+    for risk in facts.at_risk:
+        row("recovery point", risk.subject.name, None, "met" if risk.met else "not met", risk.worst, risk.objective)
+    for drill in facts.drills:
+        taken = answered_after(drill)
+        row("drill", drill.policy, drill.started_at, drill.state.value, taken, None, by=drill.acknowledged_by)
+    return into.getvalue()
