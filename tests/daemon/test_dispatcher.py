@@ -137,6 +137,8 @@ async def running(
     counters = Counters()
     redact: Callable[[str], str] = lambda text: text.replace("hunter2", "***")  # noqa: E731
     dispatcher = Dispatcher(wires, store, LoopClock(), SharedHelpers(), counters, caps, redact)  # type: ignore[arg-type]
+    muted = {incident.id for incident in incidents if incident.state.muted}
+    dispatcher.heed(lambda number: number in muted)
     dispatcher.resume(store.restored(*incidents))
     task = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(0)

@@ -193,12 +193,12 @@ async def test_a_silence_that_began_in_quiet_hours_holds_on_what_they_held() -> 
         morning = OPENED + 3_600.0
         await world.owe(together(1, severity=Severity.WARNING, not_before=morning))
         await world.owe(together(2, severity=Severity.WARNING, not_before=morning))
-        world.dispatcher.attend([about(1, IncidentState.SILENCED)])
+        world.dispatcher.heed(lambda number: number == 1)
         await asyncio.sleep(2 * 86_400)
         assert told(sms) == [(2,)]
         assert world.counters.oldest_pending_at is None, "nobody waits for a channel"
         sms.behaviour = [DOWN]
-        world.dispatcher.attend([about(1, IncidentState.OPEN)])
+        world.dispatcher.heed(lambda number: False)
         await asyncio.sleep(120)
         assert told(sms) == [(2,), (1,)], "not given up at its first failure, old as it is"
 
@@ -210,9 +210,9 @@ async def test_what_comes_after_the_silence_takes_the_place_of_what_it_held(
     sms = Wire()
     async with running(sms=sms) as world:
         await world.owe(together(1, severity=Severity.WARNING, not_before=OPENED + 3_600.0))
-        world.dispatcher.attend([about(1, IncidentState.MAINTENANCE)])
+        world.dispatcher.heed(lambda number: number == 1)
         await asyncio.sleep(7_200)
-        world.dispatcher.attend([about(1, IncidentState.OPEN)])
+        world.dispatcher.heed(lambda number: False)
         await world.owe(together(1, event=event, severity=Severity.WARNING))
         await asyncio.sleep(7_200)
         assert [sent.event for _, sent in sms.accepted] == heard
@@ -223,13 +223,13 @@ async def test_a_restart_in_the_silence_tells_nothing_of_what_it_holds() -> None
     store = MemoryStore()
     async with running(store, sms=Wire()) as world:
         await world.owe(together(1, severity=Severity.WARNING, not_before=OPENED + 600.0))
-        world.dispatcher.attend([about(1, IncidentState.SILENCED)])
+        world.dispatcher.heed(lambda number: number == 1)
         await asyncio.sleep(3_600)
     sms = Wire()
     async with running(store, incidents=[about(1, IncidentState.SILENCED)], sms=sms) as world:
         await asyncio.sleep(3_600)
         assert not sms.accepted
-        world.dispatcher.attend([about(1, IncidentState.OPEN)])
+        world.dispatcher.heed(lambda number: False)
         await asyncio.sleep(60)
         assert told(sms) == [(1,)]
 
@@ -239,10 +239,10 @@ async def test_a_digest_leaves_out_what_is_silenced_meanwhile() -> None:
     async with running(slack=slack) as world:
         for number in (1, 2, 3):
             await world.owe(batched(number, after=600.0))
-        world.dispatcher.attend([about(2, IncidentState.SILENCED)])
+        world.dispatcher.heed(lambda number: number == 2)
         await asyncio.sleep(3_600)
         assert told(slack) == [(1, 3)]
-        world.dispatcher.attend([about(2, IncidentState.OPEN)])
+        world.dispatcher.heed(lambda number: False)
         await asyncio.sleep(60)
         assert told(slack) == [(1, 3), (2,)]
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
 from tests.core.world import check, setup
 from tests.samples import MemoryStore
 from wcr_watchd.core.errors import StoreDamagedError
-from wcr_watchd.core.model import Incident, Notification, Observation, Outcome
+from wcr_watchd.core.model import Notification, Observation, Outcome
 from wcr_watchd.core.protocols import Batch
 from wcr_watchd.core.state import State
 from wcr_watchd.core.view import Counters
@@ -41,7 +41,7 @@ class Outbox:
     def overtaken(self, incidents: Iterable[int]) -> None:
         pass
 
-    def attend(self, incidents: Iterable[Incident]) -> None:
+    def heed(self, is_muted: Callable[[int], bool]) -> None:
         pass
 
     def store_works(self) -> None:

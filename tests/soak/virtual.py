@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 from tests.soak.figures import Figures, of_process, size_of
 from wcr_watchd.core.model import (
-    Incident,
     Measurement,
     MeasurementSpec,
     Notification,
@@ -65,7 +64,7 @@ class Nobody:
     def overtaken(self, incidents: Iterable[int]) -> None:
         """Nothing is owed."""
 
-    def attend(self, incidents: Iterable[Incident]) -> None:
+    def heed(self, is_muted: Callable[[int], bool]) -> None:
         """Nothing is owed."""
 
     def store_works(self) -> None:

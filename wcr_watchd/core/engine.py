@@ -129,6 +129,15 @@ def _step_or_remind(work: Work, check: Check, incident: Incident) -> None:
         life.escalate(work, check, incident)
 
 
+def is_muted(setup: Setup, state: State, number: int, now: float) -> bool:
+    """Whether nobody is to be told of an incident at this time, whoever has acknowledged it."""
+    incident = state.incidents.get(number)
+    if incident is None or not _is_about_something(setup, incident):
+        return False
+    work = Work(setup, state, now, None)
+    return life.what_mutes(work, work.check_of(incident), incident) is not None
+
+
 def deadline(incident: Incident) -> float | None:
     """When :func:`tick` has something to do for the incident (epoch seconds; None: nothing is owed)."""
     lapses = incident.alert.ends_at if incident.alert else None

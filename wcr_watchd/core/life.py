@@ -60,7 +60,7 @@ def begin(
     if again and again.resolved_at is not None:
         reason += f"; it is back {format_duration(work.now - again.resolved_at)} after its end"
     kind = EventKind.FLAPPING if flapping else EventKind.OPENED
-    if mute := _mute(work, check, fresh):
+    if mute := what_mutes(work, check, fresh):
         return _hold(work, fresh, mute, kind, reason)
     return tell(work, check, fresh, kind, reason)
 
@@ -72,7 +72,8 @@ def _ended_lately(work: Work, check: Check, subject: str) -> Incident | None:
     return again
 
 
-def _mute(work: Work, check: Check, incident: Incident) -> Mute | None:
+def what_mutes(work: Work, check: Check, incident: Incident) -> Mute | None:
+    """What keeps an incident from being told now; None: nothing does."""
     known = work.state.checks.get(check.name)
     since = known.failing_since if known else None
     return mute_of(work.setup, work.state, check, incident, since or incident.opened_at, work.now)
@@ -181,7 +182,7 @@ def worsen(work: Work, check: Check, incident: Incident, severity: Severity, bec
     reason = f"{because}; was {incident.severity.word}"
     if incident.state is IncidentState.ACKNOWLEDGED and incident.sticky:
         return work.record(worse, EventKind.RAISED, f"{reason}; nobody is told: {_taken(incident)}")
-    if mute := _mute(work, check, worse):
+    if mute := what_mutes(work, check, worse):
         return _hold(work, _untaken(worse), mute, EventKind.RAISED, reason)
     return tell(work, check, _free(_untaken(worse)), EventKind.RAISED, reason, previous=incident.severity)
 
@@ -282,7 +283,7 @@ def attend(work: Work, check: Check, incident: Incident) -> Incident:
     """
     if incident.state in (IncidentState.ACKNOWLEDGED, IncidentState.RESOLVED):
         return incident
-    mute = _mute(work, check, incident)
+    mute = what_mutes(work, check, incident)
     if mute is None and incident.state.muted and work.now < work.state.looks_until:
         # Nobody has looked since an absence: it may be over.
         waits = replace(incident, muted_until=work.state.looks_until)
@@ -379,6 +380,6 @@ def remind(work: Work, check: Check, incident: Incident) -> Incident:
 def take_back(work: Work, check: Check, incident: Incident, reason: str) -> Incident:
     """An acknowledgement is over and the incident is not: tell again."""
     free = _untaken(incident)
-    if mute := _mute(work, check, free):
+    if mute := what_mutes(work, check, free):
         return _hold(work, free, mute, EventKind.MUTED, reason)
     return tell(work, check, free, EventKind.REMINDED, reason)

@@ -32,7 +32,7 @@ class Telling:
 def build_dispatcher(base: Base, force: InForce) -> Dispatcher:
     """What delivers; it goes on with what the last life still owed."""
     loaded = force.loaded
-    dispatcher = Dispatcher(
+    return Dispatcher(
         loaded.channels,
         base.store,
         base.clock,
@@ -44,8 +44,6 @@ def build_dispatcher(base: Base, force: InForce) -> Dispatcher:
         Links(base.tickets, lambda: force.loaded.web.public_url).linked,
         Enclosures(base.store).enclosed,
     )
-    dispatcher.resume(base.restored)
-    return dispatcher
 
 
 async def build_telling(base: Base, force: InForce, dispatcher: Dispatcher, monitor: Monitor) -> Telling:

@@ -65,6 +65,7 @@ async def build_watching(base: Base, force: InForce, dispatcher: Dispatcher) -> 
     scheduler = Scheduler(clock, lambda name: runs.carry_out(name), base.counters)
     scheduler.set_checks({check.name: check.every for check in loaded.setup.checks.values()})
     monitor = _monitor(base, force, dispatcher, scheduler, memories)
+    dispatcher.resume(restored)  # now that it can ask the monitor of which incidents nobody is to be told
     await _take_up(base, force, monitor)
     modifications = ModificationLog(monitor, clock, restored.facts)
     objectives = ObjectiveWatch(monitor, base.store, clock)

@@ -29,7 +29,7 @@ from wcr_watchd.runtime import recall
 from wcr_watchd.runtime.gathering import LOOK_AGAIN_AT_MUTED, Gathering, as_one
 from wcr_watchd.runtime.lane import CONCURRENCY, SUMMARY, Cap, Key, Lane, Owed, keys_of
 from wcr_watchd.runtime.ledger import Ledger
-from wcr_watchd.runtime.patience import CLOCK_DOUBT, GIVE_UP_AFTER, LONGEST_RETRY_AFTER, backoff, due, since
+from wcr_watchd.runtime.patience import CLOCK_DOUBT, GIVE_UP_AFTER, LONGEST_RETRY_AFTER, backoff, due
 from wcr_watchd.runtime.sending import hand_over, out_of_turn
 from wcr_watchd.runtime.stand_ins import StandIns, in_place_of
 
@@ -89,7 +89,7 @@ class Dispatcher:
         self._lanes: dict[str, Lane] = {}
         self._owed: dict[str, Owed] = {}
         self._digests: dict[Recipient, list[Owed]] = {}
-        self._muted: set[int] = set()
+        self._muted: Callable[[int], bool] = lambda incident: False
         self._gathering = Gathering(clock, self._enqueue, self._tell_together, self._is_muted)
         self._told: OrderedDict[str, None] = OrderedDict()
         self._stand_ins = StandIns()
@@ -112,13 +112,9 @@ class Dispatcher:
         else:
             self._early += owed
 
-    def attend(self, incidents: Iterable[Incident]) -> None:
-        """Know of which incidents nobody is to be told now: what waits for its time then waits for the end of that."""
-        for incident in incidents:
-            if incident.state.muted:
-                self._muted.add(incident.id)
-            else:
-                self._muted.discard(incident.id)
+    def heed(self, is_muted: Callable[[int], bool]) -> None:
+        """From now on ask this whether nobody is to be told of an incident: what waited for its time then waits on."""
+        self._muted = is_muted
 
     def overtaken(self, incidents: Iterable[int]) -> None:
         """The incidents are acknowledged or over: reminders of them that are still owed have lost their meaning."""
@@ -149,14 +145,13 @@ class Dispatcher:
         """
         incidents = {incident.id: incident for incident in restored.incidents}
         self._open_since = {incident.id: incident.opened_at for incident in restored.incidents}
-        self.attend(restored.incidents)
         ends = [one.notification for one in restored.pending if one.notification.event is EventKind.RESOLVED]
         self._open_since |= {end.incident: end.message.opened_at for end in ends}
         self._early = ends
         now = self._clock.now()
         waiting: set[Key] = set()
         alone: Counter[Recipient] = Counter()
-        for delivery in sorted(restored.pending, key=since):
+        for delivery in recall.in_order(restored.pending):
             if delivery.notification.event in _OVERTAKEN and not _unattended(incidents, delivery.notification):
                 self._ledger.note([replace(delivery, state=DeliveryState.SUPERSEDED)])
                 continue
@@ -433,8 +428,9 @@ class Dispatcher:
     # --- several as one ---
 
     def _is_muted(self, notification: Notification) -> bool:
-        """Whether nobody is to be told of it now; the end of a problem is told to whoever knows of it."""
-        return notification.incident in self._muted and notification.event is not EventKind.RESOLVED
+        """Whether it was to wait, and nobody is to be told of it now; ends are told to whoever knows of the problem."""
+        waits = notification.not_before > notification.created_at and notification.event is not EventKind.RESOLVED
+        return waits and self._muted(notification.incident)
 
     def _gather(self, lane: Lane, owed: Owed) -> None:
         """Keep it for the recipient's digest, which goes when the oldest of its parts has waited long enough."""

@@ -41,7 +41,7 @@ class Gathering:
 
     ``send`` queues one by itself, ``merge`` makes one message of several. The first of a storm go soon, as always;
     after them the wait grows while it lasts, so that a thousand failures are a few messages. ``muted`` says of a
-    notification that nobody is to be told of its incident now.
+    notification that was to wait that nobody is to be told of its incident now.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Gathering:
         if owed.notification.event is EventKind.RESOLVED and any(one.notification.event in BEGINNINGS for one in held):
             del self._later[key]
             return (*held, owed)
-        if not owed.delivery.attempts and (owed.due > now or self._held_on(owed)):
+        if not owed.delivery.attempts and (owed.due > now or self._muted(owed.notification)):
             self._later.setdefault(key, []).append(owed)
             lane.at(max(owed.due, now), lambda: self._take_now(lane, owed, alone=alone))
             return ()
@@ -88,7 +88,7 @@ class Gathering:
         now = self._clock.now()
         if owed.done:
             self._forget(owed)
-        elif self._held_on(owed):
+        elif self._muted(owed.notification):
             owed.freed_at = now
             lane.at(now + LOOK_AGAIN_AT_MUTED, lambda: self._take_now(lane, owed, alone=alone))
         else:
@@ -100,11 +100,6 @@ class Gathering:
             self._send(lane, owed)
         else:
             self._gather(lane, owed, now)
-
-    def _held_on(self, owed: Owed) -> bool:
-        """Whether it was to wait from the beginning, and nobody is to be told now."""
-        notification = owed.notification
-        return notification.not_before > notification.created_at and self._muted(notification)
 
     def _forget(self, owed: Owed) -> None:
         key = (owed.notification.recipient, owed.notification.incident)

@@ -164,6 +164,7 @@ class Keeper:
             stored = await self.flush()
             if not stored:
                 await asyncio.sleep(STORE_RETRY)
+                self._urgent.set()
 
     async def flush(self) -> bool:
         """Store what waits in one transaction, then hand its notifications over.

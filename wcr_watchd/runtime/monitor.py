@@ -43,8 +43,8 @@ ALERTS_AT_A_TIME = 50
 class Outbox(keeper.Outbox, Protocol):
     """Where notifications go."""
 
-    def attend(self, incidents: Iterable[Incident]) -> None:
-        """These have changed: nobody is to be told of those that are muted now."""
+    def heed(self, is_muted: Callable[[int], bool]) -> None:
+        """Ask this from now on whether nobody is to be told of an incident."""
         ...
 
 
@@ -86,6 +86,7 @@ class Monitor:
         self._deadline_added = asyncio.Event()
         for incident in state.incidents.values():
             self._watch_deadline(incident)
+        outbox.heed(lambda incident: engine.is_muted(self.setup, self.state, incident, clock.now()))
 
     def receive(self, observation: Observation) -> None:
         """Take an observation in: decide, remember, owe what follows."""
@@ -350,7 +351,6 @@ class Monitor:
 
     def _take(self, decision: engine.Decision) -> None:
         engine.apply(self.state, decision)
-        self._outbox.attend(decision.incidents)
         waiting = self._keeper.waiting
         waiting.incidents |= {incident.id: incident for incident in decision.incidents}
         waiting.events.extend(decision.events)

@@ -28,12 +28,6 @@ def backoff(attempts: int) -> float:
     return usual * (1.0 + _random.uniform(-JITTER, JITTER))
 
 
-def since(delivery: Delivery) -> float:
-    """When the first of its news was made: what stands for several has the place of the oldest of them."""
-    notification = delivery.notification
-    return min((notification.created_at, *(item.at for item in notification.message.items)))
-
-
 def due(delivery: Delivery, now: float) -> float:
     """When it may be tried; what was to go at once is not held back by a clock of the last life that was ahead."""
     notification = delivery.notification

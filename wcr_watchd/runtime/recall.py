@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from wcr_watchd.core.errors import StoreError
-from wcr_watchd.core.model import DeliveryState
+from wcr_watchd.core.model import Delivery, DeliveryState
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.runtime.lane import Lane
 from wcr_watchd.runtime.patience import GIVE_UP_AFTER
@@ -19,6 +19,32 @@ RECALLED = 1000
 """Deliveries of the last life that are looked at: to count against the cost caps, and for who was told instead."""
 RECALLED_BEFORE = 3600.0
 """Seconds before the oldest open incident, or before the start, from which they are looked at."""
+
+
+def in_order(pending: Sequence[Delivery]) -> list[Delivery]:
+    """Put what is still owed in the order in which it is to be told: of each incident to each person, older news first.
+
+    ``pending`` is by the time it was made. What stands for several may be younger than what has come since to one of
+    its incidents: it moves before that.
+    """
+    ordered: list[Delivery] = []
+    for delivery in pending:
+        place = len(ordered)
+        if delivery.notification.message.items:
+            place = next((at for at, other in enumerate(ordered) if _tells_later(other, delivery)), place)
+        ordered.insert(place, delivery)
+    return ordered
+
+
+def _tells_later(one: Delivery, other: Delivery) -> bool:
+    """Whether it tells the same person something of the same incident that came after what the other tells."""
+    if one.notification.recipient != other.notification.recipient:
+        return False
+    since: dict[int, float] = {}
+    for item in other.notification.message.items:
+        since[item.incident] = min(item.at, since.get(item.incident, item.at))
+    message = one.notification.message
+    return any(item.incident in since and item.at > since[item.incident] for item in message.items or (message,))
 
 
 async def count_sent(store: Store, lanes: Mapping[str, Lane], now: float) -> None:
