@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from wcr_watchd.core.errors import Problem
+from wcr_watchd.core.objectives import times_as_fast
 from wcr_watchd.core.units import format_duration
 
 STYLES = {"ok": "green", "info": "blue", "warning": "yellow", "critical": "bold red", "down": "red"}
@@ -141,7 +142,7 @@ def _percent(share: float | None) -> str:
 
 def _rate(rates: list[dict[str, Any]], window: float) -> str:
     rate = next((one["rate"] for one in rates if one["window"] == window), None)
-    return "?" if rate is None else f"{rate:.3g}"
+    return "?" if rate is None else times_as_fast(rate)
 
 
 def dead_letters(rows: list[dict[str, Any]]) -> None:

@@ -141,14 +141,14 @@ def burning(objective: Objective, counts: Counts, now: float) -> tuple[Burning, 
                     alert.severity,
                     f"{format_value(long, Unit.RATIO)} of the runs failed in the last {format_duration(alert.long)}: "
                     f"the error budget of {format_value(objective.target, Unit.RATIO, 5)} over "
-                    f"{format_duration(objective.period)} goes {_times(rate)} times as fast as it may "
+                    f"{format_duration(objective.period)} goes {times_as_fast(rate)} times as fast as it may "
                     f"({limit:g} is told)",
                 )
             )
     return tuple(found)
 
 
-def _times(rate: float) -> str:
+def times_as_fast(rate: float) -> str:
     """A burn rate for people: never by powers of ten."""
     return f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}"
 
