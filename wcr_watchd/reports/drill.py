@@ -19,7 +19,7 @@ from wcr_watchd.core.report import Audience, Document, ReportKind
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.reports.rehearsed import AtRisk, Facts, Restores, answered_after
 from wcr_watchd.reports.render import STYLE, cell, templates
-from wcr_watchd.reports.words import counted
+from wcr_watchd.reports.words import counted, made
 
 COLUMNS = ("what", "name", "at", "result", "seconds", "objective", "by")
 
@@ -39,6 +39,7 @@ def document(facts: Facts) -> Document:
         "figures": _figures(facts),
         "gaps": gaps(facts) if internal else [],
         "style": STYLE,
+        "made": made(wanted.now, wanted.timezone),
         "duration": format_duration,
         "moment": lambda at: clock_time(at, wanted.timezone, wanted.now),
         "day": lambda at: f"{datetime.fromtimestamp(at, zone):%a %-d %b}",
@@ -95,7 +96,8 @@ def summary(facts: Facts) -> str:
     )
     if facts.drills:
         unanswered = sum(answered_after(one) is None for one in facts.drills)
-        drilled += f", answered after {format_duration(answered)} at most" if answered is not None else ""
+        at_most = " at most" if len(facts.drills) > 1 else ""
+        drilled += f", answered after {format_duration(answered)}{at_most}" if answered is not None else ""
         drilled += f", {unanswered} not answered" if unanswered else ""
     return f"{verdict}: {restored}; {drilled}"
 
@@ -107,19 +109,20 @@ def gaps(facts: Facts) -> list[str]:
 
 def _restore_gaps(facts: Facts) -> Iterator[str]:
     if not facts.restores:
-        yield "No backup is restored for a test: write a check of type `restore` for the most important set"
+        yield "No backup is restored for a test: write a check of type restore for the most important set"
     for one in facts.restores:
         name = one.subject.name
         if not one.in_time:
-            yield f"{name} took {against(one.slowest, one.objective)}: make restoring quicker, or the objective longer"
+            took = against(one.slowest, one.objective)
+            yield f"{name} took too long, {took}: make restoring quicker, or agree on a longer objective"
         if not one.days:
             yield f"{name} restored nothing in this time: see what keeps it from running"
         if one.failed:
             yield f"{name} failed in {counted(one.failed, 'run')}: see its incidents, and restore that set by hand"
     for risk in facts.at_risk:
         if not risk.met:
-            much = against(risk.worst, risk.objective)
-            yield f"{risk.subject.name}: at worst the work of {much} would have been lost; back up more often"
+            lost = against(risk.worst, risk.objective)
+            yield f"{risk.subject.name}: at worst the work of {lost} would have been lost: back up more often"
     tested = {one.subject.target for one in facts.restores}
     without = [one.name for one in facts.unrestored if one.target not in tested]
     if without:
@@ -130,15 +133,15 @@ def _drill_gaps(facts: Facts) -> Iterator[str]:
     for one in facts.drills:
         if one.state is DrillState.UNANSWERED:
             yield f"Nobody answered drill #{one.number} of {one.policy}: talk about it with those who were told"
-        lost = sorted({message.channel for message in one.messages if not message.accepted})
-        if lost:
-            yield f"Drill #{one.number}: {', '.join(lost)} did not accept a message; mend that"
+        refused = sorted({message.channel for message in one.messages if not message.accepted})
+        if refused:
+            yield f"Drill #{one.number}: {', '.join(refused)} did not accept a message; mend that"
     if facts.undrilled:
         names = ", ".join(name for name, _ in facts.undrilled)
-        yield f"No drill in this time of the policies: {names}; run `wcr-watchd drill --policy NAME`"
+        yield f"No drill in this time of the policies: {names}; run wcr-watchd drill --policy NAME"
     if facts.unproven:
         names = ", ".join(facts.unproven)
-        yield f"Nothing shows that these channels deliver: {names}; give each a `canary`, or drill a policy with it"
+        yield f"Nothing shows that these channels deliver: {names}; give each a canary, or drill a policy with it"
 
 
 def restored_words(one: Restores) -> str:
@@ -147,40 +150,46 @@ def restored_words(one: Restores) -> str:
 
 
 def against(taken: float | None, objective: float | None) -> str:
-    """``1 h 20 min of 4 h``: what was measured, of what is allowed."""
+    """``1 h 20 min (objective: 4 h)``: what was measured, and what is allowed."""
     if taken is None:
         return "not measured"
-    return format_duration(taken) + (f" of {format_duration(objective)}" if objective is not None else "")
+    return format_duration(taken) + (f" (objective: {format_duration(objective)})" if objective is not None else "")
 
 
 def answer_words(one: DrillReport, *, internal: bool) -> str:
     """Who acknowledged a drill after how long, or that nobody did."""
     taken = answered_after(one)
     if taken is not None:
-        return (f"{one.acknowledged_by} after " if internal else "answered after ") + format_duration(taken)
+        return (f"acknowledged by {one.acknowledged_by} after " if internal else "answered after ") + format_duration(
+            taken
+        )
     return "stopped before an answer" if one.state is DrillState.STOPPED else "nobody answered"
 
 
-def _figures(facts: Facts) -> list[tuple[str, str, bool]]:
-    """The figures at the top: name, value, and whether it is as it should be."""
+def _figures(facts: Facts) -> list[tuple[str, str, str, bool]]:
+    """The figures at the top: name, value, the objective, and whether it is as it should be."""
     slowest = max(facts.restores, key=lambda one: one.slowest or 0.0, default=None)
     worst = max(facts.at_risk, key=lambda one: one.worst or 0.0, default=None)
     answered, days = facts.answered_after, sum(len(one.days) for one in facts.restores)
     return [
-        ("Backups restored", f"on {counted(days, 'day')}" if days else "never", bool(days)),
+        ("Backups restored", f"on {counted(days, 'day')}" if days else "never", "", bool(days)),
         (
-            "Recovery time, of its objective",
-            "not measured" if slowest is None else against(slowest.slowest, slowest.objective),
+            "Time to recover",
+            *(_measured(slowest.slowest, slowest.objective) if slowest else ("not measured", "")),
             slowest is not None and slowest.in_time,
         ),
         (
-            "Work at risk, of its objective",
-            "not measured" if worst is None else against(worst.worst, worst.objective),
+            "Work at risk",
+            *(_measured(worst.worst, worst.objective) if worst else ("not measured", "")),
             worst is not None and worst.met,
         ),
-        ("Drills of alarms", str(len(facts.drills) or "none"), bool(facts.drills)),
-        ("Longest until an answer", "–" if answered is None else format_duration(answered), answered is not None),
+        ("Drills of alarms", str(len(facts.drills) or "none"), "", bool(facts.drills)),
+        ("Longest until an answer", "–" if answered is None else format_duration(answered), "", answered is not None),
     ]
+
+
+def _measured(taken: float | None, objective: float | None) -> tuple[str, str]:
+    return against(taken, None), "" if objective is None else f"objective: {format_duration(objective)}"
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from wcr_watchd.core.report import Audience, Document, IncidentWanted, ReportKin
 from wcr_watchd.core.review import TEXTS, figures
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.reports.render import STYLE, cell, templates
+from wcr_watchd.reports.words import made
 
 TIMELINE_COLUMNS = ("at", "event", "severity", "what", "by")
 SUMMARY_COLUMNS = ("component", "began", "ended", "seconds")
@@ -44,6 +45,7 @@ def document(wanted: IncidentWanted) -> Document:
         "follow_ups": wanted.written.follow_ups,
         "stands": lambda one: follow_up.told(one, wanted.now, wanted.timezone),
         "style": STYLE,
+        "made": made(wanted.now, wanted.timezone),
         "duration": format_duration,
         "moment": _moment(wanted),
     }

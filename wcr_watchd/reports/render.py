@@ -23,7 +23,7 @@ from wcr_watchd.reports import charts
 from wcr_watchd.reports.advice import advice
 from wcr_watchd.reports.facts import CheckFacts, Facts, Resource
 from wcr_watchd.reports.months import Month, as_json, figures, series
-from wcr_watchd.reports.words import counted, percent, share
+from wcr_watchd.reports.words import counted, made, percent, share
 
 STYLE = (files("wcr_watchd.reports") / "templates" / "report.css").read_text(encoding="utf-8")
 """The page's style; who serves the page allows it by its hash."""
@@ -103,6 +103,7 @@ def document(facts: Facts) -> Document:
         "since": lambda at: f"{datetime.fromtimestamp(at, ZoneInfo(wanted.timezone)):%a %-d %b %H:%M}",
         "day": lambda at: f"{datetime.fromtimestamp(at, ZoneInfo(wanted.timezone)):%a %d %b}",
         "counted": counted,
+        "made": made(wanted.now, wanted.timezone),
         "change": change,
         "bars": bars,
         "words_of": incident_words,

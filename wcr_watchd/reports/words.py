@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 from wcr_watchd.core.units import Unit, format_value
 
 
@@ -18,6 +21,11 @@ def percent(value: float) -> str:
     """A share in three digits; one below all is not rounded up to all either."""
     said = format_value(value, Unit.RATIO)
     return share(value) if value < 1.0 and said == "100 %" else said
+
+
+def made(at: float, timezone: str) -> str:
+    """When a report was written, with its date: ``1 December 2026 09:00 EST``."""
+    return f"{datetime.fromtimestamp(at, ZoneInfo(timezone)):%-d %B %Y %H:%M %Z}"
 
 
 def counted(count: int, one: str, many: str = "") -> str:
