@@ -208,6 +208,11 @@ def test_nothing_rehearsed_is_a_verdict_as_well(records: Path) -> None:
     empty = written(replace(wanted(records), since=UNTIL + DAY, until=UNTIL + 90 * DAY))
     assert empty.summary == "Nothing was rehearsed: no backup was restored, and no alarm was drilled"
     assert "shop-restore restored nothing in this time" in "\n".join(facts(empty)["gaps"])
+    found = gather(replace(wanted(records), since=UNTIL + DAY, until=UNTIL + 90 * DAY))
+    alarmed = document(replace(found, drills=(replace(ANSWERED, state=DrillState.UNANSWERED),)))
+    assert alarmed.summary == (
+        "Recovery is not rehearsed: no backup was restored; 1 drill of alarms, 1 not answered"
+    ), "alarms alone bring nothing back"
 
 
 def test_stakeholders_read_figures_and_no_names(records: Path) -> None:

@@ -86,7 +86,8 @@ def summary(facts: Facts) -> str:
     days = sum(len(one.days) for one in facts.restores)
     if not days and not facts.drills:
         return "Nothing was rehearsed: no backup was restored, and no alarm was drilled"
-    verdict = "Recovery is rehearsed" if not gaps(facts) else "Recovery is rehearsed in part"
+    in_part = "Recovery is rehearsed in part" if days else "Recovery is not rehearsed"
+    verdict = in_part if gaps(facts) else "Recovery is rehearsed"
     slowest = max((one.slowest for one in facts.restores if one.slowest is not None), default=None)
     took = f", in {format_duration(slowest)} at most" if days and slowest is not None else ""
     restored = f"backups were restored on {counted(days, 'day')}{took}" if days else "no backup was restored"
