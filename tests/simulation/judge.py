@@ -66,6 +66,7 @@ NEAR_SMS_CAP = 24
 """Text messages in an hour from which on the next one may have to wait: of the 30 of the plan some are kept back."""
 
 Span = tuple[float, float]
+Place = tuple[float, int]
 
 
 def judge(world: World) -> list[str]:
@@ -82,7 +83,7 @@ class Judge:
         self._dead = [(gone.at, gone.back) for gone in world.gone] + world.held_up
         self._forgotten = frozenset().union(*(gone.forgotten for gone in world.gone))
         self._may_forget = bool(self._forgotten)
-        self._told: dict[str, list[tuple[int, Accepted, Message]]] = defaultdict(list)
+        self._told: dict[str, list[tuple[Place, Accepted, Message]]] = defaultdict(list)
         """By check, every piece of news that was accepted first, in the order of the daemon's decisions."""
         known = set()
         for one in world.accepted:
@@ -90,9 +91,14 @@ class Judge:
                 key = news(one.notification.recipient, item)
                 if key not in known:
                     known.add(key)
-                    self._told[item.check].append((world.order.get(key, -1), one, item))
+                    self._told[item.check].append((self._place(one, item), one, item))
         for told in self._told.values():
             told.sort(key=lambda entry: entry[0])
+
+    def _place(self, one: Accepted, item: Message) -> Place:
+        """Where a piece of news stands among the daemon's decisions, also when it is told in another's place later."""
+        number = self._world.order.get(news(one.notification.recipient, item), -1)
+        return self._world.decided.get(story(item), 0.0), number
 
     def faults(self) -> Iterator[str]:
         """One after the other."""
@@ -144,7 +150,7 @@ class Judge:
         return False
 
     def _out_of_order(self) -> Iterator[str]:
-        last: dict[tuple[Recipient, int, float], tuple[int, Message]] = {}
+        last: dict[tuple[Recipient, int, float], tuple[Place, Message]] = {}
         known = set()
         for one in self._world.accepted:
             for item in one.items:
@@ -153,11 +159,11 @@ class Judge:
                     continue
                 known.add(key)
                 line = (one.notification.recipient, item.incident, item.opened_at)
-                number = self._world.order.get(key, -1)
-                if line in last and last[line][0] > number:
+                place = self._place(one, item)
+                if line in last and last[line][0] > place:
                     before = last[line][1].event
                     yield f"{one.at:.0f}: #{item.incident} {item.event} comes after {before}: {line[0]}"
-                last[line] = (number, item)
+                last[line] = (place, item)
 
     # --- nobody is told what must not be told ---
 

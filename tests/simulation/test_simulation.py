@@ -14,7 +14,31 @@ from tests.simulation.world import World
 from wcr_watchd.core.model import EventKind
 
 DAYS, AT_A_TIME = 200, 40
-ONCE_FAULTY = (4, 173, 179, 204, 208, 336, 570, 595, 704, 755, 859, 1130, 1285, 3752, 3862, 4549, 4956, 5608, 5723)
+ONCE_FAULTY = (
+    4,
+    173,
+    179,
+    204,
+    208,
+    336,
+    570,
+    595,
+    704,
+    755,
+    859,
+    904,
+    1217,
+    1362,
+    1574,
+    1130,
+    1285,
+    3752,
+    3862,
+    4549,
+    4956,
+    5608,
+    5723,
+)
 """Worlds in which something was lost or told twice, or the judge erred, before that was mended."""
 
 

@@ -281,7 +281,7 @@ class Lane:
             return True
         allowed, _ = self.cap
         used = self._used(now)
-        if owed.reserved:
+        if owed.reserved or owed.delivery.attempts:  # one that was tried may have been taken: it keeps its own key
             if used < allowed:
                 return True
             self.retry(owed, self._slot_free_at(now))

@@ -23,13 +23,17 @@ class StandIns:
     """
 
     def __init__(self) -> None:
-        self._by_incident: dict[int, dict[Recipient, None]] = {}
+        self._by_incident: dict[int, dict[Recipient, float]] = {}
         self._told: OrderedDict[tuple[int, EventKind, float, Recipient], None] = OrderedDict()
+        self._ended: OrderedDict[tuple[int, Recipient], float] = OrderedDict()
 
     def untold(self, message: Message, who: Recipient) -> Message | None:
-        """What of a message somebody is not told anyway, or was not told yet in another's place."""
+        """What of a message somebody is not told anyway, or was not told yet in another's place.
+
+        What came before an end of which they are told has lost its meaning: it would sound as if it went on.
+        """
         news = message.items or (message,)
-        left = [item for item in news if _story(item, who) not in self._told]
+        left = [item for item in news if _story(item, who) not in self._told and not self._is_over(item, who)]
         if len(left) == len(news) or len(news) == DIGEST_ITEMS:  # of so many, those beyond are only counted
             return message
         return digest(left, message.at, message.note) if left else None
@@ -40,30 +44,43 @@ class StandIns:
         who = notification.recipient
         for item in notification.message.items or (notification.message,):
             if item.incident and item.event is not EventKind.RESOLVED and not is_over(item.incident):
-                self._by_incident.setdefault(item.incident, {})[who] = None
+                heard = self._by_incident.setdefault(item.incident, {})
+                heard[who] = max(item.at, heard.get(who, item.at))
 
     def meant(self, notification: Notification) -> None:
         """It is owed to somebody in their own right: they need not hear it in another's place as well."""
         for item in notification.message.items or (notification.message,):
             self._told[_story(item, notification.recipient)] = None
+            if item.event is EventKind.RESOLVED:
+                self._ended[item.incident, notification.recipient] = item.at
         while len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
+        while len(self._ended) > REMEMBERED:
+            self._ended.popitem(last=False)
+
+    def _is_over(self, news: Message, who: Recipient) -> bool:
+        return news.at < self._ended.get((news.incident, who), news.at)
 
     def ends(self, notifications: Iterable[Notification], now: float) -> list[tuple[Notification, Notification]]:
         """What is owed to them because of these notifications, each with the one it follows from.
 
-        Made now (epoch seconds). They are forgotten then.
+        Made now (epoch seconds). They are forgotten then. An end that came before what they heard is not theirs.
         """
         ended: dict[int, list[Notification]] = {}
         for one in notifications:
             if one.event is EventKind.RESOLVED and one.incident in self._by_incident:
                 ended.setdefault(one.incident, []).append(one)
-        return [
-            _end(who, told, now)
-            for number, told in ended.items()
-            for who in self._by_incident.pop(number)
-            if who not in {one.recipient for one in told} and _story(told[0].message, who) not in self._told
-        ]
+        found = []
+        for number, told in ended.items():
+            at = max(one.message.at for one in told)
+            latest = [one for one in told if one.message.at == at]
+            for who in [who for who, heard in self._by_incident[number].items() if heard <= at]:
+                del self._by_incident[number][who]
+                if who not in {one.recipient for one in latest} and _story(latest[0].message, who) not in self._told:
+                    found.append(_end(who, latest, now))
+            if not self._by_incident[number]:
+                del self._by_incident[number]
+        return found
 
 
 def in_place_of(original: Notification, untold: Message, why: str, now: float) -> Notification:
