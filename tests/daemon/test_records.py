@@ -238,11 +238,11 @@ def test_it_goes_on_says_so_and_recovers(kind: type[Trouble], outcomes: dict[typ
 
 
 def damage(path: Path) -> None:
-    """Overwrite a part in the middle, as a dying disk does."""
+    """Overwrite the middle, as a dying disk does."""
     size = path.stat().st_size
     with path.open("r+b") as file:
-        file.seek(size // 2 // 4096 * 4096)
-        file.write(os.urandom(8192))
+        file.seek(size // 4 // 4096 * 4096)
+        file.write(os.urandom(size // 2))
 
 
 def zero(path: Path) -> None:

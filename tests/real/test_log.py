@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.running import Watch, carry_out, longest_step, measured, names, new_run, probe_of
+from tests.real.running import UNDISTURBED, Watch, carry_out, measured, names, new_run, probe_of, reference_work
 from wcr_watchd.core.model import Outcome
 from wcr_watchd.kit.logs import tally
 from wcr_watchd.kit.shared import SharedHelpers
@@ -237,9 +237,9 @@ async def test_a_pattern_that_takes_for_ever_is_cut_off_and_passed_over(log: Pat
     await check.run()
     add(log, "a" * 60)
     began = time.monotonic()
-    seen = await check.run(timeout=1.0)
+    seen = await check.run(timeout=3.0)
     assert (seen.outcome, seen.reason) == (Outcome.UNKNOWN, "timeout")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     add(log, "aab")
     await check.run()
     add(log, "aab")
@@ -289,10 +289,12 @@ def test_a_hundred_megabytes_in_five_seconds_of_processor_time(tmp_path: Path) -
     with path.open("w") as file:
         for _ in range(100):
             file.write(NGINX * (1_000_000 // len(NGINX)))
+    works = [reference_work()]
     before = time.process_time()
     told = tally.tally_files({**given, "first": False, "cursors": cursors})
     taken = time.process_time() - before
-    assert taken < 1_000 * longest_step(), f"{taken:.1f} s"
+    works.append(reference_work())
+    assert taken < max(5.0, 5.0 * max(works) / UNDISTURBED), f"{taken:.1f} s, the reference {works}"
     assert told["lines"] == 100 * (1_000_000 // len(NGINX))
 
 
@@ -307,3 +309,38 @@ def test_a_hundred_megabytes_in_five_seconds_of_processor_time(tmp_path: Path) -
 def test_options_that_are_none(options: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Log.model_validate(options)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            "ERROR x",
+            "a FATAL one",
+            "CRITICAL",
+            "PANIC:",
+            "EMERG",
+            "[ERR]",
+            "[FTL]",
+            "[error] 7#7",
+            "[crit] 7",
+            "[alert]",
+        ),
+        *(
+            "[emerg]",
+            "[fatal]",
+            "level=error",
+            "Level: Fatal",
+            '{"level":"critical"}',
+            "level=panic",
+            "fail: Shop.Api[0]",
+        ),
+        *("crit: Shop[1]", "Traceback (most recent call last):", "Unhandled exception", "Unhandled Exception. Oh"),
+        "(node:1) UnhandledPromiseRejectionWarning",
+    ],
+)
+def test_what_is_looked_for_by_words_first_is_found(line: str) -> None:
+    counted = tally.Tally({"error": tally.ERRORS}, [])
+    counted.block(f"all is well\n{line}\n".encode())
+    counted.block(b"all is well\nand so it goes on\n")
+    assert (counted.lines, counted.matches) == (4, {"error": 1})

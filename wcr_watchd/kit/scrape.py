@@ -173,6 +173,15 @@ class Scraped:
     series: dict[str, list[tuple[Labels, str, float]]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How much an exposition holds, and the values of which there is no series at all."""
+
+    metrics: int
+    samples: int
+    absent: Sequence[str]
+
+
 def read(body: bytes, openmetrics: bool, values: Mapping[str, Chosen]) -> Scraped:
     """Go through an exposition and choose. Takes its time; raises :class:`ExpositionError`."""
     lines = _Lines(body.decode("utf-8", "replace"))
@@ -190,6 +199,15 @@ def read(body: bytes, openmetrics: bool, values: Mapping[str, Chosen]) -> Scrape
         words = ": " + " ".join(str(error).replace("'", '"').split())[:200] if type(error) is ValueError else ""
         raise ExpositionError(f"line {lines.number}, {lines.last}{words}") from error
     return scraped
+
+
+def read_and_measure(body: bytes, openmetrics: bool, values: Mapping[str, Chosen], run: Run) -> Found:
+    """Go through an exposition and note what is chosen in a ``run`` that nobody else uses meanwhile.
+
+    Takes its time, and so does to give back what thousands of series took. Raises :class:`ExpositionError`.
+    """
+    scraped = read(body, openmetrics, values)
+    return Found(scraped.metrics, scraped.samples, measure_chosen(run, values, scraped))
 
 
 class _Lines(io.StringIO):

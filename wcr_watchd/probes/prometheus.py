@@ -5,6 +5,7 @@ Counters become rates. Reads the Prometheus text format and OpenMetrics.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
@@ -16,7 +17,7 @@ from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.asking import Asking, NoAnswerError, WebUrl, ask
 from wcr_watchd.kit.http import Answer, Exchange
 from wcr_watchd.kit.options import Size
-from wcr_watchd.kit.scrape import ExpositionError, Values, measure_chosen, read, refuse_taken, specs_of
+from wcr_watchd.kit.scrape import ExpositionError, Values, read_and_measure, refuse_taken, specs_of
 from wcr_watchd.kit.threads import StillBlockedError, Threads
 
 ACCEPTED = "application/openmetrics-text;version=1.0.0;q=0.9,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -87,17 +88,23 @@ values.queue = { metric = "queue_length", by = ["queue"], combine = "max" }
     async def _read(self, run: Run, answer: Answer, kind: str) -> Observation:
         run.step = f"reading the {len(answer.body)} bytes that {self.url} shows"
         threads, openmetrics = run.shared.get(Threads), "openmetrics" in kind
+        # A run that is cut off is read while the thread goes on.
+        aside = replace(run, measurements=[], evidence={}, memory=dict(run.memory))
         try:
-            scraped = await threads.run(f"exposition of {run.check}", read, answer.body, openmetrics, self.values)
+            found = await threads.run(
+                f"exposition of {run.check}", read_and_measure, answer.body, openmetrics, self.values, aside
+            )
         except StillBlockedError:
             return run.unknown("parse", f"{self.url}: an earlier answer is still being read; choose a smaller exporter")
         except ExpositionError as error:
             return run.down("parse", f"{self.url} shows what is no proper exposition: {error}")
-        run.measure("metrics", scraped.metrics)
-        run.measure("samples", scraped.samples)
-        absent = measure_chosen(run, self.values, scraped)
-        if absent and len(absent) == len(self.values):
-            return run.unknown("missing", f"{self.url} shows none of the metrics chosen: {', '.join(absent)}")
+        run.measure("metrics", found.metrics)
+        run.measure("samples", found.samples)
+        run.measurements += aside.measurements
+        run.evidence |= aside.evidence
+        run.memory |= aside.memory
+        if found.absent and len(found.absent) == len(self.values):
+            return run.unknown("missing", f"{self.url} shows none of the metrics chosen: {', '.join(found.absent)}")
         seconds = format_duration(sum(part.value for part in run.measurements if part.name == "response_time"))
-        missing = f"; it does not show {', '.join(absent)}" if absent else ""
-        return run.up(f"{self.url} showed {scraped.samples} series in {seconds}{missing}")
+        missing = f"; it does not show {', '.join(found.absent)}" if found.absent else ""
+        return run.up(f"{self.url} showed {found.samples} series in {seconds}{missing}")

@@ -33,12 +33,19 @@ ERRORS = (
 a field of a structured line, an exception that nobody caught. Not the mere word, which harmless lines have, too ("0
 errors"). Every alternative begins with letters, so that Python's matcher goes quickly over what has none of them."""
 
+_ERROR_WORDS = (
+    *("ERROR", "FATAL", "CRITICAL", "PANIC", "EMERG", "ERR]", "FTL]", "[error]", "[crit]", "[alert]", "[emerg]"),
+    *("[fatal]", "evel", "fail: ", "crit: ", "Traceback (", "Unhandled"),
+)
+"""One of these is in whatever :data:`ERRORS` matches. Looking for words takes a fifth of the time of matching."""
+
 
 class Tally:
     """Counts matching lines by the pattern's name; a line that an ``ignore`` pattern matches does not count."""
 
     def __init__(self, patterns: Mapping[str, str], ignore: Sequence[str]) -> None:
         self._patterns = {name: re.compile(pattern) for name, pattern in patterns.items()}
+        self._words = _ERROR_WORDS if set(patterns.values()) == {ERRORS} else None
         self._ignore = [re.compile(pattern) for pattern in ignore]
         self.lines = 0
         self.matches = dict.fromkeys(patterns, 0)
@@ -46,7 +53,11 @@ class Tally:
 
     def block(self, block: bytes) -> None:
         """Count whole lines."""
-        lines = block.decode("utf-8", "replace").split("\n")
+        text = block.decode("utf-8", "replace")
+        if self._words is not None and not any(word in text for word in self._words):
+            self.lines += text.count("\n")
+            return
+        lines = text.split("\n")
         lines.pop()
         self.take(lines)
 
