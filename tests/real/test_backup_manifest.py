@@ -138,7 +138,7 @@ async def test_a_mirror(uploads: Path, tmp_path: Path, look: Look) -> None:
     (mirror / "events" / "photo 1.jpg").unlink()
     copied = mirror / "events" / "photo 3.jpg"
     copied.write_bytes(bytes(len(copied.read_bytes())))
-    wrong = await look(mirror=str(mirror), settle="0s", sample=30)
+    wrong = await look(mirror=str(mirror), settle="0s", sample=40)
     assert measured(wrong, "missing") == measured(wrong, "different") == 1
     lately = await look(mirror=str(mirror), settle="1h")
     assert measured(lately, "missing") == 0, "they may have come while the copy was made"
