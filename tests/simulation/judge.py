@@ -160,7 +160,8 @@ class Judge:
                 known.add(key)
                 line = (one.notification.recipient, item.incident, item.opened_at)
                 place = self._place(one, item)
-                if line in last and last[line][0] > place:
+                # It is decided before it is seen here: what the daemon's clock says as well is out of order.
+                if line in last and last[line][0] > place and last[line][1].at > item.at:
                     before = last[line][1].event
                     yield f"{one.at:.0f}: #{item.incident} {item.event} comes after {before}: {line[0]}"
                 last[line] = (place, item)
