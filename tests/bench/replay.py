@@ -75,15 +75,16 @@ def _run(source: int, at: int, broken: int | None, chance: random.Random) -> Pac
 @click.option("--days", default=30, show_default=True)
 @click.option("--checks", default=500, show_default=True)
 @click.option("--calm", is_flag=True, help="Nothing ever fails.")
+@click.option("--looking-back", is_flag=True, help="The rule of half of the checks looks back five minutes.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Folder for the records, kept for the next time.")
-def main(days: int, checks: int, calm: bool, keep: Path | None) -> None:
+def main(days: int, checks: int, calm: bool, looking_back: bool, keep: Path | None) -> None:
     """Generate records unless they are there, replay them, and say how long that took."""
     folder = keep or Path(tempfile.mkdtemp(prefix="watchd-replay-"))
     folder.mkdir(exist_ok=True)
     database, config = folder / f"{days}-{checks}.db", folder / f"{days}-{checks}.toml"
     if not database.exists():
         generate(database, days, checks, calm)
-    config.write_text(_config(database, checks))
+    config.write_text(_config(database, checks, looking_back))
     began = time.monotonic()
     command = [sys.executable, "-m", "wcr_watchd", "replay", "--since", f"{days + 2}d", "-c", str(config)]
     said = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -120,12 +121,13 @@ def generate(database: Path, days: int, checks: int, calm: bool) -> None:
                     made.clear()
 
 
-def _config(database: Path, checks: int) -> str:
+def _config(database: Path, checks: int, looking_back: bool) -> str:
     head = (
         f'[store]\nurl = "sqlite:///{database}"\n[channel.hook]\ntype = "webhook"\nurl = "http://127.0.0.1:9/"\n'
         '[policy.default.critical]\ntell = ["hook"]\nrepeat = "15m"\n[policy.default.warning]\ntell = ["hook"]\n'
     )
-    http = 'type = "http"\nurl = "http://127.0.0.1:9/"\nwarning = "response_time > 1s for 5m"\n'
+    rule = "avg(response_time, 5m) > 1s" if looking_back else "response_time > 1s for 5m"
+    http = f'type = "http"\nurl = "http://127.0.0.1:9/"\nwarning = "{rule}"\n'
     tcp = 'type = "tcp"\naddress = "127.0.0.1:9"\n'
     return head + "".join(f"[check.c{n}]\n{http if n % 2 else tcp}" for n in range(1, checks + 1))
 

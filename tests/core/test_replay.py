@@ -10,14 +10,17 @@ import pytest
 
 from tests.core import world
 from wcr_watchd.core.matchers import parse_matchers
-from wcr_watchd.core.model import EventKind, Measurement, Observation, Outcome
+from wcr_watchd.core.model import EventKind, Measurement, MeasurementSpec, Observation, Outcome, Severity
 from wcr_watchd.core.replay import HOUR, Acknowledged, Replay, run
+from wcr_watchd.core.rules import parse_rule
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.steady import Bounds
+from wcr_watchd.core.units import Unit
 
 BEGIN = 1_000_800.0
 HOURS = 24
+DAYS = 4
 
 
 @dataclass
@@ -43,8 +46,10 @@ class Memory:
         for name in {one.check for one in self.by_hour.get(hour, [])}:
             mine = [one for one in self.by_hour.get(hour, []) if one.check == name]
             up = self.honest and all(one.outcome is Outcome.UP for one in mine)
-            values = [measured.value for one in mine for measured in one.measurements]
-            found[name] = {"response_time": (min(values), max(values))} if up else None
+            values: dict[str, list[float]] = {}
+            for measured in (measured for one in mine for measured in one.measurements if measured.name in names[name]):
+                values.setdefault(measured.name, []).append(measured.value)
+            found[name] = {known: (min(some), max(some)) for known, some in values.items()} if up else None
         return found
 
     def observations(self, hour: float, names: Mapping[str, frozenset[str]]) -> Sequence[Observation]:
@@ -114,6 +119,63 @@ def test_leaving_out_what_is_steady_changes_nothing(
     assert full.fed == len(seen)
     assert short.read < whole.read
     assert {EventKind.OPENED, EventKind.RESOLVED} <= {event.kind for event in full.events}
+
+
+ERRORS = MeasurementSpec("errors", Unit.COUNT, "Errors so far.")
+LOOKING_BACK = (
+    "avg(response_time, 5m) > 500ms",
+    "min(response_time, 3m) > 550ms for 2m until max(response_time, 10m) < 1s",
+    "max(response_time, 1h) > 2s",
+    "max(response_time, 1h) > 2s and response_time < 18ms",
+    "p95(response_time, 20m) > 2s and response_time > 500ms",
+    "not avg(response_time, 2m) < 700ms",
+    "delta(response_time, 1m) > 1.5s",
+    "response_time > 3 * avg(response_time, 40m) and response_time > 700ms",
+    "increase(errors, 1h) > 2",
+    "increase(errors, 10m) > 1 or rate(errors, 1h) >= 0.001/s",
+    "avg(response_time, 2h) > 280ms",
+    "forecast(response_time, 4h) > 300ms",
+)
+
+
+def looking_back(text: str) -> tuple[Setup, list[Observation]]:
+    """A check with such a rule over days, mostly calm: slow at times, failing, silent for hours, with a counter."""
+    chance = random.Random(text)
+    rule = parse_rule(text, Severity.WARNING, (*world.SPECS, ERRORS))
+    check = world.check("api", times=0)
+    seen, at, errors = list[Observation](), BEGIN, 0.0
+    while at < BEGIN + DAYS * 24 * HOUR:
+        if chance.random() < 0.4:
+            kind, left = (
+                chance.choice(["slow", "down", "errors", "restart", "silent", "absent"]),
+                chance.randrange(1, 12),
+            )
+        else:
+            kind, left = "fine", chance.randrange(1, 400)
+        for _ in range(left):
+            at += 60.0 if kind != "silent" else 900.0
+            errors = chance.randrange(4) if kind == "restart" else errors + (kind == "errors")
+            outcome = Outcome.DOWN if kind == "down" else Outcome.UP
+            value = chance.uniform(0.6, 3.0) if kind == "slow" else chance.uniform(0.01, 0.4)
+            measured = (Measurement("response_time", value), Measurement("errors", errors))
+            measured = measured[1:] if kind == "absent" else measured if outcome is Outcome.UP else ()
+            seen.append(Observation("api", "here", at, chance.uniform(0.01, 2.0), outcome, "", "api", measured))
+    return world.setup(replace(check, rules=(*check.rules, rule))), seen
+
+
+@pytest.mark.parametrize("text", LOOKING_BACK)
+def test_what_rules_look_back_on_is_there_when_hours_were_left_out(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    its_setup, seen = looking_back(text)
+    short, whole = Memory(seen), Memory(seen, honest=False)
+    quick, full = Replay(its_setup, BEGIN), Replay(its_setup, BEGIN)
+    run(quick, short, BEGIN + DAYS * 24 * HOUR)
+    monkeypatch.setattr(Replay, "_says_nothing", lambda *_: False)
+    run(full, whole, BEGIN + DAYS * 24 * HOUR)
+    assert quick.events == full.events
+    assert quick.notifications == full.notifications
+    assert any(event.kind is EventKind.OPENED and "down" not in event.reason for event in full.events)
+    if "2h" not in text and "forecast" not in text:
+        assert quick.fed < full.fed
 
 
 def test_what_lasts_is_escalated_and_reminded_of_in_between() -> None:

@@ -45,6 +45,8 @@ async def test_observations_and_bounds_beside_a_writer(tmp_path: Path) -> None:
             assert low <= 0.106
             assert high >= 0.111
             assert (low, high) == pytest.approx((0.106, 0.111))
+            counters = recorded.spans(BEGIN + HOUR, {"api": frozenset({"body_size"})})
+            assert counters["api"] == {"body_size": (100.0, 100.0)}, "a whole number is kept as it is"
             assert recorded.spans(BEGIN + 10 * HOUR, BOTH)["web"] is None, "a run was down"
             assert recorded.spans(BEGIN + 10 * HOUR, BOTH)["api"] is not None
             assert recorded.spans(BEGIN + 29 * HOUR, BOTH) == {"api": None, "web": None}, "not rolled up yet"

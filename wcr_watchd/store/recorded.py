@@ -32,6 +32,8 @@ from wcr_watchd.store.totals import Span, Totals, add_raw
 
 ROUNDED = 1e-8
 """Part by which a value in a rollup may differ from the one that was measured."""
+WHOLE = 1e9
+"""Whole numbers below it are kept as they are, and so are counters that stand still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class Recorded:
             if count != extent.runs:  # some values are absent, or not finite: nothing is known of it
                 low, high = -inf, inf
             known = found.get(name, (inf, -inf))
-            found[name] = (min(known[0], low - abs(low) * ROUNDED), max(known[1], high + abs(high) * ROUNDED))
+            found[name] = (min(known[0], low - _rounding(low)), max(known[1], high + _rounding(high)))
         return found
 
     def _sources_of(self, hour: int) -> set[int]:
@@ -274,3 +276,8 @@ class Recorded:
             f"cannot read the records in {self.path}: {error}; name the database of the daemon with --store, "
             "and run as its user or root"
         )
+
+
+def _rounding(value: float) -> float:
+    """By how much a value in a rollup may differ from what was measured: whole numbers of nine digits do not."""
+    return 0.0 if abs(value) < WHOLE and value == int(value) else abs(value) * ROUNDED
