@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,6 +46,7 @@ post = [
 HOOK = """\
 #!/bin/sh
 [ -e "$(dirname "$0")/broken" ] && { echo "the switch is stuck" >&2; exit 3; }
+while [ -e "$(dirname "$0")/slow" ]; do sleep 0.1; done
 echo "$1 $WATCHD_CHANGE $WATCHD_CHANGE_NAME $WATCHD_CHANGE_CATEGORY $WATCHD_CHANGE_TITLE" >> "$(dirname "$0")/switched"
 echo "now $1"
 """
@@ -294,6 +296,36 @@ def test_a_switch_that_does_not_switch_stops_the_start_and_the_end(
     assert (len(windows(daemon)), shown(daemon)["state"]) == (1, "running"), "the window stays open"
     daemon.api("POST", "/changes/1/finish", {"override": "switched by hand"})
     assert any("although: switched by hand" in text for text in log_of(shown(daemon)))
+
+
+def test_a_daemon_that_ends_while_a_change_starts_leaves_no_window_open(
+    running: Callable[..., RunningDaemon], platform: Platform
+) -> None:
+    daemon = running()
+    (platform.folder / "slow").touch()
+    starting = threading.Thread(target=lambda: ask(daemon, "start", "release", "--override", "for the test"))
+    starting.start()
+    eventually(lambda: windows(daemon), "its window is open, and the switch takes its time")
+    with pytest.raises(RefusedError, match="change #1 is being started just now"):
+        daemon.api("POST", "/changes/1/abandon")
+    daemon.kill()
+    starting.join()
+    daemon.start()
+
+    def broken_off() -> list[str]:
+        return [one["summary"] for one in daemon.incidents(open_only=True) if one["check"] != "api"]
+
+    eventually(broken_off, "somebody is told")
+    assert broken_off()[0].startswith("the daemon ended while change #1 release: the usual release was started; its")
+    assert "visitors may see the page of maintenance" in broken_off()[0]
+    assert (windows(daemon), shown(daemon)["state"]) == ([], "prepared")
+    assert "not started: the daemon ended meanwhile" in log_of(shown(daemon))
+    (platform.folder / "slow").unlink()
+    start(daemon)
+    assert len(windows(daemon)) == 1
+    assert not broken_off()
+    daemon.api("POST", "/changes/1/finish")
+    assert not windows(daemon)
 
 
 def test_it_is_slower_than_before_and_that_is_said(

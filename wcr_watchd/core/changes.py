@@ -175,7 +175,7 @@ class Change:
     """One change. Times are epoch seconds, None for what has not happened.
 
     ``ticks`` has an element for each step of the category. ``ends_at`` is when its window ends, ``silence`` the id of
-    that window. ``overran`` says that it went on after that.
+    that window; a prepared one has it only while it is being started. ``overran`` says that it went on after that.
     """
 
     id: int
@@ -293,6 +293,16 @@ def must_be_startable(change: Change, override: str) -> None:
         raise CommandError(
             f"{change.name} is not ready: {'; '.join(missing)}. Do that, or start with --override and the reason"
         )
+
+
+def starting(change: Change, silence: str) -> Change:
+    """A window with this id is about to open for it. Should the daemon end now, the next one knows whose that is."""
+    return replace(change, silence=silence)
+
+
+def not_started(change: Change, why: str, now: float) -> Change:
+    """Its start came to nothing, and its window is closed again."""
+    return logged(replace(change, silence=""), "", f"not started: {why}", now)
 
 
 def started(change: Change, by: str, silence: str, ends_at: float, override: str, now: float) -> Change:

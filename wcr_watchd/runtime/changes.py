@@ -165,10 +165,10 @@ class ChangeDesk:
             change = self._keep(looked_over(await self.change(number), self._sight()))
             changes.must_be_startable(change, override)
             now = self._clock.now()
-            window, _ = await self._engine.silence(self._window(change, by, now + change.plan.length))
-            said = await self._switch(change, change.plan.hooks.on, window.id)
+            window, said = await self._open(change, by)
             change = changes.started(self._changes[number], by, window.id, window.ends_at, override, self._clock.now())
             change = self._with_words(change, "maintenance mode on", said)
+            self._engine.trouble_over(_broken_off_subject(change), f"it is started by {by}")
             until = clock_time(window.ends_at, self._engine.setup.timezone, now)
             self._say(change, f"{change.name} begins, until {until}; nobody is told of {self._about(change)} meanwhile")
             return await self._kept(change, f"{change.name} runs until {until}", self._to_do(change, Phase.DURING))
@@ -221,8 +221,10 @@ class ChangeDesk:
 
     async def abandon(self, number: int, by: str, why: str = "") -> Outcome:
         """Give a prepared change up."""
-        change = changes.abandoned(await self.change(number), by, why, self._clock.now())
-        return await self._kept(change, f"{change.name} is abandoned")
+        async with self._alone(number, "abandoned"):
+            change = changes.abandoned(await self.change(number), by, why, self._clock.now())
+            self._engine.trouble_over(_broken_off_subject(change), f"it is abandoned by {by}")
+            return await self._kept(change, f"{change.name} is abandoned")
 
     async def verify(self, number: int, by: str) -> Outcome:
         """Run its checks now, and compare with before it began."""
@@ -244,9 +246,7 @@ class ChangeDesk:
             said = await self._switch_off(change, override)
             found = await self._verification.verified(change)
             change = await self._compared(self._changes[number])
-            held = self._engine.state.silences.get(change.silence)
-            if held is not None and held.active(self._clock.now()):
-                await self._engine.expire(held.id)
+            await self._close(change.silence)
             bad = [one for one in found if not one.good]
             change = changes.finished(self._changes[number], by, bad, self._clock.now())
             change = self._with_words(change, "maintenance mode off", said)
@@ -284,6 +284,8 @@ class ChangeDesk:
         now = self._clock.now()
         if change is None:  # there were too many that are over to keep all at hand
             return
+        if change.state is ChangeState.PREPARED and change.silence and number not in self._busy:
+            change = await self._broke_off(change)
         if change.state in (ChangeState.PREPARED, ChangeState.RUNNING) or _waits(change):
             change = self._keep(looked_over(change, self._sight()))
         if change.state is ChangeState.RUNNING and change.ends_at is not None and now >= change.ends_at:
@@ -292,6 +294,16 @@ class ChangeDesk:
             last = change.compared_at or 0.0
             if now <= change.watched_until + LOOK_EVERY and last < change.watched_until:
                 await self._compared(change)
+
+    async def _broke_off(self, change: Change) -> Change:
+        """The last life ended while it started this: nobody waits for that start, and its window hides what breaks."""
+        async with self._alone(change.id, "cleared up"):
+            await self._close(change.silence)
+            seen = ", and visitors may see the page of maintenance" if change.plan.hooks.on else ""
+            because = f"the daemon ended while {change.name} was started; its window is closed{seen}"
+            because += f". Start it again, or: wcr-watchd change abandon {change.id}"
+            self._engine.trouble(_broken_off_subject(change), Trouble(Severity.WARNING, because, ""), "by its start")
+            return self._keep(changes.not_started(change, "the daemon ended meanwhile", self._clock.now()))
 
     def _overran(self, change: Change, now: float) -> None:
         if change.overran:
@@ -345,15 +357,23 @@ class ChangeDesk:
         finally:
             del self._busy[number]
 
-    async def _switch(self, change: Change, words: Sequence[str], window: str) -> str:
-        """Switch maintenance mode on; when that fails, close the window again."""
+    async def _open(self, change: Change, by: str) -> tuple[Silence, str]:
+        """Open its window, then switch maintenance mode on; when that fails, close the window again."""
+        window = self._window(change, by, self._clock.now() + change.plan.length)
+        self._keep(changes.starting(change, window.id))
         try:
-            return await self._run_hook(change, words)
+            holds, _ = await self._engine.silence(window)
+            return holds, await self._run_hook(change, change.plan.hooks.on)
         except CommandError as error:
-            await self._engine.expire(window)
-            failed = changes.logged(self._changes[change.id], "", f"not started: {error}", self._clock.now())
+            await self._close(window.id)
+            failed = changes.not_started(self._changes[change.id], str(error), self._clock.now())
             await self._kept(failed, "")
             raise CommandError(f"{change.name} was not started: {error}") from error
+
+    async def _close(self, window: str) -> None:
+        held = self._engine.state.silences.get(window)
+        if held is not None and held.active(self._clock.now()):
+            await self._engine.expire(window)
 
     async def _switch_off(self, change: Change, override: str) -> str:
         try:
@@ -450,6 +470,10 @@ class ChangeDesk:
 
 def _overrun_subject(change: Change) -> str:
     return f"change #{change.id} overruns"
+
+
+def _broken_off_subject(change: Change) -> str:
+    return f"change #{change.id} was not started"
 
 
 def _waits(change: Change) -> bool:
