@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from wcr_watchd.kit import calendars
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.subprocess import is_alive, mark_of
+from wcr_watchd.runtime import task_desk
 from wcr_watchd.runtime.task_desk import MOST_AT_A_TIME, TaskDesk
 
 START = datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp()
@@ -369,6 +371,33 @@ async def test_a_run_that_outlives_a_killed_daemon_does_not_run_beside_itself(be
     assert not is_alive(left.process)
 
 
+async def test_a_run_that_outlives_a_killed_daemon_has_its_time_limit_still(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.watch(job=shell("true", time_limit="5m"))
+    bench.at = START + HOUR
+    deaf = 'trap "" TERM; echo; sleep 60 & wait; sleep 60'
+    orphan = await asyncio.create_subprocess_exec(
+        "/bin/sh", "-c", deaf, start_new_session=True, stdout=asyncio.subprocess.PIPE
+    )
+    assert orphan.stdout is not None
+    await orphan.stdout.readline()  # it hears no SIGTERM from here on
+    bench.book.states["task.job"] = replace(bench.state("job"), started_at=bench.at, process=mark_of(orphan.pid))
+    monkeypatch.setattr(task_desk, "LOOK_FOR_ORPHANS", 0.0)
+    monkeypatch.setattr(task_desk, "ENDS_WITHIN", 0.2)
+    serving = asyncio.create_task(bench.desk.serve())
+    for at in (bench.at, bench.at + 299):
+        for _ in range(5):
+            await asyncio.sleep(0)
+        bench.at = at
+    assert bench.records == []
+    bench.at += 1
+    await interrupted_and_done(bench, serving)
+    assert bench.records[0].text == "the daemon ended while it ran; it went on for another 5 min and was ended"
+    assert await orphan.wait() == -signal.SIGKILL
+    assert await orphan.stdout.read() == b"", "what it had started is ended, too"
+
+
 async def test_all_kinds_in_one_list(bench: Bench) -> None:
     bench.watch(
         job=shell("exit 1"),
@@ -390,3 +419,12 @@ async def test_all_kinds_in_one_list(bench: Bench) -> None:
     assert (coming.at, coming.kind, coming.text) == (START + 2 * HOUR, "task", "review (ann)")
     times = await bench.desk.times("task.job", START + 3 * DAY)
     assert times == (START + DAY + HOUR, START + 2 * DAY + HOUR)
+    assert await bench.desk.times("task.beat", START + DAY) == (START + 21 * HOUR,)
+    assert await bench.desk.times("task.beat", START + HOUR) == ()
+
+
+async def test_what_comes_every_week_is_in_the_calendar_for_a_year(bench: Bench) -> None:
+    bench.watch(review={"schedule": "0 9 * * 1"}, minutely={"schedule": "* * * * *"})
+    times = await bench.desk.times("task.review", START + 366 * DAY)
+    assert (len(times), times[-1]) == (52, START + 51 * 7 * DAY + 7 * DAY - 3 * HOUR)
+    assert len(await bench.desk.times("task.minutely", START + 366 * DAY)) == 60

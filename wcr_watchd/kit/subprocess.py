@@ -20,6 +20,8 @@ REAP_WITHIN = 2.0
 """Seconds a killed child may take to go; one that the kernel holds longer is left to it."""
 LAST_WORDS = 1.0
 """Seconds for reading on after a child has ended, when something that it started holds its output open."""
+LOOK_FOR_STRANGERS = 0.1
+"""Seconds between looks at whether a process has ended that is not our child."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for when the environment does not say."""
 
@@ -87,6 +89,21 @@ def mark_of(process: int) -> str:
 def is_alive(mark: str) -> bool:
     """Whether the process of this mark (see :func:`mark_of`) goes on."""
     return bool(mark) and mark_of(int(mark.split(":")[1])) == mark
+
+
+async def end_stranger(mark: str, within: float) -> None:
+    """End the process of this mark, which is not our child, with its group: asked first, killed ``within`` seconds later.
+
+    It must lead its group, as every child of :func:`run_child` does. Who may not be ended goes on.
+    """
+    process = int(mark.split(":")[1])
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while is_alive(mark):  # noqa: ASYNC110 - nothing tells of the end of what is not our child
+                    await asyncio.sleep(LOOK_FOR_STRANGERS)
+        os.killpg(process, signal.SIGKILL)
 
 
 async def run_child(

@@ -16,6 +16,7 @@ import structlog
 from wcr_watchd.core import task
 from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.errors import CommandError, ScheduleError
+from wcr_watchd.core.heartbeat import Book
 from wcr_watchd.core.protocols import Awaiting, Probe, Recurring
 from wcr_watchd.core.report import Upcoming
 from wcr_watchd.core.run import Shared
@@ -32,8 +33,8 @@ from wcr_watchd.core.task import (
     name_of,
 )
 from wcr_watchd.core.units import format_duration
-from wcr_watchd.kit.subprocess import is_alive, mark_of
-from wcr_watchd.runtime.task_run import carry_out, seconds_until
+from wcr_watchd.kit.subprocess import end_stranger, is_alive, mark_of
+from wcr_watchd.runtime.task_run import ENDS_WITHIN, carry_out, seconds_until
 from wcr_watchd.runtime.task_views import reported_view, view
 
 log = structlog.get_logger(__name__)
@@ -46,9 +47,10 @@ MOST_AT_A_TIME = 6
 """Runs that the schedule begins beside each other: after a time without the daemon all that was due is due at once."""
 LOOK_FOR_ROOM = 5.0
 """Seconds after which it is looked whether there is room for one more."""
+INTERRUPTED = "the daemon ended while it ran"
 _NOT_STORED = "; it is not stored yet, as the store refuses, and is kept in memory until it does"
-LISTED_TIMES = 24
-"""Times of one task that are listed at most."""
+LISTED_TIMES = 60
+"""Times of one task that are listed at most: what comes every week is seen for more than a year."""
 
 
 class Records(Protocol):
@@ -171,10 +173,13 @@ class TaskDesk:
         return tuple(found)
 
     async def times(self, check: str, until: float) -> tuple[float, ...]:
-        """When a task is due from now until then, the first may have passed; at most a few dozen times."""
+        """When a task is due from now until then, the first may have passed; at most a few dozen times.
+
+        Of what its job reports it is the next time only: the one after that counts from when it reports.
+        """
         probe = self._probes.get(check)
         if probe is None:
-            return ()
+            return await self._report_due(check, until)
         found: list[float] = []
         due = await self._due(check, probe)
         while due is not None and due < until and len(found) < LISTED_TIMES:
@@ -184,6 +189,14 @@ class TaskDesk:
             except ScheduleError:
                 break
         return tuple(found)
+
+    async def _report_due(self, check: str, until: float) -> tuple[float, ...]:
+        probe = self._reported.get(check)
+        try:
+            due = None if probe is None else await probe.due(self._shared.get(Book).of(check), self._shared)
+        except ScheduleError:
+            return ()
+        return () if due is None or due >= until else (due,)
 
     async def coming(self, setup: Setup, until: float) -> tuple[Upcoming, ...]:
         """What people have to do until then, and what they should have done, for a report."""
@@ -261,13 +274,22 @@ class TaskDesk:
         self._running[check] = runs.create_task(self._run(state, command, due), name=f"task {check}")
 
     async def _outlast(self, state: TaskState) -> None:
-        """Wait for a run of a life of this daemon that was killed: it may go on, and never runs beside itself."""
+        """Wait for a run of a life of this daemon that was killed: it may go on, and never runs beside itself.
+
+        Nobody of that life ends it when it takes too long: it has its time limit once more, from now on.
+        """
+        since, text = self._clock.monotonic(), INTERRUPTED
         try:
-            while is_alive(state.process):  # noqa: ASYNC110 - nothing tells of the end of what is not our child
+            while is_alive(state.process):
+                probe = self._probes.get(state.task)
+                limit = probe.command.time_limit if probe is not None and probe.command is not None else inf
+                if self._clock.monotonic() - since >= limit:
+                    await end_stranger(state.process, ENDS_WITHIN)
+                    text = f"{INTERRUPTED}; it went on for another {format_duration(limit)} and was ended"
                 await asyncio.sleep(LOOK_FOR_ORPHANS)
         finally:
             del self._running[state.task]
-        self._interrupt(self._book.states[state.task])
+        self._interrupt(self._book.states[state.task], text)
 
     async def _run(self, begun: TaskState, command: TaskCommand, due: float | None) -> None:
         since = self._clock.monotonic()
@@ -297,8 +319,7 @@ class TaskDesk:
     def _noting(self, check: str) -> Callable[[int], None]:
         return lambda process: self._records.task_is(replace(self._book.states[check], process=mark_of(process)))
 
-    def _interrupt(self, state: TaskState) -> None:
-        text = "the daemon ended while it ran"
+    def _interrupt(self, state: TaskState, text: str = INTERRUPTED) -> None:
         now = self._clock.now()
         record = TaskRecord(
             state.task, state.count + 1, TaskOutcome.INTERRUPTED, now, started_at=state.started_at, text=text
