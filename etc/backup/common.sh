@@ -53,13 +53,22 @@ unseal() {
     openssl enc -d -aes-256-cbc -pbkdf2 -pass "$key" -in "$1"
 }
 
-# begin FOLDER NAME: $part is what to write; it goes when the script ends before `finish`.
+# begin FOLDER NAME: $part is what to write; it goes when the script ends before `finish`. What a run left behind that
+# was killed goes now: the lock says that nobody writes it any more.
 begin() {
     mkdir -p "$ROOT/$1"
+    rm -f "$ROOT/$1/.${2%_*_*}"_????????_??????.*.part*
     file=$ROOT/$1/$2
     part=$ROOT/$1/.$2.part
     [ ! -e "$file" ] || fail "$file is there already"
     trap 'rm -f "$part" "$part.sha256"' EXIT
+}
+
+# whole_dump FILE: whether a dump can be read to its last line. A stream that breaks off looks to psql like its end.
+whole_dump() {
+    local last
+    last=$(unseal "$1" | gunzip | tail -n 20) || return
+    [[ $last == *"PostgreSQL database dump complete"* ]]
 }
 
 # The checksum first, by the file's bare name, so that no backup is ever seen without one.

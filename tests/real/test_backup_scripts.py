@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -177,6 +178,39 @@ def test_a_dump_that_is_killed_leaves_nothing_that_looks_like_one(machine: Machi
     assert machine.files("database") == []
 
 
+def test_what_a_killed_run_left_behind_goes_with_the_next(machine: Machine, shop: Postgres) -> None:
+    folder = machine.root / "database"
+    folder.mkdir(parents=True)
+    for name in ("production", "production_2"):
+        (folder / f".{name}_20260101_020000.sql.gz.enc.part").write_bytes(b"half of it")
+        (folder / f".{name}_20260101_020000.sql.gz.enc.part.sha256").write_bytes(b"")
+    machine.well("backup-database", "production")
+    hidden = [name for name in machine.files("database") if name.startswith(".")]
+    assert hidden == [
+        ".production_2_20260101_020000.sql.gz.enc.part",
+        ".production_2_20260101_020000.sql.gz.enc.part.sha256",
+    ], "those of another database may be written just now"
+
+    (machine.root / "uploads" / ".20260101_020000.part").mkdir(parents=True)
+    (machine.uploads / "photo.jpg").write_bytes(b"photo")
+    machine.well("backup-uploads")
+    assert ".20260101_020000.part" not in machine.files("uploads")
+
+
+def test_a_full_disk_leaves_nothing_that_looks_like_a_backup(machine: Machine, shop: Postgres) -> None:
+    process = subprocess.run(
+        ["prlimit", "--fsize=4096", str(SCRIPTS / "backup-database"), "production"],
+        env=machine.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert process.stderr.strip().endswith("the dump of production failed; nothing is kept of it")
+    assert machine.files("database") == []
+
+
 def test_without_a_passphrase_nothing_is_made(machine: Machine, shop: Postgres) -> None:
     machine.set(PASSPHRASE_FILE="/not/there")
     assert "no passphrase" in machine.refused("backup-database", "production")
@@ -193,6 +227,25 @@ def test_a_damaged_backup_is_not_restored(machine: Machine, shop: Postgres) -> N
     held[len(held) // 2] ^= 1
     file.write_bytes(held)
     assert "is not what its checksum says" in machine.refused("restore-database", str(file), "again")
+
+
+def test_a_dump_that_breaks_off_is_not_restored_in_part(machine: Machine, shop: Postgres) -> None:
+    """Its checksum is right, and psql would take the end of the stream for that of the dump, and keep it."""
+    words = [pg_program("pg_dump"), "--dbname=service=production"]
+    dump = subprocess.run(words, env={"PGSERVICEFILE": str(machine.services)}, capture_output=True, check=True).stdout
+    half = dump[: dump.index(b"ALTER TABLE ONLY public.payments")]
+    for packed in (gzip.compress(dump)[:-8], gzip.compress(half)):
+        sealed = subprocess.run(
+            ["openssl", "enc", "-aes-256-cbc", "-pbkdf2", "-pass", f"pass:{PASSPHRASE}"],
+            input=packed,
+            capture_output=True,
+            check=True,
+        ).stdout
+        file = machine.folder / "production_20260101_020000.sql.gz.enc"
+        file.write_bytes(sealed)
+        file.with_name(f"{file.name}.sha256").write_text(f"{hashlib.sha256(sealed).hexdigest()}  {file.name}\n")
+        assert "cannot be read to its end" in machine.refused("restore-database", str(file), "again")
+        assert shop.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database="again") == "0"
 
 
 # --- uploads ---
@@ -388,3 +441,14 @@ def test_a_damaged_one_is_not_what_is_kept_of_its_month(machine: Machine) -> Non
     assert "backups are damaged" in machine.refused("backup-retention")
     assert good.name in machine.files("archive/monthly")
     assert bad.name not in machine.files("archive/monthly")
+
+
+def test_retention_goes_on_where_a_run_was_killed(machine: Machine) -> None:
+    file = day_file(machine, datetime.now(UTC))
+    for archive in ("weekly", "monthly"):
+        folder = machine.root / "archive" / archive
+        folder.mkdir(parents=True)
+        (folder / f"{file.name}.sha256").hardlink_to(f"{file}.sha256")
+    machine.well("backup-retention")
+    for archive in ("weekly", "monthly"):
+        assert machine.files(f"archive/{archive}") == [file.name, f"{file.name}.sha256"]
