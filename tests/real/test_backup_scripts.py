@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -318,6 +319,29 @@ async def test_configuration_with_all_that_is_wanted_or_not_at_all(machine: Mach
     assert f"{etc}/letsencrypt is not there" in machine.refused("backup-configuration", "security")
     assert "nothing to save" in machine.refused("backup-configuration", "app")
     assert len(machine.files("configuration")) == 2
+
+
+def test_a_log_that_is_written_meanwhile_is_saved_and_a_setting_is_not(machine: Machine) -> None:
+    folder = machine.folder / "written"
+    folder.mkdir()
+    (folder / "access.log").write_bytes(os.urandom(5_000_000))
+    machine.set(LOG_PATHS=str(folder), APP_PATHS=str(folder))
+    over = threading.Event()
+
+    def write() -> None:
+        with (folder / "access.log").open("ab", buffering=0) as log:
+            while not over.wait(0.002):
+                log.write(b"GET /\n")
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        machine.well("backup-configuration", "logs")
+        assert "could not be read" in machine.refused("backup-configuration", "app")
+    finally:
+        over.set()
+        writing.join()
+    assert [name.split("_")[0] for name in machine.files("application")] == ["logs", "logs"]
 
 
 # --- another place ---
