@@ -92,7 +92,7 @@ def is_alive(mark: str) -> bool:
 
 
 async def end_stranger(mark: str, within: float) -> None:
-    """End the process of this mark, which is not our child, with its group: asked first, killed ``within`` seconds later.
+    """End the process of this mark, which is not our child, and its group: asked first, killed ``within`` s later.
 
     It must lead its group, as every child of :func:`run_child` does. Who may not be ended goes on.
     """
