@@ -345,6 +345,29 @@ async def test_who_is_told_of_the_end_anyway_is_not_told_twice() -> None:
         assert [notification.event for _, notification in mail.accepted].count(EventKind.RESOLVED) == 1
 
 
+async def test_an_end_is_not_told_instead_to_who_heard_that_it_began_again() -> None:
+    sms, mail = Wire(), Wire(behaviour=[DOWN] * 4)
+    async with running(sms=sms, mail=mail) as world:
+        await world.owe(owed(MAIL, event=EventKind.RESOLVED, fallbacks=(LEAD,)))
+        await asyncio.sleep(1)
+        await world.owe(owed(LEAD), owed(MAIL))
+        await asyncio.sleep(60)
+        assert sms.ids == ["1-opened-smslead"], "an end after it would sound as if all were well"
+        await asyncio.sleep(600)
+        assert mail.ids == ["1-resolved-maillead", "1-opened-maillead"]
+
+
+async def test_what_is_held_for_the_morning_does_not_keep_older_news_from_who_stands_in() -> None:
+    mail = Wire()
+    async with running(sms=Wire(default=DOWN), mail=mail) as world:
+        await world.owe(owed(fallbacks=(MAIL,)))
+        await asyncio.sleep(1)
+        lowered = owed(MAIL, event=EventKind.LOWERED)
+        await world.owe(replace(lowered, not_before=lowered.created_at + 3600))
+        await asyncio.sleep(60)
+        assert mail.ids == ["1-opened-smslead:fallback:mail"]
+
+
 async def test_who_is_the_fallback_of_several_is_told_once() -> None:
     mail = Wire()
     async with running(sms=Wire(default=REFUSED), mail=mail) as world:

@@ -25,15 +25,17 @@ class StandIns:
     def __init__(self) -> None:
         self._by_incident: dict[int, dict[Recipient, float]] = {}
         self._told: OrderedDict[tuple[int, EventKind, float, Recipient], None] = OrderedDict()
-        self._ended: OrderedDict[tuple[int, Recipient], float] = OrderedDict()
+        self._newest: OrderedDict[tuple[int, Recipient], float] = OrderedDict()
+        """Of when the newest news of an incident is that somebody is told at once."""
 
     def untold(self, message: Message, who: Recipient) -> Message | None:
         """What of a message somebody is not told anyway, or was not told yet in another's place.
 
-        What came before an end of which they are told has lost its meaning: it would sound as if it went on.
+        What came before the newest they are told has lost its meaning: a failure after its end would sound as if it
+        went on, and an end after it came back as if it were over.
         """
         news = message.items or (message,)
-        left = [item for item in news if _story(item, who) not in self._told and not self._is_over(item, who)]
+        left = [item for item in news if _story(item, who) not in self._told and not self._is_stale(item, who)]
         if len(left) == len(news) or len(news) == DIGEST_ITEMS:  # of so many, those beyond are only counted
             return message
         return digest(left, message.at, message.note) if left else None
@@ -49,17 +51,18 @@ class StandIns:
 
     def meant(self, notification: Notification) -> None:
         """It is owed to somebody in their own right: they need not hear it in another's place as well."""
+        held = notification.digest or notification.not_before > notification.created_at
         for item in notification.message.items or (notification.message,):
             self._told[_story(item, notification.recipient)] = None
-            if item.event is EventKind.RESOLVED:
-                self._ended[item.incident, notification.recipient] = item.at
+            if item.incident and (item.event is EventKind.RESOLVED or not held):
+                self._newest[item.incident, notification.recipient] = item.at
         while len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
-        while len(self._ended) > REMEMBERED:
-            self._ended.popitem(last=False)
+        while len(self._newest) > REMEMBERED:
+            self._newest.popitem(last=False)
 
-    def _is_over(self, news: Message, who: Recipient) -> bool:
-        return news.at < self._ended.get((news.incident, who), news.at)
+    def _is_stale(self, news: Message, who: Recipient) -> bool:
+        return news.at < self._newest.get((news.incident, who), news.at)
 
     def ends(self, notifications: Iterable[Notification], now: float) -> list[tuple[Notification, Notification]]:
         """What is owed to them because of these notifications, each with the one it follows from.
