@@ -338,7 +338,12 @@ async def test_silences_and_the_incidents_that_ended_last_are_known_to_the_next_
     restored = await reopened(store, make)
     assert restored.silences == (replace(silence, ends_at=NOW + 60),)
     assert [incident.id for incident in restored.ended] == [7, 8]
+    quiet = replace(silence, id="s2", maintenance=False)
+    await store.commit(Batch(silences=(quiet,)))
     await store.prune(NOW + 60 + 6 * 86_400)
+    kept = (await reopened(store, make)).silences
+    assert [one.id for one in kept] == ["s1"], "what was planned is told apart for three months"
+    await store.prune(NOW + 60 + 101 * 86_400)
     assert (await reopened(store, make)).silences == ()
 
 

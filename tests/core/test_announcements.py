@@ -18,8 +18,10 @@ from wcr_watchd.core.matchers import parse_matchers
 from wcr_watchd.core.model import Notification
 from wcr_watchd.core.mute import planned_spans
 from wcr_watchd.core.recurrence import Once, weekly
+from wcr_watchd.core.report import planned
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Window
+from wcr_watchd.core.status import past_maintenance
 
 HOUR = 3_600.0
 START = 1_000_000.0
@@ -130,3 +132,25 @@ def test_only_what_an_early_end_left_of_a_window_counts_as_planned() -> None:
     world.pass_time(86_400.0)
     spans = planned_spans(world.setup, world.state, world.setup.checks["api"], began, world.now)
     assert [(span[0], span[1]) for span in spans] == [(began, ended)]
+
+
+def test_each_early_end_of_a_window_is_remembered_for_as_long_as_anybody_reckons() -> None:
+    """By objectives, reports and the status page alike, though windows are ended early week after week."""
+    start = 3 * 1_440
+    window = Window("weekly", weekly(((start, start + 600),), "UTC"), parse_matchers("check=api"))
+    world = World(replace(setup(check("api", times=0)), windows=(window,)), now=7 * 86_400.0)
+    first, wanted = world.now, set()
+    for _ in range(10):
+        began = world.now
+        world.pass_time(1_800.0)
+        world.take(commands.stop_window(world.setup, world.state, "weekly", "ann", world.now))
+        wanted.add((began, world.now))
+        world.pass_time(7 * 86_400.0 - 1_800.0)
+    now = world.now - 86_400.0
+    assert set(planned_spans(world.setup, world.state, world.setup.checks["api"], first, now)) == wanted
+    assert {(one.start, one.end) for one in planned(world.setup, world.state.silences, first, now)} == wanted
+    assert set(past_maintenance(world.setup, world.state.silences, ["api"], first, now)) == wanted
+    later = world.now + 101 * 86_400.0
+    work = replace(next(iter(world.state.silences.values())), id="new", ends_at=later + 1.0, updated_at=later)
+    world.take(commands.silence(world.setup, world.state, work, later))
+    assert set(world.state.silences) == {"new"}, "and then forgotten"

@@ -85,7 +85,8 @@ def test_what_was_planned_is_cut_to_the_period() -> None:
         maintenance=True,
     )
     quiet = replace(by_hand, id="efgh", maintenance=False)
-    found = planned(known, (by_hand, quiet), at("2026-11-24 04:00", "UTC"), at("2026-12-01 00:00", "UTC"))
+    silences = {one.id: one for one in (by_hand, quiet)}
+    found = planned(known, silences, at("2026-11-24 04:00", "UTC"), at("2026-12-01 00:00", "UTC"))
     assert [(one.name, one.checks, one.end - one.start) for one in found] == [
         ("weekly", ("api",), 3_600.0),  # it was open already
         ("by hand", ("other",), 3_600.0),

@@ -120,7 +120,7 @@ def stop_window(setup: Setup, state: State, name: str, by: str, now: float) -> D
     span = open_span(state, window, now)
     if span is None:
         raise CommandError(f"the maintenance window {name} is not open now")
-    ended = Silence(stopped_id(name), window.matchers, span[0], now, by, "ended early", now, maintenance=True)
+    ended = Silence(stopped_id(name, span[0]), window.matchers, span[0], now, by, "ended early", now, maintenance=True)
     return _put(setup, state, (ended,), now)
 
 

@@ -21,7 +21,7 @@ from wcr_watchd.core.model import Incident, IncidentState, Labels, Observation, 
 from wcr_watchd.core.mute import UNKNOWN_SUBJECT
 from wcr_watchd.core.rules import History, Rule, RuleState, Verdict, evaluate, parse_rule, remember
 from wcr_watchd.core.setup import OWN, Check, Setup
-from wcr_watchd.core.silence import KEPT, Silence
+from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.work import Decision, Work
 
@@ -46,7 +46,7 @@ def apply(state: State, decision: Decision) -> None:
         _keep(state, incident)
     for silence in decision.silences:
         state.silences[silence.id] = silence
-        for old in [one.id for one in state.silences.values() if one.ends_at < silence.updated_at - KEPT]:
+        for old in [one.id for one in state.silences.values() if one.forgotten_at < silence.updated_at]:
             del state.silences[old]
     state.next_incident = max(state.next_incident, decision.next_incident)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice, takewhile
 
@@ -75,12 +76,7 @@ def _maintenance(setup: Setup, state: State, facts: Facts, now: float) -> Mute |
 def open_span(state: State, window: Window, now: float) -> tuple[float, float] | None:
     """The span of the window that holds at this time, unless somebody has ended it early."""
     span = window.spans.around(now)
-    return None if span is None or _was_ended_early(state, window, span) else span
-
-
-def _was_ended_early(state: State, window: Window, span: tuple[float, float]) -> bool:
-    stopped = state.silences.get(stopped_id(window.name))
-    return stopped is not None and stopped.starts_at <= span[0] < stopped.ends_at
+    return None if span is None or stopped_id(window.name, span[0]) in state.silences else span
 
 
 def planned_spans(setup: Setup, state: State, check: Check, since: float, until: float) -> list[tuple[float, float]]:
@@ -96,12 +92,18 @@ def planned_spans(setup: Setup, state: State, check: Check, since: float, until:
     ]
     for window in setup.windows:
         if covers(window.matchers, facts):
-            held = window.spans.around(since)
-            coming = takewhile(lambda span: span[0] < until, window.spans.after(since))
-            spans = (*((held,) if held else ()), *islice(coming, MOST_SPANS))
-            # Of one that was ended early, what it lasted is among the silences.
-            found += [span for span in spans if not _was_ended_early(state, window, span)]
+            found += window_spans(state.silences, window, since, until)
     return found
+
+
+def window_spans(
+    silences: Mapping[str, Silence], window: Window, since: float, until: float
+) -> list[tuple[float, float]]:
+    """The spans of a window between two times that nobody ended early: what those lasted is among the ``silences``."""
+    held = window.spans.around(since)
+    coming = takewhile(lambda span: span[0] < until, window.spans.after(since))
+    spans = (*((held,) if held else ()), *islice(coming, MOST_SPANS))
+    return [span for span in spans if stopped_id(window.name, span[0]) not in silences]
 
 
 def is_planned(setup: Setup, state: State, check: Check, now: float) -> bool:
@@ -113,9 +115,9 @@ def is_planned(setup: Setup, state: State, check: Check, now: float) -> bool:
     )
 
 
-def stopped_id(window: str) -> str:
-    """Under which id a silence that is over notes that a window was ended early."""
-    return f"window-{window}"
+def stopped_id(window: str, start: float) -> str:
+    """Under which id a silence that is over notes that a window which began then was ended early."""
+    return f"window-{window}-{int(start)}"
 
 
 def _silenced(state: State, facts: Facts, now: float) -> Mute | None:

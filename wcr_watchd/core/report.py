@@ -14,7 +14,7 @@ from wcr_watchd.core.announcements import covered
 from wcr_watchd.core.local_time import instant, local_time
 from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import MeasurementSpec
-from wcr_watchd.core.mute import facts_of_check
+from wcr_watchd.core.mute import facts_of_check, window_spans
 from wcr_watchd.core.on_call import by_people, turns
 from wcr_watchd.core.review import Affected, Facts, Review
 from wcr_watchd.core.setup import Check, Setup, Target
@@ -286,15 +286,14 @@ def public_subjects(
     )
 
 
-def planned(setup: Setup, silences: Sequence[Silence], since: float, until: float) -> tuple[Planned, ...]:
+def planned(setup: Setup, silences: Mapping[str, Silence], since: float, until: float) -> tuple[Planned, ...]:
     """The planned maintenance between two times: windows, and what was started by hand."""
     found = []
     for window in setup.windows:
         names = tuple(covered(setup, window.matchers))
-        held = window.spans.around(since)
-        for start, end in (*((held,) if held else ()), *_until(window.spans.after(since), until)):
+        for start, end in window_spans(silences, window, since, until):
             found.append(Planned(window.name, window.comment, names, max(start, since), min(end, until)))
-    for one in silences:
+    for one in silences.values():
         if one.maintenance and one.starts_at < until and one.ends_at > since:
             checks = tuple(
                 name for name, check in setup.checks.items() if covers(one.matchers, facts_of_check(setup, check))

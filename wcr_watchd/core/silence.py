@@ -18,6 +18,9 @@ SAME_SECOND = 1.0
 
 KEPT = 5 * 86_400.0
 """Seconds that a silence is remembered after its end, so that it can be seen who muted what."""
+KEPT_MAINTENANCE = 100 * 86_400.0
+"""Seconds that maintenance is remembered: what was planned is told apart for as far back as anybody reckons, which is
+an objective of 92 days, or the 90 days of the status page. Forgotten earlier, its downtime would become unplanned."""
 
 Facts = Mapping[str, tuple[str, ...]]
 """What can be matched of an incident: label names and their values (a check has several tags)."""
@@ -95,6 +98,11 @@ class Silence:
     comment: str
     updated_at: float
     maintenance: bool = False
+
+    @property
+    def forgotten_at(self) -> float:
+        """From when on nobody asks for it any more (epoch seconds)."""
+        return self.ends_at + (KEPT_MAINTENANCE if self.maintenance else KEPT)
 
     def active(self, now: float) -> bool:
         """Whether it holds at this time."""

@@ -13,7 +13,7 @@ from itertools import islice, takewhile
 
 from wcr_watchd.core.connectivity import is_offline
 from wcr_watchd.core.model import Incident, Outcome, Severity
-from wcr_watchd.core.mute import UNKNOWN_SUBJECT, facts_of_check, open_span
+from wcr_watchd.core.mute import UNKNOWN_SUBJECT, facts_of_check, open_span, window_spans
 from wcr_watchd.core.posts import Impact, Post, named
 from wcr_watchd.core.rules import Verdict
 from wcr_watchd.core.setup import Check, Setup
@@ -353,16 +353,15 @@ def planned_work(setup: Setup, state: State, members: Members, now: float) -> tu
 
 
 def past_maintenance(
-    setup: Setup, silences: Iterable[Silence], names: Sequence[str], since: float, now: float
+    setup: Setup, silences: Mapping[str, Silence], names: Sequence[str], since: float, now: float
 ) -> tuple[tuple[float, float], ...]:
     """When maintenance concerned one of the checks: start and end (epoch seconds), by the windows of now."""
     members = {"": names}
     spans: list[tuple[float, float]] = []
     for window in setup.windows:
         if concerned_by(setup, members, window.matchers):
-            held = window.spans.around(since)
-            spans += [*([held] if held else []), *takewhile(lambda span: span[0] < now, window.spans.after(since))]
-    for silence in silences:
+            spans += window_spans(silences, window, since, now)
+    for silence in silences.values():
         if silence.maintenance and concerned_by(setup, members, silence.matchers):
             spans.append((silence.starts_at, silence.ends_at))
     return tuple((start, min(end, now)) for start, end in spans if start < now)

@@ -202,7 +202,7 @@ class Reporter:
             since=since,
             until=until,
             subjects=self._subjects(plan, setup),
-            planned=planned(setup, tuple(self._watch.state.silences.values()), since, until),
+            planned=planned(setup, self._watch.state.silences, since, until),
             upcoming=upcoming(setup, now, tasks),
             rehearsable=Rehearsable(tuple(setup.policies), tuple(setup.channels), tuple(self._canaries())),
         )

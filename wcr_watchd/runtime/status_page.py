@@ -386,7 +386,7 @@ class StatusDesk:
     def _picture(self, page: StatusPage, now: float) -> Callable[[], PublicStatus]:
         """What visitors see; worked out in a thread, from what does not change meanwhile."""
         setup = self._setup
-        silences = tuple(self._view.state.silences.values())
+        silences = dict(self._view.state.silences)
         seen = replace(self._seen, conditions=dict(self._seen.conditions), since=dict(self._seen.since))
         known = {name: (one.watched, tuple(one.incidents.values())) for name, one in self._known.items()}
         posts = tuple(post.public() for post in self.posts if post.published)

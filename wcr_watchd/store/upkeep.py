@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from wcr_watchd.core.silence import KEPT
+from wcr_watchd.core.silence import KEPT, KEPT_MAINTENANCE
 from wcr_watchd.store.database import Database, Row
 from wcr_watchd.store.pack import pack_texts, text_of, unpack, unpack_numbers
 from wcr_watchd.store.rollup import (
@@ -91,7 +91,7 @@ class Upkeep:
             await self._delete_history(now)
             await self._delete_incidents(now)
             async with self._database.transaction(durable=False) as transaction:
-                await transaction.run("delete_old_silences", now - int(KEPT * 1000))
+                await transaction.run("delete_old_silences", now - int(KEPT * 1000), now - int(KEPT_MAINTENANCE * 1000))
                 before = now - int(self._retention.incidents * DAY)
                 await transaction.run("delete_old_audit", before, _AUDIT_ENTRIES)
                 await transaction.run("delete_old_changes", before)

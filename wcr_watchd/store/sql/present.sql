@@ -56,7 +56,8 @@ ON CONFLICT (id) DO UPDATE SET ends_at = excluded.ends_at, data = excluded.data;
 SELECT data FROM silence ORDER BY ends_at, id;
 
 -- name: delete_old_silences
-DELETE FROM silence WHERE ends_at < $1;
+DELETE FROM silence
+WHERE ends_at < $2 OR (ends_at < $1 AND NOT coalesce(json_extract(data, '$.maintenance'), 0));
 
 -- name: last_incident
 SELECT max(id) FROM incident;

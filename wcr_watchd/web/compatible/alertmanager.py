@@ -23,7 +23,7 @@ from wcr_watchd.core.matchers import checked, matchers_of
 from wcr_watchd.core.model import Alert, Incident, IncidentState
 from wcr_watchd.core.mute import facts_of
 from wcr_watchd.core.setup import AlertSettings
-from wcr_watchd.core.silence import Facts, Matcher, Operator, Silence, Standing, covers
+from wcr_watchd.core.silence import KEPT, Facts, Matcher, Operator, Silence, Standing, covers
 from wcr_watchd.core.view import View
 from wcr_watchd.core.work import check_of
 from wcr_watchd.web import shapes
@@ -263,7 +263,9 @@ async def silences(request: web.Request) -> web.Response:
     view = request.app[CONTROL]
     wanted, now = _filter(request), view.now()
     order = {Standing.ACTIVE: 0, Standing.PENDING: 1, Standing.EXPIRED: 2}
-    found = sorted(view.state.silences.values(), key=lambda one: (order[one.standing(now)], one.ends_at))
+    # Maintenance is remembered for longer than a silence, for what was planned: an Alertmanager would not show it.
+    known = (one for one in view.state.silences.values() if one.ends_at > now - KEPT)
+    found = sorted(known, key=lambda one: (order[one.standing(now)], one.ends_at))
     matching = (one for one in found if all(matcher.holds(_matched(one)) for matcher in wanted))
     return web.json_response([_silence(one, now) for one in matching])
 

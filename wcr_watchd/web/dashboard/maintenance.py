@@ -24,6 +24,8 @@ PATH = "/maintenance"
 ONE = f"{PATH}/{{id}}"
 NEXT_TIMES = 6
 """Times to come that are shown of what recurs."""
+MOST_OVER = 50
+"""Past maintenance that is shown."""
 FORM = {"matchers": "", "starts_at": "", "for": "2h", "comment": ""}
 
 
@@ -126,7 +128,7 @@ def _page(request: web.Request, form: Mapping[str, str], said: str = "", status:
         "maintenance.html",
         here=sorted(here, key=lambda one: one.ends_at),
         coming=sorted(coming, key=lambda one: one.starts_at),
-        over=sorted((one for one in started if one.ends_at <= now), key=lambda one: -one.ends_at),
+        over=sorted((one for one in started if one.ends_at <= now), key=lambda one: -one.ends_at)[:MOST_OVER],
         windows=windows,
         open=len(here) + sum(one["span"] is not None for one in windows),
         changes=changes,
