@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
 
 import pytest
@@ -85,3 +86,34 @@ def test_parts_are_as_the_whole_would_have_them(
     for (since, until), part in zip(pairwise(edges), parts, strict=True):
         whole = uptime(counted, every, since, until, plans)
         assert (part.up, part.down, part.unwatched) == pytest.approx((whole.up, whole.down, whole.unwatched), abs=1e-6)
+
+
+@pytest.mark.parametrize("every", [30.0, 60.0, 300.0])
+def test_confirmations_of_a_failure_are_no_time_of_their_own(every: float) -> None:
+    """Two more runs, ten and twenty seconds after the first that fails, as `retry` has it by default."""
+    chance = random.Random(4)
+    outages = [
+        (at := number * 4 * HOUR + chance.uniform(0, HOUR), at + chance.uniform(2, 20) * 60) for number in range(60)
+    ]
+    counts: dict[int, list[int]] = {}
+    at, confirming, was = 0.0, 0, False
+    while at < 240 * HOUR:
+        down = any(start <= at < end for start, end in outages)
+        counts.setdefault(int(at // HOUR), [0, 0])[down] += 1
+        confirming = 2 if down and not was else max(0, confirming - 1)
+        was = down
+        at = at + 10 if confirming and down else (at // every + 1) * every
+    hours = [hour(number, *runs) for number, runs in sorted(counts.items())]
+    found = uptime(hours, every, 0.0, 240 * HOUR, [])
+    true = sum(end - start for start, end in outages)
+    assert found.down == pytest.approx(true, rel=0.05)
+    assert sum(one.down for one in hours) * every > 1.08 * true, "each run counted alone would be too much"
+
+
+def test_what_ran_twice_as_often_then_counts_each_run() -> None:
+    found = uptime([hour(0, up=90, down=30)], 60.0, 0.0, HOUR, [])
+    assert (found.up, found.down) == (0.75 * HOUR, 0.25 * HOUR)
+    both = uptime([hour(0, up=0, down=62)], 60.0, 0.0, HOUR, [])
+    assert (both.up, both.down) == (0.0, HOUR)
+    blip = uptime([hour(0, up=60, down=1)], 60.0, 0.0, HOUR, [])
+    assert blip.down == pytest.approx(HOUR / 61), "it came back at once"

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from tests.core.world import check
+from wcr_watchd.core.burning import HOUR
 from wcr_watchd.core.life import Finding
 from wcr_watchd.core.matchers import parse_matchers
 from wcr_watchd.core.model import Observation, Outcome
-from wcr_watchd.core.objectives import DAY, HOUR, Objective
+from wcr_watchd.core.objectives import DAY, Objective
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
@@ -43,7 +44,7 @@ class World:
     def trouble_over(self, subject: str, why: str) -> None:
         self.open.discard(subject)
 
-    async def outcomes(self, name: str, *, since: float, until: float) -> Sequence[Outcomes]:
+    async def outcomes(self, name: str, *, since: float, until: float, fine: bool = False) -> Sequence[Outcomes]:
         return self.past.get(name, [])
 
     def runs(self, name: str, outcome: Outcome, count: int) -> None:
@@ -97,8 +98,20 @@ async def test_the_past_is_read_back_without_planned_maintenance(world: World) -
     del world.state.silences["s1"]
     again = ObjectiveWatch(world, world, world)  # type: ignore[arg-type]
     world.watch = again
-    assert await world.look() == {"objective api burns fast", "objective api burns"}
+    assert await world.look() == {"objective api burns"}, "it went fast, but no longer does"
     assert dict(again.rates(OBJECTIVE))[6 * HOUR] == pytest.approx(500.0)
+
+
+async def test_after_a_start_nothing_is_told_or_ended_before_somebody_watched(world: World) -> None:
+    """The last life ended ten minutes ago, after an outage."""
+    world.past["api"] = [Outcomes(NOW - 3_600 + start, 300.0, 0, 5, 0) for start in (0, 300)]
+    world.past["api"].append(Outcomes(NOW - 3_000, 2_400.0, 40, 0, 0))
+    assert await world.look() == {"objective api burns"}
+    again = ObjectiveWatch(world, world, world)  # type: ignore[arg-type]
+    world.watch, world.open = again, {"objective api burns fast"}
+    assert await world.look() == {"objective api burns fast", "objective api burns"}
+    world.runs("api", Outcome.UP, 40)
+    assert await world.look() == {"objective api burns"}
 
 
 async def test_a_reload_that_takes_a_check_or_the_objective_away(world: World) -> None:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from wcr_watchd.core.burning import times_as_fast
 from wcr_watchd.core.errors import Problem
-from wcr_watchd.core.objectives import times_as_fast
 from wcr_watchd.core.units import format_duration
 
 STYLES = {"ok": "green", "info": "blue", "warning": "yellow", "critical": "bold red", "down": "red"}

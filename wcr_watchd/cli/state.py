@@ -71,7 +71,7 @@ def incidents(socket: Path, all_: bool, check: str | None, json_: bool) -> None:
 @json_option
 @exits
 def objectives(socket: Path, json_: bool) -> None:
-    """What share of runs must be up, how much of the error budget is left, and how fast it goes."""
+    """What share of the time must be up, how much of the error budget is left, and how fast it goes."""
     rows = call(socket, "GET", "/objectives")["objectives"]
     if json_:
         render.as_json(rows)

@@ -31,12 +31,12 @@ def _period(seconds: float) -> float:
 
 
 class ObjectiveTable(Options):
-    """What share of the runs of some checks must be up: an error budget, and alerts when it goes too fast."""
+    """What share of the time some checks must be up: an error budget, and alerts when it goes too fast."""
 
     checks: Texts
-    """The checks whose runs count; * stands for any part of a name."""
+    """The checks whose time counts together; * stands for any part of a name."""
     target: Annotated[Ratio, AfterValidator(_target)]
-    """The share of runs that must be up, such as "99.9%"."""
+    """The share of the time that they must be up, such as "99.9%"."""
     period: Annotated[Span, AfterValidator(_period)] = USUAL_PERIOD
     """Over how long; "30d"."""
     least_failures: Annotated[int, Field(ge=1, le=1000)] = 2

@@ -69,7 +69,7 @@ def json_schema() -> dict[str, Any]:
         "knowledge": _of(KnowledgeTable, "knowledge", definitions),
         "report": _by_name(_of(ReportTable, "report", definitions), "Reports that are written and sent by themselves."),
         "change": _by_name(_of(ChangeTable, "change", definitions), "Kinds of updates."),
-        "objective": _by_name(_of(ObjectiveTable, "objective", definitions), "What share of runs must be up."),
+        "objective": _by_name(_of(ObjectiveTable, "objective", definitions), "What share of the time must be up."),
         "change_category": _by_name(
             _of(CategoryTable, "change_category", definitions), "Categories of updates, with their checklists."
         ),

@@ -359,8 +359,11 @@ class Store(AccessRecords, Protocol):
         """The course of several measurements of a check, in their order."""
         ...
 
-    async def outcomes(self, check: str, *, since: float, until: float) -> Sequence[Outcomes]:
-        """How many runs of a check found what, oldest first; the first and last may reach beyond the two times."""
+    async def outcomes(self, check: str, *, since: float, until: float, fine: bool = False) -> Sequence[Outcomes]:
+        """How many runs of a check found what, oldest first; the first and last may reach beyond the two times.
+
+        By hours where there are some, or with ``fine``, which takes longer, by five minutes.
+        """
         ...
 
     async def incidents(

@@ -6,7 +6,7 @@ why, and by how much, is told in :mod:`wcr_watchd.core.status_days`.
 
 Of each span of time the share of its runs that were up counts as time in which the check was up, and likewise for down;
 runs that could not tell, and spans without runs, are time that nobody watched. A run speaks until the next one, but not
-for much longer than the check's interval.
+for much longer than the check's interval; the quick ones that confirm a failure speak for hardly any time.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ WHOLE = 0.9
 """Share of the runs that were due from which on a span counts as watched throughout."""
 PATIENCE = 1.5
 """Intervals that a run speaks for; a check seldom runs to the second."""
+CONFIRMING = 0.5
+"""Share of the runs that were due, by which there may be more of them that confirm failures. What ran still more often
+was of another interval then, or of several places: each of its runs counts."""
+FEW = 2
+"""More runs than were due that may be confirmations in any case, however seldom the check runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +97,16 @@ def uptime(outcomes: Sequence[Outcomes], every: float, since: float, until: floa
     ends = [*(one.start for one in outcomes), until][1:]
     for one, following in zip(outcomes, ends, strict=True):
         start, end = max(since, one.start), min(until, following, one.start + covered(one, every))
-        runs = one.up + one.down + one.unknown
+        failed = at_intervals(one, every)
+        runs = one.up + failed + one.unknown
         if end <= start or not runs:
             continue
         while windows and windows[0][1] <= start:
             windows.popleft()  # over before this time, and so before all that follow
         inside = overlap(windows, start, end) if windows and windows[0][0] < end else 0.0
         outside = end - start - inside
-        up, down = up + outside * one.up / runs, down + outside * one.down / runs
-        planned_up, planned_down = planned_up + inside * one.up / runs, planned_down + inside * one.down / runs
+        up, down = up + outside * one.up / runs, down + outside * failed / runs
+        planned_up, planned_down = planned_up + inside * one.up / runs, planned_down + inside * failed / runs
     unwatched = max(0.0, until - since - (up + down + planned_up + planned_down))
     return Uptime(up, down, planned_up, planned_down, unwatched)
 
@@ -118,6 +124,18 @@ def uptimes(
         some = outcomes[bisect_left(starts, since - reach) : bisect_left(starts, until) + 1]
         found.append(uptime(some, every, since, until, windows))
     return found
+
+
+def at_intervals(one: Outcomes, every: float) -> int:
+    """How many runs of a span failed, without those in between that confirmed a failure.
+
+    A check that fails runs again at once, and again: counted as the others, a minute's outage would be three.
+    """
+    due = one.width / every
+    more = round(one.up + one.down + one.unknown - due)
+    if one.down < 2 or more <= 0 or more > max(FEW, CONFIRMING * due):
+        return one.down
+    return max(1, one.down - more)
 
 
 def covered(one: Outcomes, every: float) -> float:

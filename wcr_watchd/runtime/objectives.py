@@ -9,34 +9,22 @@ from typing import Protocol
 
 import structlog
 
+from wcr_watchd.core.burning import ALERTS, COARSE, FINE, Counts, Past, burning
 from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.life import Finding
 from wcr_watchd.core.model import Observation, Outcome
 from wcr_watchd.core.mute import is_planned, planned_spans
-from wcr_watchd.core.objectives import (
-    ALERTS,
-    BURNS,
-    DAY,
-    SUBJECT,
-    Budget,
-    Counts,
-    Objective,
-    Stretch,
-    budget,
-    burning,
-    stretches,
-)
+from wcr_watchd.core.objectives import BURNS, DAY, SUBJECT, Budget, Objective, Stretch, budget, stretches
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.state import State
-from wcr_watchd.core.uptime import Uptime, joined, overlap, uptime, uptimes
+from wcr_watchd.core.uptime import Uptime, joined, uptime, uptimes
 
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY = 15.0
 """Seconds between two looks at the burn rates."""
-PAST = max(alert.long for alert in ALERTS)
 
 
 class Engine(Protocol):
@@ -65,17 +53,17 @@ class ObjectiveWatch:
 
     def see(self, observation: Observation) -> None:
         """Count a run."""
-        if observation.outcome is Outcome.UNKNOWN:
-            return
         wanted = [one for one in self._counts.values() if observation.check in one[0].checks]
         if not wanted:
             return
         setup, state = self._engine.setup, self._engine.state
         check = setup.checks.get(observation.check)
-        if check is None or is_planned(setup, state, check, self._clock.now()):
+        if check is None:
             return
+        counts_not = observation.outcome is Outcome.UNKNOWN or is_planned(setup, state, check, self._clock.now())
+        down = None if counts_not else observation.outcome is Outcome.DOWN
         for _, counts in wanted:
-            counts.add(observation.at, 1, int(observation.outcome is Outcome.DOWN))
+            counts.see(check.name, observation.at, check.every, down)
 
     async def serve(self) -> None:
         """Watch until cancelled."""
@@ -116,6 +104,8 @@ class ObjectiveWatch:
         holds = {one.severity: one for one in reversed(burning(objective, counts, self._clock.now()))}
         for severity, word in BURNS.items():
             subject = f"{SUBJECT} {objective.name} {word}"
+            if severity in holds and not holds[severity].because:
+                continue  # nobody watched of late: whatever was told holds, and nothing new is
             if severity in holds:
                 self._engine.trouble(subject, Finding(severity, holds[severity].because, ""), "by its burn rates")
             else:
@@ -139,17 +129,15 @@ class ObjectiveWatch:
 
     async def _filled(self, objective: Objective) -> Counts:
         """Counts of the past days by the records, without planned maintenance."""
-        now = self._clock.now()
-        found = []
+        now, counts = self._clock.now(), Counts()
         for name in objective.checks:
-            outcomes = await self._store.outcomes(name, since=now - PAST, until=now)
-            planned = await self._planned(name, now - PAST, now)
-            for one in outcomes:
-                apart = 1.0 - overlap(planned, one.start, one.start + one.width) / one.width
-                found.append((one.start, round((one.up + one.down) * apart), round(one.down * apart)))
-        counts = Counts()
-        for at, runs, failed in sorted(found):
-            counts.add(at, runs, failed)
+            check = self._engine.setup.checks.get(name)
+            if check is None:  # a reload has taken it away meanwhile
+                continue
+            fine = await self._store.outcomes(name, since=now - FINE, until=now, fine=True)
+            coarse = await self._store.outcomes(name, since=now - COARSE, until=now)
+            planned = await self._planned(name, now - COARSE, now)
+            counts.recall(Past(fine, coarse), check.every, planned, now)
         return counts
 
     async def _uptime(self, name: str, since: float, until: float) -> Uptime:

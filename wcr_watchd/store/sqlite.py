@@ -59,7 +59,7 @@ from wcr_watchd.store.history import Course, Rollups, Tally, choose_width, read_
 from wcr_watchd.store.intern import Numbers
 from wcr_watchd.store.migrate import read_migrations
 from wcr_watchd.store.pack import PackedRow, pack, pack_numbers, unpack
-from wcr_watchd.store.rollup import DAY, HOUR
+from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR
 from wcr_watchd.store.status_page import StatusRecords
 from wcr_watchd.store.upkeep import Retention, Upkeep
 
@@ -224,10 +224,10 @@ class SqliteStore:
 
         return await self._in_thread(drawn)
 
-    async def outcomes(self, check: str, *, since: float, until: float) -> Sequence[Outcomes]:
+    async def outcomes(self, check: str, *, since: float, until: float, fine: bool = False) -> Sequence[Outcomes]:
         """How many runs found what, by hours of the past and five minutes of what is not rolled up yet."""
         tally = Tally(milliseconds(since), milliseconds(until))
-        await self._gather(tally, check, HOUR)
+        await self._gather(tally, check, FIVE_MINUTES if fine else HOUR)
         return tally.outcomes()
 
     async def _gather(self, into: Course | Tally, check: str, finest: int) -> None:
