@@ -22,12 +22,16 @@ WATCHED = (
 
 TASKS = (
     "12-14 19-20 27 48 61-64 108-109 179 192 210 217-218 223 225 239-240 245-246 256 291-292 302 306-307 313-316"
-    " 319-322 329-332 349-352 360-362 368 374-376 379 381 409-412 421 425 427-428 432-435 439-442"
+    " 319-322 329-332 349-352 360-362 368 374-376 379 381 409-412 421 425-428 432-435 439-442"
 )
 """Lines that ask for work that recurs: a task of etc/ has it done, or sees that people do it."""
 
 
-CHECKLISTS = "72 74 78 80 84 91-95 98-101 105 123 209 211-212"
+ENDS = "219-220 224 373 382"
+"""Lines about what ends or gets too old: an entry of a register, or a check that knows the day."""
+
+
+CHECKLISTS = "63 72 74 78 80 84 91-95 98-101 105 123 209 211-212"
 """Lines that are steps of a change."""
 
 REPORTS = "115 175 195-196 198 255 261 289-291 315-316 329-332 359 376 389-392 395-398 421"
@@ -108,6 +112,12 @@ def test_what_can_be_watched_is_watched(line: int) -> None:
 @pytest.mark.parametrize("line", sorted(numbers(TASKS)))
 def test_what_recurs_is_a_task(line: int) -> None:
     assert any(kind == "task" for _, kind, _ in named(rows()[line][1])), GUIDE[line - 1]
+
+
+@pytest.mark.parametrize("line", sorted(numbers(ENDS)))
+def test_what_ends_stands_in_a_register(line: int) -> None:
+    kinds = {kind for _, kind, off in named(rows()[line][1]) if not off}
+    assert kinds & {"expiry", "domain", "accounts"}, GUIDE[line - 1]
 
 
 @pytest.mark.parametrize("line", sorted(numbers(CHECKLISTS)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -369,7 +370,7 @@ def test_the_configuration_s_own_changes_are_logged_without_secrets(
 
     def logged() -> dict[str, str]:
         found = daemon.api("GET", "/modifications")["modifications"]
-        return {one["name"]: one["text"] for one in found if one["kind"] == "configuration"}
+        return {one["name"]: one["text"] for one in reversed(found) if one["kind"] == "configuration"}
 
     eventually(lambda: "check.web" in logged(), "the reload is logged")
     assert logged()["change.release.duration"] == "configuration change.release.duration: 30m → 45m"
@@ -378,6 +379,17 @@ def test_the_configuration_s_own_changes_are_logged_without_secrets(
     assert daemon.api("POST", "/reload") == {"problems": []}
     eventually(lambda: "check.web.auth.password" in logged(), "the next one, too")
     assert logged()["check.web.auth.password"] == "configuration check.web.auth.password: *** → ***"
+    daemon.stop()
+    daemon.write(changed.replace("hunter22", "hunter24").replace('duration = "45m"', 'duration = "50m"'))
+    daemon.start()
+    eventually(lambda: "45m → 50m" in logged()["change.release.duration"], "a restart is logged as well")
+    assert re.fullmatch(r"configuration .*: \*\*\* \[\w+\] → \*\*\* \[\w+\]", logged()["check.web.auth.password"])
+    entries = len(daemon.api("GET", "/modifications")["modifications"])
+    daemon.kill()
+    daemon.start()
+    eventually(lambda: daemon.log().count('"watching"') == 3, "it is ready")
+    assert len(daemon.api("GET", "/modifications")["modifications"]) == entries, "nothing changed meanwhile"
+    assert b"hunter2" not in b"".join(path.read_bytes() for path in platform.folder.glob("*.db*"))
     assert ask(daemon, "note", "moved", "the", "cables", "--by", "ann").exit_code == 0
     newest = daemon.api("GET", "/modifications")["modifications"][0]
     assert (newest["kind"], newest["source"], newest["text"]) == ("note", "ann", "moved the cables")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -39,3 +43,33 @@ def _shown(value: object, masked: Callable[[str], str]) -> str:
     if isinstance(value, Mapping):
         return masked(f"a table with {', '.join(map(str, value))}")[:LONGEST]
     return masked(str(value))[:LONGEST]
+
+
+def outline(table: Mapping[str, Any], masked: Callable[[str], str], key: bytes) -> str:
+    """A configuration as it is remembered for the next life, packed: each value in words, without secrets.
+
+    What is masked or too long is told apart by a digest that takes the ``key``.
+    """
+    text = json.dumps(_outlined(table, masked, key), separators=(",", ":"))
+    return base64.b85encode(zlib.compress(text.encode())).decode()
+
+
+def since_outline(before: str, after: str) -> dict[str, tuple[str, str]]:
+    """What is different between two configurations that are remembered, as :func:`differences` tells it."""
+    was, now = (json.loads(zlib.decompress(base64.b85decode(one))) for one in (before, after))
+    return differences(was, now, str)
+
+
+def _outlined(table: Mapping[str, Any], masked: Callable[[str], str], key: bytes) -> dict[str, Any]:
+    return {
+        name: _outlined(value, masked, key) if isinstance(value, Mapping) else _remembered(str(value), masked, key)
+        for name, value in table.items()
+    }
+
+
+def _remembered(text: str, masked: Callable[[str], str], key: bytes) -> str:
+    shown = masked(text)
+    if shown == text and len(text) <= LONGEST:
+        return text
+    digest = hashlib.blake2b(text.encode(), key=key, digest_size=4).hexdigest()
+    return f"{shown[: LONGEST - len(digest) - 3]} [{digest}]"

@@ -88,6 +88,7 @@ def jobs(parts: Composition) -> dict[str, Coroutine[Any, Any, None]]:
 async def _say_ready(parts: Composition) -> None:
     notify("READY=1", f"STATUS={parts.watching.summary}")
     await parts.force.look_for_warnings(parts.control.now(), log_them=True)
+    await parts.reload.look_back()
     log.info("watching", checks=len(parts.control.setup.checks), dashboard=", ".join(parts.force.addresses))
     say_how_to_sign_in(parts)
 

@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from wcr_watchd.config.difference import differences
+from wcr_watchd.config.difference import differences, outline, since_outline
 from wcr_watchd.config.load import Loaded, WebSettings
 from wcr_watchd.core.errors import ConfigError, StoreError
 from wcr_watchd.daemon.base import Base
@@ -81,13 +81,24 @@ class Reload:
         self._watching.windows.reloaded()
         self._telling.dispatcher.reconfigure(loaded.channels, loaded.channel_caps, loaded.wordings)
 
+    async def look_back(self) -> None:
+        """Log what is different in the configuration since the last life."""
+        modifications = self._watching.modifications
+        before = modifications.configuration
+        remembered = await asyncio.to_thread(self._remembered, self._force.loaded)
+        found = await asyncio.to_thread(since_outline, before, remembered) if before else {}
+        modifications.reconfigured(found, remembered)
+
+    def _remembered(self, loaded: Loaded) -> str:
+        return outline(loaded.sources.table, self._base.redactor.text, self._base.link_key)
+
     async def _log_differences(self, loaded: Loaded) -> None:
         """Log what the reload changed in the configuration; with thousands of checks that takes a thread."""
         old = self._force.loaded
         before, after = old.sources.table, loaded.sources.table
         found = await asyncio.to_thread(differences, before, after, self._base.redactor.text)
         modifications = self._watching.modifications
-        modifications.reconfigured(found)
+        modifications.reconfigured(found, await asyncio.to_thread(self._remembered, loaded))
         modifications.forget(old.setup.checks.keys() - loaded.setup.checks.keys())
 
     def _refuse(self, error: ConfigError) -> None:

@@ -55,15 +55,27 @@ class ModificationLog:
         self._records.modified((written,))
         return written
 
-    def reconfigured(self, differences: Mapping[str, tuple[str, str]]) -> None:
-        """Log what a reload changed in the configuration: by key, what was written before and what is now."""
+    @property
+    def configuration(self) -> str:
+        """What the last life, or the last reload, remembered of the configuration; empty: nothing yet."""
+        known = self._known.get(OWN.name)
+        return "" if known is None else known.values[0][2]
+
+    def reconfigured(self, differences: Mapping[str, tuple[str, str]], remembered: str) -> None:
+        """Log what is different in the configuration: by key, what was written before and what is now.
+
+        ``remembered`` is what the next life is to compare with.
+        """
         now = self._clock.now()
         keys = list(differences)[:MOST_DIFFERENCES]
         found = [Modification(now, OWN.name, CONFIGURATION, key[:LONGEST], *differences[key]) for key in keys]
         if len(differences) > len(keys):
             more = f"{len(differences) - len(keys)} more keys"
             found.append(Modification(now, OWN.name, CONFIGURATION, "…", after=more))
-        self._records.modified(found)
+        known = KnownFacts(OWN.name, ((CONFIGURATION, "", remembered),), now)
+        if found or remembered != self.configuration:
+            self._known[OWN.name] = known
+            self._records.modified(found, known)
 
     def forget(self, checks: Iterable[str]) -> None:
         """These checks are not configured any more."""

@@ -119,7 +119,8 @@ def _environment(command: TaskCommand, identity: Identity | None) -> dict[str, s
 
 def _not_permitted(command: TaskCommand, error: PermissionError) -> str:
     if command.user and error.filename is None:
-        return f"could not be run as {command.user}: only a daemon that is root may; write sudo into `run`"
+        service = "let it run `systemctl start --wait NAME.service`"
+        return f"could not be run as {command.user}: only a daemon that is root may; {service}"
     return f"could not be run: {command.words[0]} may not be run by this user: check its mode and folders"
 
 
