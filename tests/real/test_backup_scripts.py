@@ -230,6 +230,18 @@ def test_a_damaged_backup_is_not_restored(machine: Machine, shop: Postgres) -> N
     assert "is not what its checksum says" in machine.refused("restore-database", str(file), "again")
 
 
+def test_a_role_that_is_missing_is_named(machine: Machine, shop: Postgres) -> None:
+    shop.sql("CREATE ROLE owner; ALTER TABLE payments OWNER TO owner")
+    machine.well("backup-database", "production")
+    shop.sql("DROP OWNED BY owner CASCADE; DROP ROLE owner")
+    file = str(machine.root / "database" / machine.files("database")[0])
+    done = machine.run("restore-database", file, "again")
+    assert 'role "owner" does not exist' in done.stderr
+    assert done.stderr.strip().endswith("A role that is missing is not in a dump: createuser it first")
+    shop.sql("CREATE ROLE owner")
+    machine.well("restore-database", file, "again")
+
+
 def test_a_dump_that_breaks_off_is_not_restored_in_part(machine: Machine, shop: Postgres) -> None:
     """Its checksum is right, and psql would take the end of the stream for that of the dump, and keep it."""
     words = [pg_program("pg_dump"), "--dbname=service=production"]
