@@ -114,5 +114,6 @@ def test_what_may_be_the_cause_of_an_incident() -> None:
     running = Mark(NOW - 9_000, "runs", None, 4)
     over = Mark(NOW - 9_000, "over", NOW - 8_000, 5)
     just_over = Mark(NOW - 9_000, "just over", NOW - 600, 6)
-    marks = (far, over, running, just_over, after, noticed_late, near)
+    begun_after = Mark(NOW + 30, "begun after", None, 7)
+    marks = (far, over, running, just_over, after, begun_after, noticed_late, near)
     assert [one.text for one in shortly_before(marks, NOW)] == ["late", "near", "runs", "just over"]

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from wcr_watchd.core import changes, objectives
 from wcr_watchd.core.dependencies import ancestors
 from wcr_watchd.core.model import Incident
 from wcr_watchd.core.modifications import Mark, shortly_before
-from wcr_watchd.core.objectives import SUBJECT
 from wcr_watchd.core.setup import OWN, Check, Setup
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.core.work import check_of, host_of
@@ -79,8 +79,8 @@ def _holds(other: Incident, incident: Incident) -> bool:
 
 def _watcher(incident: Incident, near: Iterable[Incident]) -> Iterator[Cause]:
     for one in near:
-        # An error budget goes because of what fails, not the other way round.
-        if one.check == OWN.name and not one.subject.startswith(f"{SUBJECT} "):
+        # An error budget goes, and a change makes worse, because of what fails, not the other way round.
+        if one.check == OWN.name and not one.subject.startswith((f"{objectives.SUBJECT} ", changes.SUBJECT)):
             yield Cause(Kind.WATCHER, f"the watcher itself had trouble {_when(one, incident)}: {one.summary}", one.id)
 
 

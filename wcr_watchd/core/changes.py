@@ -18,6 +18,8 @@ from wcr_watchd.core.modifications import Mark
 from wcr_watchd.core.run import Announced
 from wcr_watchd.core.silence import Matcher
 
+SUBJECT = "change #"
+"""The daemon's own incidents about a change begin so, with its number."""
 MOST_ENTRIES = 500
 """Lines in the log of one change."""
 LONGEST_NOTE = 1_000
@@ -206,7 +208,7 @@ class Change:
     def name(self) -> str:
         """What it is called in one line: ``change #4 release: 2.3``."""
         title = f": {self.title}" if self.title and self.title != self.plan.name else ""
-        return f"change #{self.id} {self.plan.name}{title}"
+        return f"{SUBJECT}{self.id} {self.plan.name}{title}"
 
     @property
     def watched_until(self) -> float | None:

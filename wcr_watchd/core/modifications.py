@@ -133,12 +133,13 @@ def _in_short(group: Sequence[Modification]) -> str:
 def shortly_before(marks: Iterable[Mark], opened_at: float) -> tuple[Mark, ...]:
     """The marks that may be the cause of an incident that was opened then (epoch seconds), the nearest first.
 
-    Those in the hour before; a change also while it went on. What was found shortly after may have been there before.
+    Those in the hour before; a change also while it went on. What was found shortly after may have been there before;
+    of a change it is known when it began.
     """
     found = [
         mark
         for mark in marks
-        if mark.at <= opened_at + SLACK
+        if mark.at <= opened_at + (0.0 if mark.change else SLACK)
         and (
             mark.at >= opened_at - SHORTLY
             or (mark.change and (mark.until is None or mark.until >= opened_at - SHORTLY))

@@ -412,7 +412,7 @@ class ChangeDesk:
         before = changes.worse(change.compared)
         now_known = self._changes.get(change.id, change)
         change = self._keep(changes.with_comparison(now_known, found, self._clock.now()))
-        bad, subject = changes.worse(found), f"change #{change.id} made it worse"
+        bad, subject = changes.worse(found), f"{changes.SUBJECT}{change.id} made it worse"
         if bad and change.state is ChangeState.FINISHED:
             because = f"after {change.name}: {'; '.join(one.text for one in bad[:3])}"
             self._engine.trouble(subject, Trouble(Severity.WARNING, because, ""), "by comparison")
@@ -469,11 +469,11 @@ class ChangeDesk:
 
 
 def _overrun_subject(change: Change) -> str:
-    return f"change #{change.id} overruns"
+    return f"{changes.SUBJECT}{change.id} overruns"
 
 
 def _broken_off_subject(change: Change) -> str:
-    return f"change #{change.id} was not started"
+    return f"{changes.SUBJECT}{change.id} was not started"
 
 
 def _waits(change: Change) -> bool:
