@@ -1,8 +1,10 @@
-"""A virtual year of the tasks of etc/: each is reminded of, run and overdue when it should be, by the local clocks.
+"""A virtual year of etc/: all that recurs in it falls when it should, by the local clocks.
 
-From the end of 2027 to the end of 2028: both changes of the clocks and a leap day. The real desk, the real check of
-each task and the real engine; only the time is a number, and the programs are not run. What is expected is worked out
-anew here, day by day of the local calendar, without the library that the daemon uses.
+From the end of 2027 to the end of 2028: both changes of the clocks and a leap day. Tasks are reminded of, run and
+overdue, those too that the daemon makes for its contacts; windows are announced, begin and end; people hand over;
+reports are written of whole local weeks, months and quarters. The real desk, the real check of each task and the real
+engine; only the time is a number, and the programs are not run. What is expected is worked out anew here, day by day of
+the local calendar, without the library that the daemon uses.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import re
 import tomllib
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,15 +24,21 @@ import pytest
 
 from wcr_watchd.config.load import Loaded, loads
 from wcr_watchd.core import engine
+from wcr_watchd.core.announcements import announcements, edges, next_edge, next_notice
 from wcr_watchd.core.model import EventKind, Severity
+from wcr_watchd.core.on_call import turns
+from wcr_watchd.core.report import Audience, Document, Wanted
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.state import State
 from wcr_watchd.core.task import TaskBook, TaskCommand, TaskOutcome, TaskRecord, TaskState
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.runtime import task_desk
+from wcr_watchd.runtime import reports, task_desk
+from wcr_watchd.runtime.duty import DutyWatch
+from wcr_watchd.runtime.reports import Records, Reporter
 from wcr_watchd.runtime.task_desk import TaskDesk
 from wcr_watchd.runtime.task_run import Attempt, RunEnd
+from wcr_watchd.runtime.windows import WindowWatch
 
 ETC = Path(__file__).parents[2] / "etc" / "conf.d"
 ZONE = ZoneInfo("America/New_York")
@@ -41,12 +49,16 @@ IN_TIME, LATE = 60.0, 2 * DAY
 
 
 def shipped() -> dict[str, dict[str, Any]]:
-    """The tables of all tasks of etc/, those that are off as well."""
-    return {
-        name: {key: value for key, value in table.items() if key != "enabled"}
-        for file in sorted(ETC.glob("*.toml"))
-        for name, table in tomllib.loads(file.read_text()).get("task", {}).items()
-    }
+    """The tables of all tasks of etc/, those that are off as well, and those that the daemon makes for its contacts."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in sorted(ETC.glob("*.toml")):
+        written = tomllib.loads(file.read_text())
+        for name, table in written.get("task", {}).items():
+            found[name] = {key: value for key, value in table.items() if key != "enabled"}
+        if (asked := written.get("contacts")) is not None:
+            of_a_contact = {"period": asked["verify_every"], "grace": "14d", "remind": "7d"}
+            found |= {f"verify-{contact}": of_a_contact for contact in written["contact"]}
+    return found
 
 
 TASKS = shipped()
@@ -55,10 +67,13 @@ RUNS = sorted(name for name, table in TASKS.items() if "run" in table)
 
 
 def configured() -> Loaded:
-    """All tasks of etc/, on, in a configuration of their own."""
-    text = "".join(file.read_text() for file in sorted(ETC.glob("*-tasks.toml")))
-    text = re.sub(r'"\$\{credential:\w+\}"', '"a secret"', text).replace("enabled = false\n", "")
-    return loads(f'[watchd]\ntimezone = "{ZONE.key}"\n{text}', "etc")
+    """All of etc/, with what is off turned on, as one text; secrets are made up."""
+    main = (ETC.parent / "watchd.toml").read_text().replace('include = ["conf.d/*.toml"]\n', "")
+    text = "\n".join([main, *(file.read_text() for file in sorted(ETC.glob("*.toml")))])
+    text = text.replace("${credential:slack_webhook}", "https://hooks.example/secret")
+    text = re.sub(r"(dsn = \")\$\{credential:\w+\}", r"\1postgresql://watch@db.example/wcr", text)
+    text = re.sub(r"\$\{credential:\w+\}", "a-secret-of-some-length", text)
+    return loads(text.replace("enabled = false\n", ""), "etc")
 
 
 # --- what is expected -------------------------------------------------------------------------------------------------
@@ -196,21 +211,30 @@ async def lived(shared: SharedHelpers, monkeypatch: pytest.MonkeyPatch, *, dilig
     return year
 
 
+def dues(table: dict[str, Any], begin: float, end: float, late: float) -> list[float]:
+    """When a task for people is due from ``begin`` on, who do it so many seconds late (early: negative)."""
+    if "schedule" in table:
+        return [due for due in expected(table["schedule"], LAST + timedelta(days=60)) if due > begin]
+    found = []
+    done = begin  # one that was never done counts from the day on which it was written down
+    while done < end:
+        found.append(done + seconds(table["period"]))
+        done = found[-1] + late
+    return found
+
+
 def told_of(name: str, begin: float, end: float, *, diligent: bool) -> list[tuple[EventKind, Severity, float]]:
     """What should be told of a task for people, from its reminders on."""
     table = TASKS[name]
     remind, grace = seconds(table.get("remind", "1d")), seconds(table.get("grace", "1d"))
+    late = -IN_TIME if diligent else grace + LATE
     found = []
-    for due in expected(table["schedule"], LAST + timedelta(days=60)):
-        if due <= begin:
-            continue
+    for due in dues(table, begin, end, late):
         found.append((EventKind.OPENED, Severity.INFO, max(due - remind, begin)))
         if not diligent and table.get("warning") != []:
             found.append((EventKind.RAISED, Severity.WARNING, due + grace))
-        done = due - IN_TIME if diligent else due + grace + LATE
-        found.append(
-            (EventKind.RESOLVED, Severity.INFO if diligent or table.get("warning") == [] else Severity.WARNING, done)
-        )
+        was = Severity.INFO if diligent or table.get("warning") == [] else Severity.WARNING
+        found.append((EventKind.RESOLVED, was, due + late))
     return [one for one in found if one[2] < end]
 
 
@@ -260,3 +284,137 @@ async def test_an_hour_that_comes_twice_is_due_once(shared: SharedHelpers) -> No
         "2028-11-05T05:30:00+00:00",
         "2028-11-06T06:30:00+00:00",
     ]
+
+
+# --- windows, hand-overs and reports ----------------------------------------------------------------------------------
+
+
+class Hands:
+    """A clock that is set, and what the watches of windows and of duties ask for."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.state = State()
+        self.at = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=ZONE).timestamp()
+        self.notices: list[tuple[float, str]] = []
+        self.edges: list[tuple[float, bool]] = []
+        self.turns: list[tuple[float, tuple[str, ...], float | None]] = []
+
+    def now(self) -> float:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at
+
+    def pass_edges(self, since: float) -> None:
+        self.notices += [(self.at, one.message.summary) for one in announcements(self.setup, since, self.at)]
+        self.edges += [(edge.at, edge.begins) for edge in edges(self.setup, since, self.at)]
+
+    def hand_over(self, schedule: str, people: tuple[str, ...], until: float | None) -> None:
+        self.turns.append((self.at, people, until))
+
+
+def weekly(weekday: int, hour: int, last: date = LAST) -> list[float]:
+    """When it is this hour on that day of each week."""
+    sunday_is_0 = (weekday + 1) % 7
+    return expected(f"0 {hour} * * {sunday_is_0}", last)
+
+
+def test_windows_are_announced_and_kept_by_the_local_clocks() -> None:
+    hands = Hands(configured().setup)
+    begin, end = hands.at, datetime(LAST.year + 1, 1, 1, tzinfo=ZONE).timestamp()
+    watch = WindowWatch(hands, hands, begin)
+    while hands.at < end:
+        watch.look()
+        following = [next_notice(hands.setup, hands.at), next_edge(hands.setup, hands.at)]
+        hands.at = min(at for at in following if at is not None)
+    starts = weekly(1, 3, LAST + timedelta(days=8))
+    notices = sorted(
+        (start - before, f"maintenance weekly begins in {word}: ")
+        for start in starts
+        for before, word in ((7 * DAY, "7 d"), (DAY, "1 d"), (3_600.0, "1 h"))
+        if begin < start - before < end
+    )
+    assert [(at, said[: said.index(": ") + 2]) for at, said in hands.notices] == notices
+    # On a Tuesday no clock is changed, so that each of them has its two hours.
+    spans = [(at, begins) for start in starts for at, begins in ((start, True), (start + 7_200, False)) if at < end]
+    assert hands.edges == spans
+    # Announced a week before, by the clocks that hold then: across a change the notice comes an hour earlier or later.
+    assert {datetime.fromtimestamp(at, ZONE).hour for at, said in hands.notices if "in 7 d" in said} == {2, 3, 4}
+
+
+def test_people_hand_over_at_nine_by_the_local_clocks() -> None:
+    hands = Hands(configured().setup)
+    watch = DutyWatch(hands, hands, hands.at)
+    end = datetime(LAST.year + 1, 1, 1, tzinfo=ZONE).timestamp()
+    while hands.at < end:
+        watch.look()
+        hands.at = turns(hands.setup.on_call["ops"], hands.at, hands.at + 14 * DAY)[0].end
+    mondays = weekly(0, 9, LAST + timedelta(days=8))
+    assert [at for at, _, _ in hands.turns] == [at for at in mondays if at < end]
+    assert [until for _, _, until in hands.turns] == mondays[1 : len(hands.turns) + 1]
+    people = [who for _, who, _ in hands.turns]
+    assert set(people) == {("lead",), ("second",)}
+    assert all(before != after for before, after in pairwise(people))
+
+
+class Shelf:
+    """Keeps no report."""
+
+    async def reports(self, limit: int) -> list[Any]:
+        return []
+
+    async def commit(self, batch: object) -> None:
+        pass
+
+
+def local(year: int, month: int, day: int) -> float:
+    return datetime(year, month, day, tzinfo=ZONE).timestamp()
+
+
+async def test_reports_come_by_the_local_clocks_and_are_of_whole_local_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = configured()
+    hands = Hands(loaded.setup)
+    written: list[tuple[float, Wanted]] = []
+
+    async def write(wanted: Wanted) -> Document:
+        written.append((hands.at, wanted))
+        return Document(
+            wanted.name, wanted.kind, wanted.audience, "", "", made_at=hands.at, since=wanted.since, until=wanted.until
+        )
+
+    monkeypatch.setattr(reports, "_written", write)
+    records: Any = Records(Shelf(), Path("nowhere"))  # type: ignore[arg-type]
+    watch: Any = hands
+    watch.report_is_written = lambda name: None
+    outbox: Any = Hands
+    outbox.owe = lambda owed: None
+    reporter = Reporter(lambda: loaded.reports, dict, watch, records, outbox, hands.now, hands.at)
+    end = datetime(LAST.year + 1, 1, 1, tzinfo=ZONE).timestamp()
+    while hands.at < end:
+        await reporter.look()
+        hands.at = min(at for _, at in reporter._due.values())
+    came = {name: [(at, one) for at, one in written if one.name == name] for name in loaded.reports}
+    assert [at for at, _ in came["weekly"]] == weekly(0, 9)
+    for name, schedule in (
+        ("monthly", "0 9 1 * *"),
+        ("stakeholders", "30 9 1 * *"),
+        ("drill", "0 9 1 1,4,7,10 *"),
+    ):
+        assert [at for at, _ in came[name]] == expected(schedule), name
+    for at, one in came["weekly"]:
+        today = datetime.fromtimestamp(at, ZONE).date()
+        monday = [instant(datetime.combine(today - timedelta(days=days), time())) for days in (14, 7, 0)]
+        assert [one.before, one.since, one.until] == monday
+    spans = {(one.until - one.since) / 3_600 for _, one in came["weekly"]}
+    assert spans == {7 * 24, 7 * 24 - 1, 7 * 24 + 1}
+    months = [(one.since, one.until) for _, one in came["monthly"]]
+    firsts = [local(2027, 12, 1), *(local(2028, month, 1) for month in range(1, 13))]
+    assert months == list(pairwise(firsts))
+    assert months[2] == (local(2028, 2, 1), local(2028, 3, 1))
+    assert months[2][1] - months[2][0] == 29 * DAY
+    assert [(one.since, one.until) for _, one in came["drill"]] == [
+        (local(2027, 10, 1), local(2028, 1, 1)),
+        *((local(2028, month, 1), local(2028, month + 3, 1)) for month in (1, 4, 7)),
+    ]
+    assert [one.audience for _, one in came["stakeholders"]] == [Audience.STAKEHOLDERS] * 12

@@ -70,7 +70,8 @@ def edges(setup: Setup, since: float, now: float) -> list[Edge]:
     for window in setup.windows:
         held = window.spans.around(since)
         coming = takewhile(lambda span: span[0] <= now, window.spans.after(since))
-        for start, end in (*filter(None, (held,)), *islice(coming, MOST_MISSED)):
+        # One that begins just at ``since`` is held, and comes as well.
+        for start, end in dict.fromkeys((*filter(None, (held,)), *islice(coming, MOST_MISSED))):
             found += [Edge(at, window, at == start) for at in (start, end) if since < at <= now]
     return sorted(found, key=lambda edge: edge.at)
 
