@@ -18,18 +18,22 @@ from wcr_watchd.core.report import Audience, Document, ReportKind, Subject, Want
 
 DAY = 86_400.0
 DAYS = 30
+HOUR = 3_600_000
+"""The width of the buckets in the row of a day (ms)."""
 
 
 @click.command()
 @click.option("--checks", default=500, show_default=True)
+@click.option("--earlier", default=0, show_default=True, help="Months before it of which there are records as well.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Folder for the records, kept for the next time.")
-def main(checks: int, keep: Path | None) -> None:
+def main(checks: int, earlier: int, keep: Path | None) -> None:
     """Generate records of a month unless they are there, write its report, and say how long that took."""
     folder = keep or Path(tempfile.mkdtemp(prefix="watchd-report-"))
     folder.mkdir(exist_ok=True)
-    database = folder / f"{DAYS}-{checks}.db"
+    database = folder / f"{DAYS}-{checks}-{earlier}.db"
     if not database.exists():
         generate(database, DAYS, checks, calm=False)
+        _repeat(database, earlier)
     wanted = TypeAdapter(Wanted).dump_json(_wanted(database))
     took, processor = [], []
     for _ in range(3):
@@ -47,6 +51,18 @@ def main(checks: int, keep: Path | None) -> None:
     )
 
 
+def _repeat(database: Path, months: int) -> None:
+    """The days once more for each earlier month, rolled up only, as retention leaves them."""
+    with sqlite3.connect(database) as connection:
+        [[first]] = connection.execute("SELECT min(start) FROM rollup WHERE width = ?", (HOUR,))
+        for number in range(1, months + 1):
+            connection.execute(
+                "INSERT INTO rollup SELECT width, start - ?, source_id, body"
+                " FROM rollup WHERE width = ? AND start >= ?",
+                (int(number * DAYS * DAY * 1000), HOUR, first),
+            )
+
+
 def _children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -55,9 +71,9 @@ def _children() -> float:
 def _wanted(database: Path) -> Wanted:
     connection = sqlite3.connect(database)
     names = [row[0] for row in connection.execute("SELECT check_name FROM source")]
-    [[first]] = connection.execute("SELECT min(start) FROM rollup WHERE width = 86400000 / 24")
+    [[last]] = connection.execute("SELECT max(start) FROM rollup WHERE width = ?", (HOUR,))
     connection.close()
-    since = first / 1000
+    since = last / 1000 - (DAYS - 1) * DAY
     measures = (("response_time", "seconds"), ("body_size", "bytes"))
     return Wanted(
         name="monthly",

@@ -12,7 +12,17 @@ from tests.core.world import check, setup
 from wcr_watchd.core.local_time import MINUTES_A_DAY
 from wcr_watchd.core.matchers import parse_matchers
 from wcr_watchd.core.recurrence import weekly
-from wcr_watchd.core.report import Audience, ReportKind, ReportPlan, chosen, period, planned, public_subjects, upcoming
+from wcr_watchd.core.report import (
+    Audience,
+    Planned,
+    ReportKind,
+    ReportPlan,
+    chosen,
+    period,
+    planned,
+    public_subjects,
+    upcoming,
+)
 from wcr_watchd.core.silence import Silence, Window
 from wcr_watchd.core.status import Component, StatusPage
 
@@ -70,7 +80,7 @@ def test_a_plan_is_about_what_its_matchers_cover() -> None:
     assert [one.name for one in chosen(both, narrow)] == ["api"]
 
 
-def test_what_was_planned_is_cut_to_the_period() -> None:
+def test_what_was_planned_is_what_lies_in_the_period() -> None:
     tuesday = weekly((((MINUTES_A_DAY + 180), (MINUTES_A_DAY + 300)),), "UTC")
     window = Window("weekly", tuesday, parse_matchers('check=~"api|disk"'), (), "updates", "Tue 03:00-05:00", "UTC")
     known = replace(setup(check("api"), check("other")), windows=(window,))
@@ -87,10 +97,10 @@ def test_what_was_planned_is_cut_to_the_period() -> None:
     quiet = replace(by_hand, id="efgh", maintenance=False)
     silences = {one.id: one for one in (by_hand, quiet)}
     found = planned(known, silences, at("2026-11-24 04:00", "UTC"), at("2026-12-01 00:00", "UTC"))
-    assert [(one.name, one.checks, one.end - one.start) for one in found] == [
-        ("weekly", ("api",), 3_600.0),  # it was open already
-        ("by hand", ("other",), 3_600.0),
-    ]
+    assert found == (
+        Planned("weekly", ("api",), ((at("2026-11-24 03:00", "UTC"), at("2026-11-24 05:00", "UTC")),)),  # open already
+        Planned("by hand", ("other",), ((by_hand.starts_at, by_hand.ends_at),)),
+    )
     ahead = upcoming(known, at("2026-11-24 04:00", "UTC"))
     assert [one.at for one in ahead] == [at("2026-12-01 03:00", "UTC"), at("2026-12-08 03:00", "UTC")]
     assert "updates" in ahead[0].text

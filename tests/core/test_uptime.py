@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wcr_watchd.core.uptime import Outcomes, joined, overlap, uptime, uptimes
+from wcr_watchd.core.uptime import Outcomes, gathered, joined, overlap, uptime, uptimes
 
 HOUR = 3_600.0
 
@@ -117,3 +117,35 @@ def test_what_ran_twice_as_often_then_counts_each_run() -> None:
     assert (both.up, both.down) == (0.0, HOUR)
     blip = uptime([hour(0, up=60, down=1)], 60.0, 0.0, HOUR, [])
     assert blip.down == pytest.approx(HOUR / 61), "it came back at once"
+
+
+RUNS = st.sampled_from([(60, 0, 0), (60, 0, 0), (55, 0, 0), (54, 0, 0), (53, 0, 0), (59, 1, 0), (0, 60, 0), (58, 0, 2)])
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), RUNS), max_size=30, unique_by=lambda one: one[0]),
+    st.sampled_from([60.0, 1_800.0, HOUR, 6 * HOUR]),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(1, 6)), max_size=4),
+    st.integers(0, 10),
+    st.integers(11, 45),
+)
+def test_calm_hours_made_one_are_the_same_uptime(
+    hours: list[tuple[int, tuple[int, int, int]]],
+    every: float,
+    windows: list[tuple[int, int]],
+    since: int,
+    until: int,
+) -> None:
+    spans = [(number * HOUR, runs) for number, runs in sorted(hours)]
+    planned = [(start * HOUR + 600, (start + length) * HOUR) for start, length in windows]
+    one_by_one = [Outcomes(start, HOUR, *runs) for start, runs in spans]
+    span = (since * HOUR + 900, until * HOUR)
+    expected = uptime(one_by_one, every, *span, planned)
+    found = uptime(gathered(spans, HOUR, every), every, *span, planned)
+    for name in ("up", "down", "planned_up", "planned_down", "unwatched"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name)), name
+
+
+def test_a_calm_month_is_one_span() -> None:
+    [one] = gathered([(number * HOUR, (60, 0, 0)) for number in range(720)], HOUR, 60.0)
+    assert one == Outcomes(0.0, 720 * HOUR, 43_200, 0, 0)

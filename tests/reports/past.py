@@ -68,7 +68,7 @@ def wanted(store: Path, kind: ReportKind = ReportKind.WEEKLY, audience: Audience
         since=END - length,
         until=END,
         subjects=SUBJECTS,
-        planned=(Planned("weekly", "updates", ("api", "site"), OUTAGE[0] + HOUR, OUTAGE[1]),),
+        planned=(Planned("weekly", ("api", "site"), ((OUTAGE[0] + HOUR, OUTAGE[1]),)),),
         upcoming=(
             Upcoming(END + DAY, "maintenance", "weekly until 05:00 UTC: updates of db-internal-7"),
             Upcoming(END + 4 * DAY, "on call", "ops: ben"),

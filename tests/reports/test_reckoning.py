@@ -86,7 +86,7 @@ def by_report(path: Path) -> Uptime:
         since=BEGIN,
         until=END,
         subjects=(subject,),
-        planned=(Planned("weekly", "", ("api",), *PLANNED),),
+        planned=(Planned("weekly", ("api",), (PLANNED,)),),
     )
     [facts] = gather(wanted).checks
     return facts.uptime

@@ -27,6 +27,8 @@ DAY = 86_400.0
 UPCOMING = 14 * DAY
 """Seconds that a report looks ahead."""
 MOST_UPCOMING = 40
+A_YEAR = 367 * DAY
+"""Seconds that a monthly report looks back beyond its own month, with some to spare."""
 
 
 class Audience(StrEnum):
@@ -115,13 +117,11 @@ class Rehearsable:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """Planned maintenance within the period: of which checks, from when to when (epoch seconds)."""
+    """Planned maintenance by a window, or by hand: of which checks, and each time from when to when (epoch seconds)."""
 
     name: str
-    comment: str
     checks: tuple[str, ...]
-    start: float
-    end: float
+    spans: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,8 @@ class Upcoming:
 class Wanted:
     """All that a report is written from, besides the records in the file ``store``.
 
-    It covers ``since`` to ``until`` and compares with ``before`` to ``since`` (epoch seconds).
+    It covers ``since`` to ``until`` and compares with ``before`` to ``since`` (epoch seconds). What was ``planned`` is
+    told from :func:`reach_back` on.
     """
 
     name: str
@@ -222,6 +223,11 @@ class Filed:
     scheduled: bool
 
 
+def reach_back(kind: ReportKind, since: float) -> float:
+    """From when on (epoch seconds) there are figures in a report of the time since then: a monthly one shows a year."""
+    return since - A_YEAR if kind is ReportKind.MONTHLY else since
+
+
 def period(kind: ReportKind, timezone: str, now: float, *, whole: bool) -> tuple[float, float, float]:
     """What a report at ``now`` covers: the beginning of the period before, its own beginning and end (epoch seconds).
 
@@ -290,16 +296,15 @@ def planned(setup: Setup, silences: Mapping[str, Silence], since: float, until: 
     """The planned maintenance between two times: windows, and what was started by hand."""
     found = []
     for window in setup.windows:
-        names = tuple(covered(setup, window.matchers))
-        for start, end in window_spans(silences, window, since, until):
-            found.append(Planned(window.name, window.comment, names, max(start, since), min(end, until)))
+        spans = tuple(window_spans(silences, window, since, until))
+        found.append(Planned(window.name, tuple(covered(setup, window.matchers)), spans))
     for one in silences.values():
         if one.maintenance and one.starts_at < until and one.ends_at > since:
             checks = tuple(
                 name for name, check in setup.checks.items() if covers(one.matchers, facts_of_check(setup, check))
             )
-            found.append(Planned("by hand", one.comment, checks, max(one.starts_at, since), min(one.ends_at, until)))
-    return tuple(sorted(found, key=lambda one: (one.start, one.name)))
+            found.append(Planned("by hand", checks, ((one.starts_at, one.ends_at),)))
+    return tuple(one for one in found if one.spans)
 
 
 def _until(spans: Iterator[tuple[float, float]], until: float) -> Iterator[tuple[float, float]]:

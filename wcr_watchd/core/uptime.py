@@ -87,6 +87,28 @@ def total(found: Iterable[Uptime]) -> Uptime:
     return Uptime(up, down, planned_up, planned_down, unwatched)
 
 
+def gathered(spans: Iterable[tuple[float, Sequence[int]]], width: float, every: float) -> list[Outcomes]:
+    """Runs that were up, down and unknown, by the start of their spans of ``width`` seconds, in order, as outcomes.
+
+    Neighbours that were watched and up throughout are made one: that is the same uptime, and a month has few of them in
+    place of seven hundred.
+    """
+    found: list[Outcomes] = []
+    begin = end = 0.0
+    runs = 0
+    enough = max(1.0, WHOLE * width / every) if every < width else float("inf")
+    for start, (up, down, unknown) in spans:
+        calm = not down and not unknown and up >= enough
+        if runs and not (calm and start == end):
+            found.append(Outcomes(begin, end - begin, runs, 0, 0))
+            runs = 0
+        if calm:
+            begin, end, runs = (begin if runs else start), start + width, runs + up
+        else:
+            found.append(Outcomes(start, width, up, down, unknown))
+    return [*found, Outcomes(begin, end - begin, runs, 0, 0)] if runs else found
+
+
 def uptime(outcomes: Sequence[Outcomes], every: float, since: float, until: float, planned: Iterable[Span]) -> Uptime:
     """The availability from ``since`` to ``until`` of a check that runs ``every`` so many seconds.
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from wcr_watchd.core.errors import UnitError
 from wcr_watchd.core.units import format_duration, parse_duration
-from wcr_watchd.reports.facts import SPEED, CheckFacts, Facts
+from wcr_watchd.reports.facts import CheckFacts, Facts
+from wcr_watchd.reports.reckoning import SPEED
 from wcr_watchd.reports.words import counted, percent
 
 DISK_FULL = 0.8

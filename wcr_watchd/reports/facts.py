@@ -10,24 +10,21 @@ from pathlib import Path
 from wcr_watchd.core.forecast import Reach, reach, trend
 from wcr_watchd.core.handling import Handling, handling
 from wcr_watchd.core.model import DeliveryState, Incident, Labels, Severity
-from wcr_watchd.core.report import Planned, ReportKind, Subject, Wanted
+from wcr_watchd.core.report import ReportKind, Subject, Wanted
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.uptime import Outcomes, Uptime, uptime
+from wcr_watchd.core.uptime import Span, Uptime
+from wcr_watchd.reports.earlier import earlier, growth
+from wcr_watchd.reports.earlier import measures as measures_of_months
+from wcr_watchd.reports.months import Earlier, Growth
+from wcr_watchd.reports.reckoning import LIMITED, LOAD, SPEED, growing_of, planned_for, reckoned, speed_of
 from wcr_watchd.store.recorded import Owed, Recorded
-from wcr_watchd.store.rollup import DAY, HOUR
+from wcr_watchd.store.rollup import DAY
 from wcr_watchd.store.totals import Distribution, Totals
 
-SPEED = ("response_time", "latency")
-"""Measurements that say how quick something is; the first that a check has is reported."""
-LIMITED = ("disk_used", "inodes_used", "memory_used", "swap_used", "connections_used", "conntrack_used")
-"""Shares of something that runs out; forecast against all of it."""
-LOAD = ("cpu_used", *LIMITED)
 FULL = 1.0
 LOOK_BACK = 30 * 86_400.0
 """Seconds of the past that a forecast follows, also in the report of a week."""
 COST_TAG = "costs"
-A_YEAR = 367 * 86_400.0
-"""Seconds of earlier reports that a monthly one looks back on, with some to spare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +108,21 @@ class Facts:
     resources: tuple[Resource, ...]
     costs: tuple[Cost, ...]
     handling: Handling
-    kept: tuple[str, ...] = ()
-    """Of a monthly report the JSON forms of those before it that are kept, oldest first."""
+    growth: tuple[Growth, ...] = ()
+    """Of a monthly report how much was in use of what grows."""
+    earlier: Earlier = Earlier()
+    """And what is known of the months before."""
 
 
 def gather(wanted: Wanted) -> Facts:
     """Read the facts of a report from the records. Raises ``StoreError`` when they cannot be read."""
     with Recorded(Path(wanted.store)) as records:
         reach_back = wanted.since - LOOK_BACK if wanted.kind is ReportKind.WEEKLY else wanted.before
+        is_monthly = wanted.kind is ReportKind.MONTHLY
         measures = {one.name: _measures(one) for one in wanted.subjects}
         now = records.totals(wanted.since, wanted.until, measures)
-        before = records.totals(
-            wanted.before, wanted.since, {one.name: _speed_of(one) for one in wanted.subjects}, sketches=False
-        )
+        former = measures_of_months(wanted.subjects) if is_monthly else {n.name: speed_of(n) for n in wanted.subjects}
+        before = records.totals(wanted.before, wanted.since, former, sketches=False)
         courses = records.totals(
             min(reach_back, wanted.before),
             wanted.until,
@@ -131,33 +130,28 @@ def gather(wanted: Wanted) -> Facts:
         )
         names = {one.name for one in wanted.subjects}
         incidents = tuple(one for one in records.incidents(wanted.since, wanted.until) if one.check in names)
-        earlier = [
+        incidents_before = [
             one
             for one in records.incidents(wanted.before, wanted.since)
             if one.check in names and one.opened_at >= wanted.before
         ]
         owed = records.owed(wanted.since, wanted.until)
-        by_check = _by_check(incidents)
+        by_check, planned = _by_check(incidents), planned_for(wanted)
         return Facts(
             wanted,
             tuple(
-                _check(wanted, one, now[one.name], before[one.name], by_check.get(one.name, ()), records)
+                _check(wanted, one, (now[one.name], before[one.name]), by_check, planned, records)
                 for one in wanted.subjects
             ),
             incidents,
-            len(earlier),
+            len(incidents_before),
             _channels(owed),
             tuple(_resources(wanted, now, courses, records)),
             tuple(_costs(wanted, now, records)),
             handling(incidents),
-            _kept(wanted, records),
+            tuple(growth(wanted.subjects, now, records)) if is_monthly else (),
+            earlier(wanted, records, before) if is_monthly else Earlier(),
         )
-
-
-def _kept(wanted: Wanted, records: Recorded) -> tuple[str, ...]:
-    if wanted.kind is not ReportKind.MONTHLY:
-        return ()
-    return records.months_before(wanted.name, wanted.audience, wanted.since - A_YEAR, wanted.since)
 
 
 # --- one check --------------------------------------------------------------------------------------------------------
@@ -166,12 +160,7 @@ def _kept(wanted: Wanted, records: Recorded) -> tuple[str, ...]:
 def _measures(one: Subject) -> frozenset[str]:
     known = {name for name, _ in one.measures}
     costs = known if COST_TAG in one.tags else set()
-    return frozenset(_speed_of(one) | (known & set(LOAD)) | costs)
-
-
-def _speed_of(one: Subject) -> frozenset[str]:
-    known = {name for name, _ in one.measures}
-    return frozenset([next(name for name in SPEED if name in known)] if known & set(SPEED) else ())
+    return frozenset(speed_of(one) | growing_of(one) | (known & set(LOAD)) | costs)
 
 
 def _limited(names: frozenset[str]) -> frozenset[str]:
@@ -186,9 +175,15 @@ def _by_check(incidents: Iterable[Incident]) -> Mapping[str, Sequence[Incident]]
 
 
 def _check(
-    wanted: Wanted, one: Subject, now: Totals, before: Totals, incidents: Sequence[Incident], records: Recorded
+    wanted: Wanted,
+    one: Subject,
+    found: tuple[Totals, Totals],
+    by_check: Mapping[str, Sequence[Incident]],
+    planned: Mapping[str, Sequence[Span]],
+    records: Recorded,
 ) -> CheckFacts:
-    spans = [planned for planned in wanted.planned if one.name in planned.checks]
+    now, before = found
+    incidents, spans = by_check.get(one.name, ()), planned.get(one.name, ())
     critical = [incident for incident in incidents if incident.peak is Severity.CRITICAL]
     speed, speed_before = (_distribution(totals, one, records) for totals in (now, before))
     availability = reckoned(now, one.every, wanted.since, wanted.until, spans)
@@ -196,7 +191,7 @@ def _check(
     return CheckFacts(
         one,
         availability,
-        reckoned(before, one.every, wanted.before, wanted.since, []),
+        reckoned(before, one.every, wanted.before, wanted.since, spans),
         _speed(speed),
         speed_before.bucket.mean if speed_before else None,
         tuple(_days(now, wanted)),
@@ -212,26 +207,6 @@ def _begun(now: Totals, before: Totals, wanted: Wanted) -> float | None:
     """When a check ran for the first time, to the hour; None where that was not in this period."""
     first = min(now.runs, default=0) / 1000
     return first if first > wanted.since and not before.runs else None
-
-
-def reckoned(totals: Totals, every: float, since: float, until: float, planned: Sequence[Planned]) -> Uptime:
-    """How available a check was that runs ``every`` so many seconds, from its runs by hour.
-
-    By hours, as the store has them for everybody else: so it is the number that the objectives and the page of the
-    check show for the same time.
-    """
-    outcomes = [Outcomes(hour, 3_600.0, *runs) for hour, runs in sorted(_hours(totals).items())]
-    return uptime(outcomes, every, since, until, [(one.start, one.end) for one in planned])
-
-
-def _hours(totals: Totals) -> dict[float, tuple[int, int, int]]:
-    """Runs that were up, down and unknown, by the beginning of the hour (epoch seconds)."""
-    found: dict[float, tuple[int, int, int]] = {}
-    for start, (up, down, unknown) in totals.runs.items():
-        hour = start // HOUR * HOUR / 1000
-        known = found.get(hour, (0, 0, 0))
-        found[hour] = known[0] + up, known[1] + down, known[2] + unknown
-    return found
 
 
 def _days(totals: Totals, wanted: Wanted) -> Iterable[tuple[float, float | None]]:
@@ -250,7 +225,7 @@ def _series(totals: Totals, names: frozenset[str], records: Recorded) -> int:
 
 
 def _distribution(totals: Totals, one: Subject, records: Recorded) -> Distribution | None:
-    return totals.values.get(_series(totals, _speed_of(one), records))
+    return totals.values.get(_series(totals, speed_of(one), records))
 
 
 def _speed(found: Distribution | None) -> Speed | None:

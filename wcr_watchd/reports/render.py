@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
@@ -22,7 +22,7 @@ from wcr_watchd.core.uptime import Uptime, total
 from wcr_watchd.reports import charts
 from wcr_watchd.reports.advice import advice
 from wcr_watchd.reports.facts import CheckFacts, Facts, Resource
-from wcr_watchd.reports.months import Month, as_json, figures, series
+from wcr_watchd.reports.months import Figures, Growth, Month, as_json, figures, grown, public, series
 from wcr_watchd.reports.words import counted, made, percent, share
 
 STYLE = (files("wcr_watchd.reports") / "templates" / "report.css").read_text(encoding="utf-8")
@@ -79,12 +79,15 @@ def document(facts: Facts) -> Document:
     groups = _groups(facts)
     pictures = _charts(facts, groups) if internal else _charts_of_groups(facts, groups)
     headline, said = title(facts), summary(facts, groups)
-    own = figures(facts, internal=internal) if wanted.kind is ReportKind.MONTHLY else None
-    months = series(wanted, own, map(json.loads, facts.kept)) if wanted.kind is ReportKind.MONTHLY else ()
+    own = _figures(facts) if wanted.kind is ReportKind.MONTHLY else None
+    months = series(wanted, own, facts.earlier) if wanted.kind is ReportKind.MONTHLY else ()
     if months:
         pictures = [*pictures, _chart_of_months(months)]
     values = {
         "months": months,
+        "grown": grown(months),
+        "growth_words": growth_words,
+        "unknown_month": lambda one: "comes with the next report" if one.later else "not measured",
         "facts": facts,
         "wanted": wanted,
         "internal": internal,
@@ -125,7 +128,7 @@ def document(facts: Facts) -> Document:
         html=page,
         mail=mail,
         text=text,
-        json=_json(facts, groups, months, internal=internal),
+        json=_json(facts, groups, months, own),
         csv=_csv(facts.checks if internal else (), groups),
         pictures=tuple(Picture(one.name, one.png) for one in pictures),
     )
@@ -170,6 +173,13 @@ def change(now: float | None, before: float | None) -> str:
     return f"{part * 100:+.0f} %" if abs(part) >= 0.005 else "="
 
 
+def growth_words(known: Mapping[str, Growth]) -> str:
+    """The newest month beside the one before it and the first: ``62 % (2026-10: 60 %, 2026-01: 40 %)``."""
+    months = sorted(known)
+    earlier = [f"{name}: {known[name].words}" for name in dict.fromkeys((*months[-2:-1], *months[:-1][:1]))]
+    return known[months[-1]].words + (f" ({', '.join(earlier)})" if earlier else "")
+
+
 def incident_words(one: Incident) -> str:
     """What became of an incident, in words."""
     words = [f"by {one.acknowledged_by}" if one.acknowledged_by else ""]
@@ -194,6 +204,14 @@ def _groups(facts: Facts) -> list[Group]:
         )
         for name, checks in sorted(by_name.items(), key=lambda item: (item[0] == OTHERS, item[0]))
     ]
+
+
+def _figures(facts: Facts) -> Figures | None:
+    """The figures of the report's own month."""
+    speeds = [one.speed.mean for one in facts.checks if one.speed]
+    found = figures((one.uptime for one in facts.checks), facts.handling, speeds, facts.growth)
+    internal = facts.wanted.audience is Audience.TEAM
+    return found if internal else public(found, sum(one.outages for one in facts.checks))
 
 
 def _least_available(one: CheckFacts) -> tuple[bool, float, str]:
@@ -295,7 +313,7 @@ def _ends(facts: Facts, begin: float, end: float) -> tuple[str, str]:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def _json(facts: Facts, groups: Sequence[Group], months: Sequence[Month], *, internal: bool) -> str:
+def _json(facts: Facts, groups: Sequence[Group], months: Sequence[Month], own: Figures | None) -> str:
     wanted = facts.wanted
     head: dict[str, Any] = {
         "report": wanted.name,
@@ -307,9 +325,9 @@ def _json(facts: Facts, groups: Sequence[Group], months: Sequence[Month], *, int
     }
     if months:
         head["months"] = [{"month": one.name, "figures": as_json(one.figures)} for one in months]
-        head["figures"] = as_json(figures(facts, internal=internal))
+        head["figures"] = as_json(own)
     parts = [{"name": one.name, **_availability(one.uptime), "outages": one.disturbances} for one in groups]
-    if not internal:
+    if wanted.audience is not Audience.TEAM:
         return json.dumps({**head, "components": parts}, indent=1)
     body = {
         "groups": parts,

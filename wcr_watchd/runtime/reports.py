@@ -34,6 +34,7 @@ from wcr_watchd.core.report import (
     period,
     planned,
     public_subjects,
+    reach_back,
     subject,
     upcoming,
 )
@@ -202,7 +203,7 @@ class Reporter:
             since=since,
             until=until,
             subjects=self._subjects(plan, setup),
-            planned=planned(setup, self._watch.state.silences, since, until),
+            planned=planned(setup, self._watch.state.silences, reach_back(plan.kind, since), until),
             upcoming=upcoming(setup, now, tasks),
             rehearsable=Rehearsable(tuple(setup.policies), tuple(setup.channels), tuple(self._canaries())),
         )

@@ -258,10 +258,20 @@ class Recorded:
         """The drills that are over and began since a time, oldest first."""
         return tuple(from_json(DRILL, row[0]) for row in self._fetch("drills", milliseconds(since)))
 
-    def months_before(self, name: str, audience: str, since: float, until: float) -> tuple[str, ...]:
-        """The JSON forms of the monthly reports that were written on schedule, by when they begin, oldest first."""
+    def monthly_reports(self, name: str, audience: str, since: float, until: float) -> Iterable[tuple[bool, str]]:
+        """The JSON forms of monthly reports that begin in that time, as they were written, and which came on schedule.
+
+        Of those that somebody asked for there is the last one only.
+        """
         rows = self._fetch("reports_of_months", name, audience, milliseconds(since), milliseconds(until))
-        return tuple(from_json(codec.DOCUMENT, zlib.decompress(body).decode()).json for (body,) in rows)
+        for scheduled, body in rows:
+            yield bool(scheduled), from_json(codec.DOCUMENT, zlib.decompress(body).decode()).json
+
+    def begins(self) -> float | None:
+        """From when on anything is known of runs (epoch seconds), be it by rollups; None when nothing is."""
+        starts = [seconds(row[0]) for width in SPAN for row in self._fetch("first_rollup", width) if row[0] is not None]
+        observed = self.reach()
+        return min([*starts, *(observed[:1] if observed else ())], default=None)
 
     def _fetch(self, statement: str, *values: object) -> list[Row]:
         try:

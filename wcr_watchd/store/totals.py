@@ -73,9 +73,13 @@ class Totals:
         """
         packed = PackedRollup(row)
         whole = span.since <= start and start + SPAN[width] <= span.until
-        for number, runs in packed.outcomes.items():
-            if whole or span.has(start + number * width):
-                self.add_runs(start + number * width, runs)
+        found = {start + number * width: runs for number, runs in packed.outcomes.items()}
+        if whole and found.keys().isdisjoint(self.runs):
+            self.runs |= found
+        else:
+            for at, runs in found.items():
+                if span.has(at):
+                    self.add_runs(at, runs)
         for identity in wanted:
             columns = packed.columns(identity)
             if not whole:

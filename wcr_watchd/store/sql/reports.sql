@@ -12,9 +12,13 @@ WHERE $1 IS NULL OR name = $1 ORDER BY id DESC LIMIT $2;
 SELECT id, name, kind, audience, scheduled, title, summary, made_at, since, until, body FROM report WHERE id = $1;
 
 -- name: reports_of_months
--- The scheduled monthly reports of this name for these readers that begin from $3 to before $4, as they were written.
-SELECT body FROM report
-WHERE name = $1 AND audience = $2 AND kind = 'monthly' AND scheduled = 1 AND since >= $3 AND since < $4 ORDER BY id;
+-- The monthly reports of this name for these readers that begin from $3 to before $4, as they were written: all that
+-- came on schedule, and the last one that somebody asked for.
+SELECT scheduled, body FROM report
+WHERE name = $1 AND audience = $2 AND kind = 'monthly' AND since >= $3 AND since < $4
+  AND (scheduled = 1 OR id = (SELECT max(id) FROM report
+       WHERE name = $1 AND audience = $2 AND kind = 'monthly' AND scheduled = 0 AND since < $4))
+ORDER BY id;
 
 -- name: delete_old_reports
 -- The newest one stays, so that its number is never given out again.

@@ -1,0 +1,64 @@
+"""What a report reads of a check, and how runs become uptime: for its own time and for earlier months alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from wcr_watchd.core.report import Subject, Wanted
+from wcr_watchd.core.units import Unit
+from wcr_watchd.core.uptime import Span, Uptime, gathered, uptime
+from wcr_watchd.store.rollup import HOUR
+from wcr_watchd.store.totals import Totals
+
+SPEED = ("response_time", "latency")
+"""Measurements that say how quick something is; the first that a check has is reported."""
+LIMITED = ("disk_used", "inodes_used", "memory_used", "swap_used", "connections_used", "conntrack_used")
+"""Shares of something that runs out; forecast against all of it."""
+LOAD = ("cpu_used", *LIMITED)
+GROWING = (
+    *(("disk_used", Unit.RATIO), ("database_size", Unit.BYTES), ("memory_used", Unit.RATIO)),
+    *(("connections_used", Unit.RATIO), ("network_sent", Unit.BYTES_PER_SECOND), ("requests", Unit.PER_SECOND)),
+    *(("network_received", Unit.BYTES_PER_SECOND), ("total_size", Unit.BYTES), ("cpu_used", Unit.RATIO)),
+)
+"""What is watched for growth from month to month, the most important first; the unit tells namesakes apart."""
+_HOUR = HOUR / 1000
+UNIT_OF = {name: unit.value for name, unit in GROWING}
+
+
+def speed_of(one: Subject) -> frozenset[str]:
+    """The measurement that tells how quick a check is; none where it has none."""
+    known = {name for name, _ in one.measures}
+    return frozenset([next(name for name in SPEED if name in known)] if known & set(SPEED) else ())
+
+
+def growing_of(one: Subject) -> frozenset[str]:
+    """Those of its measurements that are watched for growth."""
+    return frozenset(name for name, unit in one.measures if UNIT_OF.get(name) == unit)
+
+
+def planned_for(wanted: Wanted) -> Mapping[str, Sequence[Span]]:
+    """When there was planned maintenance, by check."""
+    found: dict[str, list[Span]] = {}
+    for one in wanted.planned:
+        for name in one.checks:
+            found.setdefault(name, []).extend(one.spans)
+    return found
+
+
+def reckoned(totals: Totals, every: float, since: float, until: float, planned: Iterable[Span]) -> Uptime:
+    """How available a check was that runs ``every`` so many seconds, from its runs by hour.
+
+    By hours, as the store has them for everybody else: so it is the number that the objectives and the page of the
+    check show for the same time.
+    """
+    return uptime(gathered(sorted(_hours(totals).items()), _HOUR, every), every, since, until, planned)
+
+
+def _hours(totals: Totals) -> dict[float, Sequence[int]]:
+    """Runs that were up, down and unknown, by the beginning of the hour (epoch seconds)."""
+    found: dict[float, Sequence[int]] = {}
+    for start, runs in totals.runs.items():
+        hour = start // HOUR * HOUR / 1000
+        known = found.get(hour)
+        found[hour] = runs if known is None else [a + b for a, b in zip(known, runs, strict=True)]
+    return found
