@@ -18,6 +18,7 @@ from wcr_watchd.core.drill_report import DrillMessage, DrillReport, DrillState
 from wcr_watchd.core.model import IncidentState, Measurement, Observation, Outcome, Severity
 from wcr_watchd.core.protocols import Batch
 from wcr_watchd.core.report import Audience, Document, Rehearsable, ReportKind, Subject, Wanted
+from wcr_watchd.core.task import TaskOutcome, TaskRecord
 from wcr_watchd.reports.drill import document
 from wcr_watchd.reports.rehearsed import gather
 from wcr_watchd.store.sqlite import SqliteStore
@@ -225,3 +226,100 @@ def test_stakeholders_read_figures_and_no_names(records: Path) -> None:
     assert "1 h 5 min (objective: 4 h)" in report.text
     assert "answered after 3 min 10 s" in report.html
     assert "written by wcr-watchd on 1 January 2027 09:00 UTC" in report.html
+
+
+# --- what people sign off ---------------------------------------------------------------------------------------------
+
+RESTORED = TaskRecord(
+    "task.restore-by-hand",
+    3,
+    TaskOutcome.DONE,
+    BEGIN + 5 * DAY,
+    due=BEGIN + 6 * DAY,
+    by="zoe",
+    note="shop_20261004 in 52 min; all tables there",
+    evidence=("https://wiki.example.org/restores/3", "ticket 812"),
+)
+LATE = replace(RESTORED, number=4, at=BEGIN + 39 * DAY, due=BEGIN + 36 * DAY, note="", evidence=())
+LONG_AGO = replace(RESTORED, task="task.full-system-test", number=1, at=BEGIN - 100 * DAY, due=None)
+FAILED_RUN = replace(RESTORED, number=5, outcome=TaskOutcome.FAILED, at=BEGIN + 60 * DAY)
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("signed") / "watchd.db"
+
+    async def fill_with_people() -> None:
+        await fill(path)
+        store = SqliteStore(path)
+        await store.open()
+        overdue = an_incident(
+            80,
+            "task.restore-by-hand",
+            BEGIN + 37 * DAY,
+            severity=Severity.WARNING,
+            peak=Severity.WARNING,
+            state=IncidentState.RESOLVED,
+            resolved_at=BEGIN + 39 * DAY,
+        )
+        reminder = replace(overdue, id=81, opened_at=BEGIN + 3 * DAY, severity=Severity.INFO, peak=Severity.INFO)
+        records = (RESTORED, LATE, FAILED_RUN, LONG_AGO)
+        await store.commit(Batch(task_records=records, incidents=(overdue, reminder)))
+        await store.close()
+
+    asyncio.run(fill_with_people())
+    return path
+
+
+def of_people(store: Path, audience: Audience = Audience.TEAM) -> Wanted:
+    tasks = ("task.restore-by-hand", "task.full-system-test", "task.recovery-drill")
+    return replace(wanted(store, audience), rehearsable=Rehearsable(tasks=tasks))
+
+
+def test_who_signed_off_what_with_which_note_and_evidence(signed: Path) -> None:
+    report = written(of_people(signed))
+    assert [(one["task"], one["by"], one["at"]) for one in facts(report)["by_people"]] == [
+        ("restore-by-hand", "zoe", RESTORED.at),
+        ("restore-by-hand", "zoe", LATE.at),
+    ], "a run that failed is none"
+    assert report.summary.endswith("; 2 rehearsals by people")
+    assert 'href="https://wiki.example.org/restores/3"' in report.html
+    for said in ("ticket 812", "signed off by zoe", "shop_20261004 in 52 min; all tables there", "3 d late"):
+        assert said in report.html
+        assert said in report.text
+    assert "full-system-test: not in this time; last" in report.text
+    assert "recovery-drill: not in this time; never before" in report.text
+    assert "signed off by zoe: shop_20261004 in 52 min" in report.mail
+    [gap] = [one for one in facts(report)["gaps"] if "restore-by-hand" in one]
+    assert gap == "restore-by-hand was not done in time (#80 was open for 2 d): give it a person and a day"
+    rows = [row for row in csv.DictReader(io.StringIO(report.csv)) if row["what"] == "rehearsal"]
+    assert [(row["name"], row["result"], row["by"]) for row in rows] == [
+        ("restore-by-hand", "in time", "zoe"),
+        ("restore-by-hand", "3 d late", "zoe"),
+    ]
+
+
+def test_a_restore_by_hand_is_something_that_was_rehearsed(signed: Path) -> None:
+    found = gather(of_people(signed))
+    alone = document(replace(found, restores=(), drills=()))
+    assert alone.summary == (
+        "Recovery is rehearsed in part: no backup was restored; no drill of alarms; 2 rehearsals by people"
+    )
+
+
+def test_stakeholders_read_on_which_days_people_rehearsed(signed: Path) -> None:
+    report = written(of_people(signed, Audience.STAKEHOLDERS))
+    everything = " ".join((report.html, report.mail, report.text, report.json, report.csv))
+    for secret in ("zoe", "restore-by-hand", "full-system-test", "ticket", "shop_"):
+        assert secret not in everything, secret
+    assert "Tue 6 Oct" in report.html
+    assert "Tue 6 Oct" in report.text
+
+
+def test_evidence_that_is_no_address_of_the_web_is_no_link(signed: Path) -> None:
+    found = gather(of_people(signed))
+    [task, *others] = found.by_people
+    sly = replace(RESTORED, evidence=("javascript:alert(1)",))
+    page = document(replace(found, by_people=(replace(task, done=(sly,)), *others))).html
+    assert "javascript:alert(1)" in page
+    assert 'href="javascript' not in page

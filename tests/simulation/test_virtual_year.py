@@ -417,4 +417,6 @@ async def test_reports_come_by_the_local_clocks_and_are_of_whole_local_times(mon
         (local(2027, 10, 1), local(2028, 1, 1)),
         *((local(2028, month, 1), local(2028, month + 3, 1)) for month in (1, 4, 7)),
     ]
+    rehearsed = ("restore-by-hand", "procedure-validation", "recovery-drill", "full-system-test")
+    assert came["drill"][0][1].rehearsable.tasks == tuple(f"task.{name}" for name in rehearsed)
     assert [one.audience for _, one in came["stakeholders"]] == [Audience.STAKEHOLDERS] * 12

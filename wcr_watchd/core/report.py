@@ -27,6 +27,8 @@ DAY = 86_400.0
 UPCOMING = 14 * DAY
 """Seconds that a report looks ahead."""
 MOST_UPCOMING = 40
+REHEARSAL = "rehearsal"
+"""The tag of tasks in which people rehearse a disaster: the report of drills tells who signed them off."""
 A_YEAR = 367 * DAY
 """Seconds that a monthly report looks back beyond its own month, with some to spare."""
 
@@ -108,11 +110,15 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsable:
-    """What alarms could be rehearsed with: policies, channels, and those of them that prove themselves by canaries."""
+    """What could be rehearsed: policies, channels, those of them that prove themselves by canaries; and what people do.
+
+    ``tasks`` are the checks of the tasks that rehearse something, by their tag :data:`REHEARSAL`.
+    """
 
     policies: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     with_canary: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +265,11 @@ def chosen(setup: Setup, plan: ReportPlan) -> list[Check]:
     """The checks that a report is about; tasks are duties and no services that could be up or down."""
     found = [one for name, one in setup.checks.items() if not name.startswith(PREFIX)]
     return [one for one in found if not plan.matchers or covers(plan.matchers, facts_of_check(setup, one))]
+
+
+def rehearsals(setup: Setup) -> tuple[str, ...]:
+    """The checks of the tasks in which something is rehearsed."""
+    return tuple(name for name, one in setup.checks.items() if name.startswith(PREFIX) and REHEARSAL in one.tags)
 
 
 def subject(check: Check, specs: Sequence[MeasurementSpec]) -> Subject:

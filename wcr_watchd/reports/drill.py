@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from wcr_watchd.core.drill_report import DrillReport, DrillState
 from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.report import Audience, Document, ReportKind
+from wcr_watchd.core.task import TaskRecord, name_of
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.reports.rehearsed import AtRisk, Facts, Restores, answered_after
 from wcr_watchd.reports.render import STYLE, cell, templates
@@ -46,6 +47,8 @@ def document(facts: Facts) -> Document:
         "restored": restored_words,
         "against": against,
         "answer": answer_words,
+        "signed": signed_words,
+        "in_time": in_time,
     }
     page, mail, text = (
         templates.get_template(name).render(values) for name in ("drill.html", "drill-mail.html", "drill.txt")
@@ -84,9 +87,10 @@ def title(facts: Facts) -> str:
 def summary(facts: Facts) -> str:
     """The verdict in words, and the figures that it rests on, in one line."""
     days = sum(len(one.days) for one in facts.restores)
-    if not days and not facts.drills:
+    by_people = len(facts.signed)
+    if not days and not facts.drills and not by_people:
         return "Nothing was rehearsed: no backup was restored, and no alarm was drilled"
-    in_part = "Recovery is rehearsed in part" if days else "Recovery is not rehearsed"
+    in_part = "Recovery is rehearsed in part" if days or by_people else "Recovery is not rehearsed"
     verdict = in_part if gaps(facts) else "Recovery is rehearsed"
     slowest = max((one.slowest for one in facts.restores if one.slowest is not None), default=None)
     took = f", in {format_duration(slowest)} at most" if days and slowest is not None else ""
@@ -100,12 +104,13 @@ def summary(facts: Facts) -> str:
         at_most = " at most" if len(facts.drills) > 1 else ""
         drilled += f", answered after {format_duration(answered)}{at_most}" if answered is not None else ""
         drilled += f", {unanswered} not answered" if unanswered else ""
-    return f"{verdict}: {restored}; {drilled}"
+    signed = f"; {counted(by_people, 'rehearsal', 'rehearsals')} by people" if by_people else ""
+    return f"{verdict}: {restored}; {drilled}{signed}"
 
 
 def gaps(facts: Facts) -> list[str]:
     """What is missing or went wrong, each with what to do about it; the most serious first."""
-    return [*_restore_gaps(facts), *_drill_gaps(facts)]
+    return [*_restore_gaps(facts), *_late(facts), *_drill_gaps(facts)]
 
 
 def _restore_gaps(facts: Facts) -> Iterator[str]:
@@ -128,6 +133,14 @@ def _restore_gaps(facts: Facts) -> Iterator[str]:
     without = [one.name for one in facts.unrestored if one.target not in tested]
     if without:
         yield f"No test restores these sets of backups: {', '.join(without)}; restore each by hand once a quarter"
+
+
+def _late(facts: Facts) -> Iterator[str]:
+    for task in facts.by_people:
+        for one in task.late:
+            so_far = (one.resolved_at or facts.wanted.until) - one.opened_at
+            over = f"was open for {format_duration(so_far)}" if one.resolved_at is not None else "is still open"
+            yield f"{task.name} was not done in time (#{one.id} {over}): give it a person and a day"
 
 
 def _drill_gaps(facts: Facts) -> Iterator[str]:
@@ -167,6 +180,20 @@ def answer_words(one: DrillReport, *, internal: bool) -> str:
     return "stopped before an answer" if one.state is DrillState.STOPPED else "nobody answered"
 
 
+def signed_words(one: TaskRecord) -> str:
+    """Who did it: ``signed off by ann``, or ``run by the schedule``."""
+    if one.started_at is None:
+        return f"signed off by {one.by or 'nobody'}"
+    return f"run by {one.by or 'the schedule'}"
+
+
+def in_time(one: TaskRecord) -> str:
+    """How it was done beside when it was due: ``in time``, ``3 d late``."""
+    if one.due is None:
+        return ""
+    return f"{format_duration(one.at - one.due)} late" if one.at > one.due else "in time"
+
+
 def _figures(facts: Facts) -> list[tuple[str, str, str, bool]]:
     """The figures at the top: name, value, the objective, and whether it is as it should be."""
     slowest = max(facts.restores, key=lambda one: one.slowest or 0.0, default=None)
@@ -184,9 +211,18 @@ def _figures(facts: Facts) -> list[tuple[str, str, str, bool]]:
             *(_measured(worst.worst, worst.objective) if worst else ("not measured", "")),
             worst is not None and worst.met,
         ),
+        *_figure_of_people(facts),
         ("Drills of alarms", str(len(facts.drills) or "none"), "", bool(facts.drills)),
         ("Longest until an answer", "–" if answered is None else format_duration(answered), "", answered is not None),
     ]
+
+
+def _figure_of_people(facts: Facts) -> list[tuple[str, str, str, bool]]:
+    """How often people rehearsed something, where there are tasks for that."""
+    if not facts.by_people:
+        return []
+    late = any(one.late for one in facts.by_people)
+    return [("Rehearsed by people", str(len(facts.signed) or "never"), "", bool(facts.signed) and not late)]
 
 
 def _measured(taken: float | None, objective: float | None) -> tuple[str, str]:
@@ -209,6 +245,7 @@ def _json(facts: Facts, *, internal: bool) -> str:
         "restores": [_restore(one, internal=internal) for one in facts.restores],
         "at_risk": [_risk(one, internal=internal) for one in facts.at_risk],
         "drills": [_drill(one, internal=internal) for one in facts.drills],
+        "by_people": [_signed(one, internal=internal) for one in facts.signed],
     }
     if internal:
         body |= {
@@ -248,6 +285,15 @@ def _drill(one: DrillReport, *, internal: bool) -> dict[str, object]:
     return asdict(one) | known | {"severity": one.severity.word} if internal else known
 
 
+def _signed(one: TaskRecord, *, internal: bool) -> dict[str, object]:
+    known: dict[str, object] = {"at": one.at, "due": one.due}
+    return (
+        {"task": name_of(one.task), **known, "by": one.by, "note": one.note, "evidence": one.evidence}
+        if internal
+        else known
+    )
+
+
 def _csv(facts: Facts, *, internal: bool) -> str:
     into = io.StringIO()
     table = csv.writer(into)
@@ -261,6 +307,8 @@ def _csv(facts: Facts, *, internal: bool) -> str:
         row("restore", one.subject.name, one.last, restored_words(one), one.slowest, one.objective)
     for risk in facts.at_risk:
         row("recovery point", risk.subject.name, None, "met" if risk.met else "not met", risk.worst, risk.objective)
+    for signed in facts.signed:
+        row("rehearsal", name_of(signed.task), signed.at, in_time(signed), None, None, by=signed.by)
     for drill in facts.drills:
         taken = answered_after(drill)
         row("drill", drill.policy, drill.started_at, drill.state.value, taken, None, by=drill.acknowledged_by)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wcr_watchd.core.drill_report import DrillReport, DrillState
-from wcr_watchd.core.model import DeliveryState, Incident
+from wcr_watchd.core.model import DeliveryState, Incident, Severity
 from wcr_watchd.core.report import Subject, Wanted
+from wcr_watchd.core.task import TaskOutcome, TaskRecord, name_of
 from wcr_watchd.store.recorded import Recorded
 from wcr_watchd.store.rollup import DAY, Bucket
 from wcr_watchd.store.totals import Totals
@@ -55,6 +56,19 @@ class AtRisk:
 
 
 @dataclass(frozen=True, slots=True)
+class ByPeople:
+    """A task in which people rehearse something: how its turns in the period ended, oldest first, and the one before.
+
+    ``late`` are the incidents of the period because it was not done in time.
+    """
+
+    name: str
+    done: tuple[TaskRecord, ...]
+    before: TaskRecord | None
+    late: tuple[Incident, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """All of the report, before words. ``unrestored`` are sets of backups of which none was restored in the period.
 
@@ -69,6 +83,12 @@ class Facts:
     unrestored: tuple[Subject, ...]
     undrilled: tuple[tuple[str, float | None], ...]
     unproven: tuple[str, ...]
+    by_people: tuple[ByPeople, ...] = ()
+
+    @property
+    def signed(self) -> tuple[TaskRecord, ...]:
+        """What people signed off, of all tasks, in the order of time."""
+        return tuple(sorted((one for task in self.by_people for one in task.done), key=lambda one: one.at))
 
     @property
     def answered_after(self) -> float | None:
@@ -95,6 +115,9 @@ def gather(wanted: Wanted) -> Facts:
         )
         drills = [one for one in records.drills() if one.started_at < wanted.until]
         period = tuple(one for one in drills if one.started_at >= wanted.since)
+        by_people = tuple(
+            _by_people(wanted, name, records.task_records(name), incidents) for name in wanted.rehearsable.tasks
+        )
         delivered = {
             one.channel
             for one in records.owed(wanted.since, wanted.until)
@@ -109,6 +132,7 @@ def gather(wanted: Wanted) -> Facts:
         tuple(one for one in wanted.subjects if one.probe == BACKUP and one.target not in restored),
         tuple(_undrilled(wanted, drills, period)),
         tuple(_unproven(wanted, period, delivered)),
+        by_people,
     )
 
 
@@ -148,6 +172,16 @@ def _at_risk(one: Subject, courses: Mapping[str, Mapping[int, Bucket]]) -> AtRis
         one,
         max((bucket.maximum for bucket in exposures.values()), default=None),
         objectives[max(objectives)].maximum if objectives else None,
+    )
+
+
+def _by_people(wanted: Wanted, task: str, records: Sequence[TaskRecord], incidents: Iterable[Incident]) -> ByPeople:
+    done = [one for one in reversed(records) if one.outcome is TaskOutcome.DONE and one.at < wanted.until]
+    return ByPeople(
+        name_of(task),
+        tuple(one for one in done if one.at >= wanted.since),
+        next((one for one in reversed(done) if one.at < wanted.since), None),
+        tuple(one for one in incidents if one.check == task and one.peak >= Severity.WARNING),
     )
 
 

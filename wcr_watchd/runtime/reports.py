@@ -35,6 +35,7 @@ from wcr_watchd.core.report import (
     planned,
     public_subjects,
     reach_back,
+    rehearsals,
     subject,
     upcoming,
 )
@@ -205,7 +206,9 @@ class Reporter:
             subjects=self._subjects(plan, setup),
             planned=planned(setup, self._watch.state.silences, reach_back(plan.kind, since), until),
             upcoming=upcoming(setup, now, tasks),
-            rehearsable=Rehearsable(tuple(setup.policies), tuple(setup.channels), tuple(self._canaries())),
+            rehearsable=Rehearsable(
+                tuple(setup.policies), tuple(setup.channels), tuple(self._canaries()), rehearsals(setup)
+            ),
         )
 
     def _subjects(self, plan: ReportPlan, setup: Setup) -> tuple[Subject, ...]:

@@ -22,6 +22,7 @@ from wcr_watchd.core.model import DeliveryState, EventKind, Incident, Labels, Me
 from wcr_watchd.core.replay import Acknowledged
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.steady import Bounds
+from wcr_watchd.core.task import KEPT_RECORDS, TaskRecord
 from wcr_watchd.store import codec
 from wcr_watchd.store.codec import DRILL, INCIDENT, SILENCE, from_json, milliseconds, seconds
 from wcr_watchd.store.database import Row
@@ -257,6 +258,10 @@ class Recorded:
     def drills(self, since: float = 0.0) -> tuple[DrillReport, ...]:
         """The drills that are over and began since a time, oldest first."""
         return tuple(from_json(DRILL, row[0]) for row in self._fetch("drills", milliseconds(since)))
+
+    def task_records(self, task: str) -> tuple[TaskRecord, ...]:
+        """How the turns of a task ended, as far as they are kept, the newest first."""
+        return tuple(from_json(codec.TASK_RECORD, row[0]) for row in self._fetch("task_records", task, KEPT_RECORDS))
 
     def monthly_reports(self, name: str, audience: str, since: float, until: float) -> Iterable[tuple[bool, str]]:
         """The JSON forms of monthly reports that begin in that time, as they were written, and which came on schedule.
