@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -149,3 +150,23 @@ def test_the_command_prints_what_to_do_without_a_daemon(tmp_path: Path) -> None:
     assert api.stdout.index("after 1 h: second level") < api.stdout.index("after 4 h: the manager")
     nothing = CliRunner().invoke(cli, ["runbook", "mail", "--config", config])
     assert (nothing.exit_code, "no runbook is about mail" in nothing.stderr) == (1, True)
+
+
+def test_the_shipped_entries_are_due_until_somebody_has_read_them_and_again_in_time(tmp_path: Path) -> None:
+    folder = tmp_path / "knowledge"
+    shutil.copytree(Path(__file__).parents[2] / "etc" / "knowledge", folder)
+    config = tmp_path / "watchd.toml"
+    config.write_text('[knowledge]\nfolder = "knowledge"\n')
+    book = load(config).setup.knowledge
+    assert {one.name for one in book.due(NOW)} == set(book.entries)
+    assert all(one.owner for one in book.entries.values())
+    for file in folder.rglob("*.md"):
+        file.write_text(file.read_text().replace("+++\n", "+++\nreviewed = 2026-12-01\n", 1))
+    read = load(config)
+    entries = read.setup.knowledge.entries.values()
+    assert warnings(read, NOW + 89 * DAY) == read.setup.knowledge.problems
+    each_quarter = {one.name for one in entries if one.kind in (EntryKind.VENDOR, EntryKind.RISK)}
+    assert {one.name for one in read.setup.knowledge.due(NOW + 91 * DAY)} == each_quarter
+    [said, *_] = warnings(read, NOW + 91 * DAY)
+    assert f"{len(each_quarter)} of {len(entries)} entries are to be read again" in said.reason
+    assert len(read.setup.knowledge.due(NOW + 181 * DAY)) == len(entries)
