@@ -398,6 +398,24 @@ async def test_a_run_that_outlives_a_killed_daemon_has_its_time_limit_still(
     assert await orphan.stdout.read() == b"", "what it had started is ended, too"
 
 
+async def test_a_clock_that_was_years_ahead_holds_up_nothing_once_it_is_right(bench: Bench) -> None:
+    bench.watch(job=shell("true"), review={"schedule": "0 13 * * *", "remind": "1h"})
+    await bench.look(START + 3_650 * DAY)
+    assert bench.records[-1].outcome is TaskOutcome.DONE
+    await bench.desk.sign_off("review", "ann")
+    await bench.look(START)
+    assert bench.state("job").settled_at == bench.state("review").settled_at == START
+    await bench.look(START + HOUR)
+    assert (bench.records[-1].task, bench.records[-1].at) == ("task.job", START + HOUR)
+
+
+async def test_a_sign_off_ahead_of_its_time_stays_one(bench: Bench) -> None:
+    bench.watch(review={"schedule": "0 9 1 * *", "remind": "30d"})
+    await bench.desk.sign_off("review", "ann")
+    await bench.look(START + HOUR)
+    assert bench.state("review").settled_at == datetime(2026, 4, 1, 9, tzinfo=UTC).timestamp()
+
+
 async def test_all_kinds_in_one_list(bench: Bench) -> None:
     bench.watch(
         job=shell("exit 1"),

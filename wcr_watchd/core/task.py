@@ -28,6 +28,8 @@ SHOWN_OUTPUT = 1_000
 LONGEST_NOTE = 4_000
 MOST_EVIDENCE = 20
 LONGEST_EVIDENCE = 1_000
+CLOCK_WRONG = 86_400.0
+"""Seconds from which on a time that is ahead was told by a clock that was wrong."""
 _LOOK_AHEAD = 8 * 86_400.0
 """Seconds in which every window of a week opens at least once."""
 
@@ -258,6 +260,15 @@ def configured(state: TaskState | None, check: str, schedule: str, now: float) -
     if state is None:
         return TaskState(check, now, schedule)
     return state if state.schedule == schedule else replace(state, settled_at=now, schedule=schedule)
+
+
+def not_ahead(state: TaskState, terms: TaskTerms, now: float) -> TaskState:
+    """The state, counting from now where it counts from a time that never was: the clock was ahead and is set right.
+
+    It would not be due before that time comes. A sign-off may be for a coming time, within that of the reminder.
+    """
+    ahead = state.settled_at > now + terms.remind + CLOCK_WRONG
+    return replace(state, settled_at=now) if ahead else state
 
 
 def begun(state: TaskState, by: str, now: float) -> TaskState:

@@ -90,6 +90,7 @@ class TaskDesk:
         self._probes: dict[str, Recurring] = {}
         self._reported: dict[str, Awaiting] = {}
         self._edges: dict[str, float] = {}
+        self._looked_at = 0.0
         self._running: dict[str, asyncio.Task[None]] = {}
         self._wanted: dict[str, str] = {}
         self._changed = asyncio.Event()
@@ -235,6 +236,9 @@ class TaskDesk:
     async def _look(self, runs: asyncio.TaskGroup) -> float:
         """Look at every task that may stand otherwise by now; returns the seconds until the next one."""
         now = self._clock.now()
+        if now < self._looked_at:  # the clock was set back: what was reckoned ahead is no guide any more
+            self._edges = dict.fromkeys(self._edges, 0.0)
+        self._looked_at = now
         for check in [check for check, at in self._edges.items() if at <= now]:
             await self._look_at(check, runs)
         return seconds_until(min(self._edges.values(), default=None), self._clock.now(), LOOK_AGAIN)
@@ -243,6 +247,7 @@ class TaskDesk:
         probe = self._probes.get(check)
         if probe is None:
             return
+        self._keep(task.not_ahead(self._book.states[check], probe.terms, self._clock.now()))
         due, now = await self._due(check, probe), self._clock.now()
         state, terms = self._book.states[check], probe.terms
         by = self._wanted.pop(check, None)
