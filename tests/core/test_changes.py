@@ -106,6 +106,11 @@ def test_staging_must_be_green_for_long_enough_and_looked_at_lately(state: Check
     assert done(looked_over(prepared(), sight(state))) == {"backup", "in a window"}
 
 
+def test_a_time_in_which_nobody_watched_is_not_green() -> None:
+    unwatched = replace(sight(), watched_since=NOW - 60)
+    assert why_not(prepared(), Tick.STAGING, unwatched) == "staging is green for 1 min; 30 min are asked for"
+
+
 def test_an_info_does_not_make_staging_red() -> None:
     assert "staging" in done(looked_over(prepared(), sight(a_state("staging", severity=Severity.INFO))))
 
@@ -196,6 +201,9 @@ def test_the_end_says_what_is_still_bad_and_logs_are_looked_at_afterwards() -> N
     assert "logs" in done(looked_over(over, sight(now=NOW + 600 + 3_600)))
     bad = a_state("log", severity=Severity.WARNING, last_at=NOW + 4_195)
     assert "logs" not in done(looked_over(over, sight(bad, now=NOW + 4_200)))
+    spike = a_state("log", since=NOW + 1_200, last_at=NOW + 4_195)
+    assert "logs" not in done(looked_over(over, sight(spike, now=NOW + 4_200))), "it was bad 10 min after the end"
+    assert "logs" in done(looked_over(over, sight(replace(spike, last_at=NOW + 4_795), now=NOW + 4_800)))
 
 
 def test_steps_by_hand() -> None:

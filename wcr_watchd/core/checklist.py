@@ -30,12 +30,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What is known at this time (epoch seconds)."""
+    """What is known at this time (epoch seconds); from ``watched_since`` on somebody watched all the time."""
 
     setup: Setup
     state: State
     latest: Mapping[str, Observation]
     now: float
+    watched_since: float = 0.0
 
 
 def looked_over(change: Change, sight: Sight) -> Change:
@@ -88,7 +89,7 @@ def _green(names: tuple[str, ...], what: str, span: float, sight: Sight) -> Answ
         if why:
             return Answer(False, f"{name} {why}")
     youngest = max(names, key=lambda name: sight.state.checks[name].since)
-    lasts = sight.now - sight.state.checks[youngest].since
+    lasts = sight.now - max(sight.state.checks[youngest].since, sight.watched_since)
     if lasts < span:
         return Answer(False, f"{youngest} is green for {format_duration(lasts)}; {format_duration(span)} are asked for")
     return Answer(True, f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''} green for {format_duration(lasts)}")
@@ -151,9 +152,9 @@ def _in_window(change: Change, sight: Sight) -> Answer:
 
 
 def _clean(change: Change, step: Step, sight: Sight) -> Answer:
-    """The logs' checks are green since the end of the change, or for as long as is asked for."""
+    """The logs' checks are green for as long as is asked for, all of it after the end of the change."""
     if change.finished_at is None:
         return Answer(False, "after the end of the change")
     if sight.now - change.finished_at < step.span:
         return Answer(False, f"looked at until {format_duration(step.span)} after the end")
-    return _green(change.plan.logs, "logs", 0.0, sight)
+    return _green(change.plan.logs, "logs", step.span, sight)

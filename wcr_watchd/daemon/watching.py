@@ -23,6 +23,9 @@ from wcr_watchd.runtime.scheduler import Scheduler
 from wcr_watchd.runtime.tasks import LoopLag
 from wcr_watchd.runtime.windows import WindowWatch
 
+UNWATCHED = 300.0
+"""Seconds between two lives of which nobody can say that staging was green."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -72,7 +75,8 @@ async def build_watching(base: Base, force: InForce, dispatcher: Dispatcher) -> 
     see = (monitor.receive, modifications.see, objectives.see, FirstRound(monitor).see)
     runs = Runs(monitor, runner, lambda: force.probes, scheduler.run_soon, see)
     hooks = Hooks(base.shared, base.redactor.text)
-    changes = ChangeDesk(monitor, base.store, clock, runs.run_now, hooks.run, restored.changes)
+    begun = base.started_at if base.started_at - base.since > UNWATCHED else 0.0
+    changes = ChangeDesk(monitor, base.store, clock, runs.run_now, hooks.run, restored.changes, begun)
     windows = WindowWatch(monitor, clock, base.since)
     return Watching(loop_lag, runner, scheduler, monitor, windows, modifications, objectives, runs, changes)
 

@@ -38,6 +38,7 @@ LOOK_EVERY = 30.0
 SHORTEST_WAIT = 0.5
 USUAL_LENGTH = 3_600.0
 """Seconds for which the window of a change is open that is not in the configuration, unless it says."""
+OVERRUNS, BROKE_OFF, WORSE = "overruns", "was not started", "made it worse"
 KEPT_IN_MIND = 50
 """Changes that are over and still at hand; all of them are in the store."""
 
@@ -93,7 +94,8 @@ class ChangeDesk:
     """Takes what people ask of changes, and looks after those that are under way.
 
     ``run_now`` runs a check out of turn, ``hook`` the programs that switch maintenance mode. ``restored`` are the
-    changes of the last life, with the newest of those that are over.
+    changes of the last life, with the newest of those that are over; ``watching_since`` is when this life began to
+    watch (epoch seconds), if nobody did for a while before it.
     """
 
     def __init__(
@@ -104,12 +106,14 @@ class ChangeDesk:
         run_now: Callable[[str], Awaitable[Observation]],
         hook: Hook,
         restored: Iterable[Change] = (),
+        watching_since: float = 0.0,
     ) -> None:
         self._engine = engine
         self._store = store
         self._clock = clock
         self._verification = Verification(engine, store, run_now)
         self._hook = hook
+        self._watching_since = watching_since
         self._changes = {one.id: one for one in sorted(restored, key=lambda one: one.id)}
         self._next = max(self._changes, default=0) + 1
         self._busy: dict[int, str] = {}
@@ -168,7 +172,7 @@ class ChangeDesk:
             window, said = await self._open(change, by)
             change = changes.started(self._changes[number], by, window.id, window.ends_at, override, self._clock.now())
             change = self._with_words(change, "maintenance mode on", said)
-            self._engine.trouble_over(_broken_off_subject(change), f"it is started by {by}")
+            self._engine.trouble_over(_subject(change, BROKE_OFF), f"it is started by {by}")
             until = clock_time(window.ends_at, self._engine.setup.timezone, now)
             self._say(change, f"{change.name} begins, until {until}; nobody is told of {self._about(change)} meanwhile")
             return await self._kept(change, f"{change.name} runs until {until}", self._to_do(change, Phase.DURING))
@@ -186,7 +190,7 @@ class ChangeDesk:
             holds, _ = await self._engine.silence(self._window(change, by, ends))
         until = clock_time(ends, self._engine.setup.timezone, now)
         change = replace(self._changes[number], ends_at=ends, silence=holds.id, overran=False)
-        self._engine.trouble_over(_overrun_subject(change), f"it is extended by {by}")
+        self._engine.trouble_over(_subject(change, OVERRUNS), f"it is extended by {by}")
         change = changes.logged(change, by, f"extended until {until}", now)
         return await self._kept(change, f"{change.name} may go on until {until}")
 
@@ -223,7 +227,7 @@ class ChangeDesk:
         """Give a prepared change up."""
         async with self._alone(number, "abandoned"):
             change = changes.abandoned(await self.change(number), by, why, self._clock.now())
-            self._engine.trouble_over(_broken_off_subject(change), f"it is abandoned by {by}")
+            self._engine.trouble_over(_subject(change, BROKE_OFF), f"it is abandoned by {by}")
             return await self._kept(change, f"{change.name} is abandoned")
 
     async def verify(self, number: int, by: str) -> Outcome:
@@ -250,7 +254,7 @@ class ChangeDesk:
             bad = [one for one in found if not one.good]
             change = changes.finished(self._changes[number], by, bad, self._clock.now())
             change = self._with_words(change, "maintenance mode off", said)
-            self._engine.trouble_over(_overrun_subject(change), f"it is finished by {by}")
+            self._engine.trouble_over(_subject(change, OVERRUNS), f"it is finished by {by}")
             verdict = f"still bad: {in_short([one.check for one in bad])}" if bad else "nothing is bad"
             self._say(change, f"{change.name} is over; {verdict}")
             lines = (*_lines(bad), *_comparison_lines(change), *self._to_do(change, Phase.POST))
@@ -302,7 +306,7 @@ class ChangeDesk:
             seen = ", and visitors may see the page of maintenance" if change.plan.hooks.on else ""
             because = f"the daemon ended while {change.name} was started; its window is closed{seen}"
             because += f". Start it again, or: wcr-watchd change abandon {change.id}"
-            self._engine.trouble(_broken_off_subject(change), Trouble(Severity.WARNING, because, ""), "by its start")
+            self._engine.trouble(_subject(change, BROKE_OFF), Trouble(Severity.WARNING, because, ""), "by its start")
             return self._keep(changes.not_started(change, "the daemon ended meanwhile", self._clock.now()))
 
     def _overran(self, change: Change, now: float) -> None:
@@ -312,7 +316,7 @@ class ChangeDesk:
         because = (
             f"{change.name} goes on although its window is over; finish it, or: wcr-watchd change extend {change.id}"
         )
-        self._engine.trouble(_overrun_subject(change), Trouble(Severity.WARNING, because, ""), "by its window")
+        self._engine.trouble(_subject(change, OVERRUNS), Trouble(Severity.WARNING, because, ""), "by its window")
 
     # --- what these have in common ---
 
@@ -412,7 +416,7 @@ class ChangeDesk:
         before = changes.worse(change.compared)
         now_known = self._changes.get(change.id, change)
         change = self._keep(changes.with_comparison(now_known, found, self._clock.now()))
-        bad, subject = changes.worse(found), f"{changes.SUBJECT}{change.id} made it worse"
+        bad, subject = changes.worse(found), _subject(change, WORSE)
         if bad and change.state is ChangeState.FINISHED:
             because = f"after {change.name}: {'; '.join(one.text for one in bad[:3])}"
             self._engine.trouble(subject, Trouble(Severity.WARNING, because, ""), "by comparison")
@@ -422,7 +426,7 @@ class ChangeDesk:
 
     def _sight(self) -> Sight:
         engine = self._engine
-        return Sight(engine.setup, engine.state, engine.latest, self._clock.now())
+        return Sight(engine.setup, engine.state, engine.latest, self._clock.now(), self._watching_since)
 
     def _about(self, change: Change) -> str:
         return in_short(covered(self._engine.setup, change.plan.matchers)) or "no check"
@@ -468,12 +472,8 @@ class ChangeDesk:
             del self._changes[number]
 
 
-def _overrun_subject(change: Change) -> str:
-    return f"{changes.SUBJECT}{change.id} overruns"
-
-
-def _broken_off_subject(change: Change) -> str:
-    return f"{changes.SUBJECT}{change.id} was not started"
+def _subject(change: Change, what: str) -> str:
+    return f"{changes.SUBJECT}{change.id} {what}"
 
 
 def _waits(change: Change) -> bool:
