@@ -107,7 +107,8 @@ class MemoryStore:
             self.rows[delivery.notification.id] = delivery
 
     async def deliveries(self, *, states: Sequence[DeliveryState] = (), **_: object) -> Sequence[Delivery]:
-        return [row for row in self.rows.values() if not states or row.state in states]
+        found = [row for row in self.rows.values() if not states or row.state in states]
+        return sorted(found, key=lambda row: (row.notification.created_at, row.notification.id), reverse=True)
 
     def states(self) -> dict[str, str]:
         return {name: row.state.value for name, row in self.rows.items()}

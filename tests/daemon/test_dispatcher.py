@@ -289,6 +289,18 @@ async def test_the_end_also_reaches_who_stood_in_when_the_channel_works_again() 
         assert mail.accepted[1][1].message.note == "sent here because sms could not deliver what came before"
 
 
+async def test_who_stands_in_late_hears_the_end_that_was_owed_before() -> None:
+    sms, mail = Wire(behaviour=[DOWN, DOWN]), Wire()
+    async with running(sms=sms, mail=mail) as world:
+        await world.owe(owed(fallbacks=(MAIL,)))
+        await asyncio.sleep(0.5)
+        await world.owe(owed(event=EventKind.RESOLVED, fallbacks=(MAIL,)))
+        assert not mail.attempts
+        await asyncio.sleep(120)
+        assert sms.ids == ["1-opened-smslead", "1-resolved-smslead"]
+        assert [notification.event for _, notification in mail.accepted] == [EventKind.OPENED, EventKind.RESOLVED]
+
+
 async def test_who_stood_in_in_the_last_life_hears_the_end_in_this_one() -> None:
     store, mail = MemoryStore(), Wire()
     async with running(store, sms=Wire(default=REFUSED), mail=mail) as world:

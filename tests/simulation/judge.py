@@ -324,7 +324,8 @@ class Judge:
 
     def _delivered_by(self, channel: str, since: float, quiet: Sequence[Span] = ()) -> float:
         outages = [(one.start, one.end) for one in self._plan.outages[channel]]
-        lately = _within(self._plan.outages[channel], since - 2 * SEND_AFTER_OUTAGE, since + SEND)
+        due = _lasting(since, 0.0, quiet)
+        lately = _within(self._plan.outages[channel], due - 2 * SEND_AFTER_OUTAGE, due + SEND)
         need = SEND_AFTER_OUTAGE if lately else SEND
         by = _lasting(since, need, [*outages, *self._dead, *quiet])
         return by + HOUR if channel == "sms" and self._near_cap(by) else by

@@ -185,8 +185,13 @@ class Records:
     async def events(self, incident: int) -> Sequence[Event]:
         return [event for (number, _), event in sorted(self.timeline.items()) if number == incident]
 
-    async def deliveries(self, *, states: Sequence[DeliveryState] = (), **_: Any) -> Sequence[Delivery]:
-        return [row for row in self.rows.values() if not states or row.state in states]
+    async def deliveries(
+        self, *, states: Sequence[DeliveryState] = (), since: float = 0.0, limit: int = 100, **_: Any
+    ) -> Sequence[Delivery]:
+        found = [row for row in self.rows.values() if not states or row.state in states]
+        found = [row for row in found if row.notification.created_at >= since]
+        found.sort(key=lambda row: (row.notification.created_at, row.notification.id), reverse=True)
+        return found[:limit]
 
     async def observations(self, check: str, **_: Any) -> Sequence[Observation]:
         return ()

@@ -405,6 +405,7 @@ class Dispatcher:
         log.warning("fallback told", id=instead.id, instead_of=original.recipient.channel, channel=following.channel)
         self._stand_ins.note(instead)
         self._owe_new(instead, [owed.delivery])
+        self._tell_stand_ins(self._stand_ins.ends_since(instead))
 
     def _tell_stand_ins(self, owed: Sequence[Notification]) -> None:
         """Have those told of an end who heard of the beginning in somebody else's place."""

@@ -27,6 +27,8 @@ class StandIns:
         self._told: OrderedDict[tuple[int, EventKind, float, Recipient], None] = OrderedDict()
         self._newest: OrderedDict[tuple[int, Recipient], float] = OrderedDict()
         """Of when the newest news of an incident is that somebody is told at once."""
+        self._ends: OrderedDict[int, list[Notification]] = OrderedDict()
+        """To whom the latest end of an incident is owed in their own right."""
 
     def untold(self, message: Message, who: Recipient) -> Message | None:
         """What of a message somebody is not told anyway, or was not told yet in another's place.
@@ -56,13 +58,21 @@ class StandIns:
             self._told[_story(item, notification.recipient)] = None
             if item.incident and (item.event is EventKind.RESOLVED or not held):
                 self._newest[item.incident, notification.recipient] = item.at
-        while len(self._told) > REMEMBERED:
-            self._told.popitem(last=False)
-        while len(self._newest) > REMEMBERED:
-            self._newest.popitem(last=False)
+        if notification.event is EventKind.RESOLVED:
+            at = notification.message.at
+            same = [end for end in self._ends.get(notification.incident, ()) if end.message.at == at]
+            self._ends[notification.incident] = [*same, notification]
+        for remembered in (self._told, self._newest, self._ends):
+            while len(remembered) > REMEMBERED:
+                remembered.popitem(last=False)
 
     def _is_stale(self, news: Message, who: Recipient) -> bool:
         return news.at < self._newest.get((news.incident, who), news.at)
+
+    def ends_since(self, notification: Notification) -> list[Notification]:
+        """The ends that were owed already when this came to be owed to a fallback: it was late."""
+        news = notification.message.items or (notification.message,)
+        return [end for item in news for end in self._ends.get(item.incident, ()) if end.message.at >= item.at]
 
     def ends(self, notifications: Iterable[Notification], now: float) -> list[tuple[Notification, Notification]]:
         """What is owed to them because of these notifications, each with the one it follows from.
