@@ -156,6 +156,21 @@ async def test_urgent_news_of_the_last_life_replaces_what_quiet_hours_hold_back(
         assert store.states()["1-opened-smslead"] == "superseded"
 
 
+async def test_what_was_on_its_way_keeps_its_key_beside_all_that_quiet_hours_held() -> None:
+    store, ends = MemoryStore(), OPENED + 3_600.0
+    async with running(store, sms=Wire(takes=100.0)) as world:
+        await world.owe(*(together(number, severity=Severity.WARNING, not_before=ends) for number in range(1, 7)))
+        await asyncio.sleep(60)
+        await world.owe(together(7, wait=0.0))
+        await asyncio.sleep(1)  # it may have been taken already when all ends here
+    await asyncio.sleep(7_200)
+    sms = Wire()
+    async with running(store, sms=sms):
+        await asyncio.sleep(60)
+        assert "7-opened-smslead" in sms.ids
+        assert sorted(number for numbers in told(sms) for number in numbers) == [1, 2, 3, 4, 5, 6, 7]
+
+
 async def test_programs_are_told_what_is_urgent_while_quiet_hours_hold_the_rest_back() -> None:
     mail = Wire(limits=Limits(single=True))
     async with running(mail=mail) as world:

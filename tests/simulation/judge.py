@@ -31,7 +31,7 @@ from tests.simulation.plan import (
     Spell,
 )
 from tests.simulation.world import World, news, story
-from wcr_watchd.core.model import DeliveryState, EventKind, IncidentState, Message, Recipient, Severity
+from wcr_watchd.core.model import DeliveryState, EventKind, IncidentState, Message, Notification, Recipient, Severity
 
 OFF = 65.0
 FAILING = (
@@ -392,6 +392,7 @@ class Judge:
 
     def _outbox(self) -> Iterator[str]:
         taken = {one.notification.id for one in self._world.accepted}
+        heard = {(one.notification.recipient, item.incident) for one in self._world.accepted for item in one.items}
         for key, row in self._world.rows.items():
             notification = row.notification
             if row.state is DeliveryState.PENDING or row.state is DeliveryState.FAILED:
@@ -408,6 +409,8 @@ class Judge:
                     EventKind.ESCALATED,
                 )
                 and notification.severity is Severity.CRITICAL
+                # The end of what was held until then, which they never heard of, stays untold.
+                and (notification.event is not EventKind.RESOLVED or _line(notification) in heard)
             ):
                 yield f"{key} ({notification.event}) was dropped"
         if not self._may_forget:
@@ -417,6 +420,10 @@ class Judge:
 
 def _content(one: Accepted) -> set[tuple[int, float, str]]:
     return {(item.incident, item.opened_at, item.event.value) for item in one.items}
+
+
+def _line(notification: Notification) -> tuple[Recipient, int]:
+    return notification.recipient, notification.incident
 
 
 def _person(who: Recipient) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ from wcr_watchd.core.view import ChannelCounters, Counters
 from wcr_watchd.kit.templates import Wording
 from wcr_watchd.runtime import recall
 from wcr_watchd.runtime.gathering import LOOK_AGAIN_AT_MUTED, Gathering, as_one
-from wcr_watchd.runtime.lane import CONCURRENCY, SUMMARY, Cap, Key, Lane, Owed, keys_of
+from wcr_watchd.runtime.lane import SUMMARY, Cap, Key, Lane, Owed, keys_of
 from wcr_watchd.runtime.ledger import Ledger
 from wcr_watchd.runtime.patience import CLOCK_DOUBT, GIVE_UP_AFTER, LONGEST_RETRY_AFTER, backoff, due
 from wcr_watchd.runtime.sending import hand_over, out_of_turn
@@ -138,8 +138,8 @@ class Dispatcher:
     def resume(self, restored: Restored) -> None:
         """Go on with what the last life still owed; reminders of what is acknowledged or over are dropped.
 
-        What may have been on its way goes out under its own key, so that a provider that has it knows: the oldest to
-        each recipient, as no more were on their way at a time. The others are gathered, lest a storm come of them.
+        What may have been on its way goes out under its own key, so that a provider that has it knows. The others are
+        gathered, lest a storm come of them.
         What waits for a later time was not on its way, nor was anything behind it in its order; unless it is not much
         later, as the clock may have been ahead in the last life.
         """
@@ -150,19 +150,20 @@ class Dispatcher:
         self._early = ends
         now = self._clock.now()
         waiting: set[Key] = set()
-        alone: Counter[Recipient] = Counter()
+        owed, ready = [], []
         for delivery in recall.in_order(restored.pending):
             if delivery.notification.event in _OVERTAKEN and not _unattended(incidents, delivery.notification):
                 self._ledger.note([replace(delivery, state=DeliveryState.SUPERSEDED)])
                 continue
+            owed.append(delivery)
             keys = keys_of(delivery.notification)
             if due(delivery, now) > now + CLOCK_DOUBT or not waiting.isdisjoint(keys):
                 waiting.update(keys)
-                self._take(delivery)
             else:
-                recipient = delivery.notification.recipient
-                self._take(delivery, alone=alone[recipient] < CONCURRENCY)
-                alone[recipient] += 1
+                ready.append(delivery)
+        alone = recall.on_their_way(ready, now)
+        for delivery in owed:
+            self._take(delivery, alone=delivery.notification.id in alone)
 
     def reconfigure(
         self, channels: Mapping[str, Channel], caps: Mapping[str, Cap], wordings: Mapping[str, Wording] | None = None

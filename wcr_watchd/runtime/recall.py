@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import structlog
 
 from wcr_watchd.core.errors import StoreError
-from wcr_watchd.core.model import Delivery, DeliveryState
+from wcr_watchd.core.model import Delivery, DeliveryState, Recipient
 from wcr_watchd.core.protocols import Store
-from wcr_watchd.runtime.lane import Lane
-from wcr_watchd.runtime.patience import GIVE_UP_AFTER
+from wcr_watchd.runtime.lane import CONCURRENCY, Key, Lane, keys_of
+from wcr_watchd.runtime.patience import GIVE_UP_AFTER, due
 from wcr_watchd.runtime.stand_ins import FALLBACK, StandIns
 
 log = structlog.get_logger(__name__)
@@ -45,6 +46,27 @@ def _tells_later(one: Delivery, other: Delivery) -> bool:
         since[item.incident] = min(item.at, since.get(item.incident, item.at))
     message = one.notification.message
     return any(item.incident in since and item.at > since[item.incident] for item in message.items or (message,))
+
+
+def on_their_way(ready: Sequence[Delivery], now: float) -> set[str]:
+    """The ids of those that may have been on their way when the last life ended, or one before it.
+
+    These are the ones that are due for longest to each recipient, as no more are on their way at a time: not those
+    made first, whose quiet hours may have ended since. None is that comes after another one of its incident that
+    was not. ``now`` in epoch seconds.
+    """
+    counted: Counter[Recipient] = Counter()
+    found, behind = set(), set[Key]()
+    for delivery in sorted(ready, key=lambda one: due(one, now)):
+        counted[delivery.notification.recipient] += 1
+        if counted[delivery.notification.recipient] <= CONCURRENCY:
+            found.add(delivery.notification.id)
+    for delivery in ready:
+        keys = keys_of(delivery.notification)
+        if delivery.notification.id not in found or not behind.isdisjoint(keys):
+            found.discard(delivery.notification.id)
+            behind.update(keys)
+    return found
 
 
 async def count_sent(store: Store, lanes: Mapping[str, Lane], now: float) -> None:
