@@ -60,8 +60,8 @@ CONCERNED = (
 )
 """The daemon's jobs on the way from a check to a message. The others have nothing to do here, and their looks at the
 time would be most of what a simulated day consists of."""
-PATIENCE = 2.0
-"""Seconds that the store has to take what people are then told all the same."""
+PATIENCE = 1.8
+"""Seconds that the store has to take what people are then told all the same: two, by a clock that is put right."""
 
 News = tuple[Recipient, int, float, str, float]
 """Whom, incident, when it was opened, what happened, and when: one piece of news for one recipient."""
@@ -367,7 +367,7 @@ class World:
         waited = life.daemon.now() - notification.created_at
         moods = [s.mood for s in self.plan.store if s.start <= self.true() and s.end > self.true() - waited - 12.0]
         self._told_unstored.add(notification.id)
-        if "refuse" not in moods and not (moods and waited >= PATIENCE - 0.1):
+        if "refuse" not in moods and not (moods and waited >= PATIENCE):
             self.faults.append(f"{self.true():.0f}: {notification.id} leaves before it is stored")
 
     def note_death(self, life: Life) -> None:
