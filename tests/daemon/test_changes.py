@@ -47,6 +47,7 @@ post = [
 HOOK = """\
 #!/bin/sh
 [ -e "$(dirname "$0")/broken" ] && { echo "the switch is stuck" >&2; exit 3; }
+touch "$(dirname "$0")/begun"
 while [ -e "$(dirname "$0")/slow" ]; do sleep 0.1; done
 echo "$1 $WATCHD_CHANGE $WATCHD_CHANGE_NAME $WATCHD_CHANGE_CATEGORY $WATCHD_CHANGE_TITLE" >> "$(dirname "$0")/switched"
 echo "now $1"
@@ -306,7 +307,7 @@ def test_a_daemon_that_ends_while_a_change_starts_leaves_no_window_open(
     (platform.folder / "slow").touch()
     starting = threading.Thread(target=lambda: ask(daemon, "start", "release", "--override", "for the test"))
     starting.start()
-    eventually(lambda: windows(daemon), "its window is open, and the switch takes its time")
+    eventually((platform.folder / "begun").exists, "its window is open, and the switch takes its time")
     with pytest.raises(RefusedError, match="change #1 is being started just now"):
         daemon.api("POST", "/changes/1/abandon")
     daemon.kill()
