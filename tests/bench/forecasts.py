@@ -1,23 +1,34 @@
-"""``python -m tests.bench.forecasts``: forecasts and baselines scored against naive methods, on generated series.
+"""``python -m tests.bench.forecasts``: forecasts and baselines scored against naive methods.
 
-The series have what real ones have: noise, growth that is not even over a week, clean-ups, spikes. Each method sees the
-first part and is asked about the rest. Lower is better; every score is a median over many seeds.
+On recorded series (``tests/bench/recorded``) by back-testing: at many moments of them, what each method says of what
+comes later, and what came. And on generated ones, which have what real ones have: noise, growth that is not even over a
+week, clean-ups, spikes. Each method sees the first part and is asked about the rest; every score of these is a median
+over many seeds. Lower is better.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
-from statistics import linear_regression, median
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean, linear_regression, median
 
 import click
 
+from tests.bench.backtest import (
+    Scores,
+    alarms,
+    by_baseline,
+    by_median,
+    mean_scores,
+    until_reached,
+    usual_errors,
+    value_ahead,
+)
+from tests.bench.recordings import DAY, HOUR, Series, daily, grown, recorded
 from wcr_watchd.core.forecast import reach, trend
 from wcr_watchd.core.windows import over
 
-DAY, HOUR = 86_400.0, 3_600.0
-Series = list[tuple[float, float]]
 SEEDS = 60
 
 
@@ -128,27 +139,75 @@ def forecast_scores(*, cleaned: bool, spiky: bool) -> dict[str, float]:
     return {name: median(found) for name, found in errors.items()}
 
 
-@click.command()
-def main() -> None:
-    """Score all methods and print a table."""
-    click.echo("| score | " + " | ".join(METHODS) + " |\n|---|" + "---|" * len(METHODS))
+GROWING = ("road", "electricity", "freeway", "water")
+DAYS = (*GROWING, "transactions", "pageviews")
+USED = ("road", "electricity", "freeway", "parking", "water", "transactions", "pageviews")
+
+
+def table(title: str, rows: Iterable[tuple[str, Scores]]) -> None:
+    """Print scores, the best of each row in bold."""
+    lines = list(rows)
+    names = list(lines[0][1])
+    click.echo(f"\n| {title} | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
+    for name, scores in lines:
+        best = min(scores.values())
+        cells = (f"{100 * scores[one]:.1f} %" for one in names)
+        marked = (f"**{cell}**" if scores[one] == best else cell for one, cell in zip(names, cells, strict=True))
+        click.echo(f"| {name} | " + " | ".join(marked) + " |")
+
+
+def with_mean(rows: Iterable[tuple[str, Scores]]) -> list[tuple[str, Scores]]:
+    """The rows, and their geometric mean."""
+    lines = list(rows)
+    return [*lines, ("all of them", mean_scores([scores for _, scores in lines]))]
+
+
+def on_recorded() -> None:
+    """The tables on recorded series."""
+    for ahead, text in ((4 * HOUR, "4 hours"), (DAY, "a day"), (7 * DAY, "a week")):
+        scores = ((name, value_ahead(grown(name), ahead, every=5)) for name in GROWING)
+        table(f"what has come {text} later: error", with_mean(scores))
+    for cleaned in (False, True):
+        found = {name: until_reached(daily(grown(name)), cleaned=cleaned) for name in DAYS}
+        title = "time until a limit, after a clean-up: error" if cleaned else "time until a limit: error"
+        table(title, with_mean((name, one.errors) for name, one in found.items()))
+        inside = ", ".join(f"{name} {100 * one.inside:.0f} %" for name, one in found.items())
+        everywhere = fmean(one.inside for one in found.values())
+        click.echo(f"\nInside the interval: {inside}; on average {100 * everywhere:.0f} %.")
+    table("what is usual: error", with_mean((name, usual_errors(recorded(name), every=3)) for name in USED))
+    click.echo("\n| rule | series | values | `baseline` | median of the week |\n|---|---|---|---|---|")
+    for name in USED:
+        for text, above, below in (("> 3 ×", 3.0, 0.0), ("< 0.5 ×", math.inf, 0.5)):
+            ours, plain = (
+                alarms(recorded(name), usual, above=above, below=below) for usual in (by_baseline, by_median)
+            )
+            began = (f"{one.began} times, {one.held} values" for one in (ours, plain))
+            click.echo(f"| {text} | {name} | {ours.values} | " + " | ".join(began) + " |")
+
+
+def on_generated() -> None:
+    """The tables on generated series."""
+    rows = []
     for title, cleaned, spiky in (
-        ("days until full, even growth", False, False),
-        ("days until full, with spikes", False, True),
-        ("days until full, after a clean-up", True, False),
-        ("days until full, clean-up and spikes", True, True),
+        ("even growth", False, False),
+        ("with spikes", False, True),
+        ("after a clean-up", True, False),
+        ("clean-up and spikes", True, True),
     ):
-        scores = forecast_scores(cleaned=cleaned, spiky=spiky)
-        click.echo(f"| {title}: error | " + " | ".join(f"{100 * scores[name]:.1f} %" for name in METHODS) + " |")
+        rows.append((title, forecast_scores(cleaned=cleaned, spiky=spiky)))
+    table("generated, days until full: error", rows)
     found = [baseline_errors(random.Random(seed)) for seed in range(SEEDS // 3)]
     names: Sequence[str] = list(found[0])
-    click.echo("\n| score | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
+    click.echo("\n| generated | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
     means = {name: median(one[name] for one in found) for name in names}
-    click.echo(
-        "| usual requests a second by day and night: mean error | "
-        + " | ".join(f"{means[name]:.1f}" for name in names)
-        + " |"
-    )
+    click.echo("| usual requests a second: mean error | " + " | ".join(f"{means[name]:.1f}" for name in names) + " |")
+
+
+@click.command()
+def main() -> None:
+    """Score all methods and print tables."""
+    on_recorded()
+    on_generated()
 
 
 if __name__ == "__main__":

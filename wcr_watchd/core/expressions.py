@@ -8,11 +8,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from wcr_watchd.core.model import Labels, Outcome
+from wcr_watchd.core.rhythm import LATELY
 from wcr_watchd.core.units import Unit, format_value
-from wcr_watchd.core.windows import BASELINE_PAST, FORECAST_PAST, AtLeast, Samples, Track, over
+from wcr_watchd.core.windows import BASELINE_PAST, FORECAST_COURSE, AtLeast, Samples, Track, foretold, over
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -91,20 +91,25 @@ class Window:
     span_text: str
     unit: Unit
 
-    _PASTS: ClassVar[Mapping[str, float]] = {"forecast": FORECAST_PAST, "baseline": BASELINE_PAST}
-
     def __str__(self) -> str:
         return f"{self.function}({self.series}{', ' + self.span_text if self.span_text else ''})"
 
     @property
     def past(self) -> float:
         """Seconds of the past that it looks at."""
-        return self._PASTS.get(self.function, self.span)
+        if self.function == "baseline":
+            return BASELINE_PAST
+        return LATELY if self.function == "forecast" else self.span
 
     @property
     def track(self) -> Track:
         """What must be remembered for it."""
         return Track(self.series.name, self.past, self.function if self.function in ("min", "max") else "")
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """All of it: a forecast also looks at a coarser course of the week before."""
+        return (self.track, Track(self.series.name, FORECAST_COURSE)) if self.function == "forecast" else (self.track,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +310,9 @@ def worth(value: Value, facts: Facts, instance: Labels) -> float | None:
         return None
     if isinstance(value, Series):
         return facts.now.get(value.name, {}).get(labels)
-    samples = facts.history.get(value.track, {}).get(labels, ())
+    samples, *course = (facts.history.get(track, {}).get(labels, ()) for track in value.tracks)
+    if course:
+        return foretold(samples, course[0], facts.at, value.span)
     return over(value.function, samples, facts.at, value.past, value.span)
 
 

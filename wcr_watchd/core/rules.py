@@ -169,7 +169,11 @@ def parse_rule(text: str, severity: Severity, specs: Sequence[MeasurementSpec]) 
         until_hold=until_hold,
         topic=topics.pop() if len(topics) == 1 else "",
         names=frozenset(source.name for source in (*named, *ending) if isinstance(source, Series)),
-        windows=tuple(dict.fromkeys(source.track for source in (*named, *ending) if isinstance(source, Window))),
+        windows=tuple(
+            dict.fromkeys(
+                track for source in (*named, *ending) if isinstance(source, Window) for track in source.tracks
+            )
+        ),
         apart=apart,
     )
 

@@ -10,25 +10,26 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import isfinite
-from statistics import median, quantiles
+from math import inf, isfinite
+from statistics import quantiles
 
-from wcr_watchd.core.forecast import trend
 from wcr_watchd.core.model import Labels, Observation
+from wcr_watchd.core.rhythm import DAY, LATELY, WEEK, later, usual
 
 Samples = tuple[tuple[float, float], ...]
 """Times (epoch seconds) and values of a series, oldest first, no time twice."""
 
 FUNCTIONS = ("avg", "min", "max", "p95", "rate", "increase", "delta", "forecast", "baseline")
-FORECAST_PAST = 6 * 3_600.0
-"""Seconds of the past that a forecast follows."""
-BASELINE_PAST = 7 * 86_400.0
+LEAD = DAY / 4
+"""Seconds before a day, or a week, that are needed to compare it with another."""
+BASELINE_PAST = 2 * WEEK * DAY + LEAD
 """Seconds of the past that a baseline is made of."""
-DAY = 86_400.0
-AROUND = 3_600.0
-"""Seconds around the same time of the days before that a baseline looks at."""
-FORECAST_SAMPLES = 40
-"""Samples that a forecast looks at: more are put together, as it is made with every run of a check."""
+BASELINE_LEAST = WEEK * DAY / 2
+"""Seconds of it without which there is none."""
+FORECAST_COURSE = WEEK * DAY + LEAD
+"""Seconds of the past that a forecast compares the last hours with."""
+FORECAST_LEAST = LATELY / 2
+"""Seconds of the past that are enough for every forecast."""
 MAX_SAMPLES = 500
 """Values kept per series and window; where there are more, they are thinned evenly as they come in."""
 
@@ -93,6 +94,30 @@ def _added(samples: Samples, at: float, value: float, track: Track) -> Samples:
 _PEAKS: Mapping[str, Callable[[float, float], float]] = {"min": min, "max": max}
 
 
+def reaching_back(history: History, track: Track, labels: Labels, earlier: Samples) -> History:
+    """Return the history with what was measured of a series before all that it knows of it."""
+    series = {one: dict(known) for one, known in history.series.items()}
+    known = series.setdefault(track, {}).get(labels, ())
+    first = known[0][0] if known else inf
+    series[track][labels] = (*(sample for sample in earlier if sample[0] < first), *known)
+    return History(series)
+
+
+def foretold(lately: Samples, course: Samples, at: float, ahead: float) -> float | None:
+    """The value ``ahead`` seconds after ``at``, by the last hours and a coarser course of the week before.
+
+    None when there is no value of now or too little is known: a line is drawn out to at most eight times its length.
+    """
+    if not lately or lately[-1][0] < at:
+        return None
+    first = bisect_left(lately, (at - LATELY,))
+    whole = first < len(lately) and at - lately[first][0] >= 0.9 * LATELY
+    inside = lately[first - 1 :] if not whole and _leads_in(lately, first, LATELY) else lately[first:]
+    if at - inside[0][0] < min(FORECAST_LEAST, ahead / 8):
+        return None
+    return later(inside, course, at, ahead)
+
+
 def over(function: str, samples: Samples, at: float, past: float, ahead: float) -> float | None:
     """The window function over the samples up to ``at``.
 
@@ -104,17 +129,14 @@ def over(function: str, samples: Samples, at: float, past: float, ahead: float) 
         return None
     first = bisect_left(samples, (at - past,))
     before = _leads_in(samples, first, past)
-    covered = before or at - samples[first][0] >= past / 2
     if function == "baseline":
-        return _baseline(samples[first:], at) if covered else None
+        return usual(samples[first:], at) if before or at - samples[first][0] >= BASELINE_LEAST else None
+    covered = before or at - samples[first][0] >= past / 2
     if function in _AGGREGATES:
         return _AGGREGATES[function]([value for _, value in samples[first:]]) if covered else None
     # Counted from the last value before the window, unless the values inside (nearly) reach back to its start.
     whole = at - samples[first][0] >= 0.9 * past
     inside = samples[first - 1 :] if before and not whole else samples[first:]
-    if function == "forecast":
-        # A line is drawn out to at most eight times its length.
-        return _forecast(inside, at, ahead) if at - inside[0][0] >= min(past / 2, ahead / 8) else None
     if len(inside) < 2:
         return None
     if function == "increase":
@@ -156,30 +178,3 @@ _AGGREGATES: Mapping[str, Callable[[list[float]], float]] = {
 def _increase(samples: Samples) -> float:
     """How much a counter grew; one that got smaller was reset: what it shows has come since (as Prometheus has it)."""
     return sum(now - before if now >= before else now for (_, before), (_, now) in pairwise(samples))
-
-
-def _forecast(samples: Samples, at: float, ahead: float) -> float | None:
-    """Where the trend of the samples leads, ``ahead`` seconds from now; two or three samples have a line only."""
-    found = trend(samples, FORECAST_SAMPLES)
-    if found is not None:
-        return found.value(at + ahead)
-    if len(samples) < 2:
-        return None
-    (first, before), (last, now) = samples[0], samples[-1]
-    return now + (now - before) / (last - first) * ahead
-
-
-def _baseline(samples: Samples, at: float) -> float:
-    """What is usual at this time of the day: the median of what was measured around it on the days before.
-
-    What came within the last hours is left out of it: a spike must not become what is usual while it lasts. Where
-    nothing was measured at this time of the day before, it is the median of everything.
-    """
-    usual = [value for moment, value in samples if at - moment > 2 * AROUND and _apart(at - moment) <= AROUND]
-    return median(usual) if usual else median(value for _, value in samples)
-
-
-def _apart(seconds: float) -> float:
-    """By how many seconds two times of the day differ."""
-    part = seconds % DAY
-    return min(part, DAY - part)

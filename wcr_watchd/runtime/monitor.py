@@ -22,20 +22,18 @@ from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import Alert, Event, EventKind, Incident, Notification, Observation, Outcome
 from wcr_watchd.core.modifications import KnownFacts, Modification
 from wcr_watchd.core.protocols import Store
-from wcr_watchd.core.rules import History, remember
+from wcr_watchd.core.rules import History
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.task import TaskRecord, TaskState
 from wcr_watchd.core.view import CheckCounters, Counters, Touched
-from wcr_watchd.runtime import keeper
+from wcr_watchd.runtime import keeper, refill
 from wcr_watchd.runtime.keeper import Keeper, Waiting
 from wcr_watchd.runtime.live import RecentRuns, Touches
 
 log = structlog.get_logger(__name__)
 
-REFILL_RUNS = 50_000
-"""Runs per check that are read back at a start for rules with windows: a week at intervals of 15 s and more."""
 ALERTS_AT_A_TIME = 50
 """Alerts taken before the loop may go on with other things; a few milliseconds."""
 
@@ -301,14 +299,11 @@ class Monitor:
     async def refill_histories(self) -> None:
         """Read back the recent values that rules with windows need, so that a restart does not blind them."""
         for check in self.setup.checks.values():
-            span = max((rule.longest_window for rule in check.rules), default=0.0)
-            if span == 0.0 or check.name in self.state.histories:
-                continue
-            history = History()
-            since = self._clock.now() - span
-            for observation in await self._store.observations(check.name, since=since, limit=REFILL_RUNS):
-                history = remember(history, check.rules, observation)
-            self.state.histories[check.name] = history
+            tracks = refill.missing(check, self.state.histories.get(check.name, History()))
+            if tracks:
+                earlier = await refill.recorded(self._store, check, tracks, self._clock.now())
+                known = self.state.histories.get(check.name, History())
+                self.state.histories[check.name] = refill.together(known, tracks, earlier)
 
     async def serve_store(self) -> None:
         """Store what waits, soon, and tell of it. Runs until cancelled."""

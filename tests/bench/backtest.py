@@ -1,0 +1,224 @@
+"""What each method said at many moments of a recorded series of what came later, against what came."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, inf, log
+from statistics import fmean, linear_regression, median
+
+from tests.bench.recordings import DAY, HOUR, Series
+from wcr_watchd.core.forecast import reach, trend
+from wcr_watchd.core.windows import BASELINE_PAST, FORECAST_COURSE, MAX_SAMPLES, foretold, over
+
+OURS = "wcr-watchd"
+Scores = Mapping[str, float]
+"""By method; lower is better."""
+
+
+def _until(series: Series, at: float, past: float) -> Series:
+    """What was known at a time: ``past`` seconds up to it."""
+    return series[bisect_left(series, (at - past,)) : bisect_right(series, (at, inf))]
+
+
+def at_once(series: Series, at: float) -> float | None:
+    """The value of a time, if there was one within half an hour (half a day in a series of days)."""
+    near = min(series[1][0] - series[0][0], HOUR) / 2 if series[1][0] - series[0][0] < DAY else DAY / 2
+    number = bisect_left(series, (at - near,))
+    return series[number][1] if number < len(series) and series[number][0] <= at + near else None
+
+
+# --- the value after a time -------------------------------------------------------------------------------------------
+
+Line = tuple[float, float]
+"""A level now, and a growth per second."""
+
+
+def last_value(known: Series) -> Line:
+    """It stays as it is."""
+    return known[-1][1], 0.0
+
+
+def first_and_last(known: Series) -> Line:
+    """The growth from the first value to the last."""
+    (first, before), (last, now) = known[0], known[-1]
+    return now, (now - before) / (last - first) if last > first else 0.0
+
+
+def least_squares(known: Series) -> Line:
+    """The least-squares line, as predict_linear() of Prometheus has it."""
+    at = known[-1][0]
+    if len(known) < 2:
+        return last_value(known)
+    line = linear_regression([moment - at for moment, _ in known], [value for _, value in known])
+    return line.intercept, line.slope
+
+
+def over_past(method: Callable[[Series], Line], past: float) -> Callable[[Series], Line]:
+    """A method that looks at the last ``past`` seconds of what is known."""
+    return lambda known: method(_until(known, known[-1][0], past))
+
+
+def ahead_methods(ahead: float, past: float) -> Mapping[str, Callable[[Series], Line]]:
+    """The simpler methods of a value ``ahead`` seconds later; ``past`` is what they may look at."""
+    return {
+        "last value": last_value,
+        "growth of the last day": over_past(first_and_last, min(DAY, past)),
+        "first and last": over_past(first_and_last, min(max(DAY, ahead), past)),
+        "least squares, 6 h": over_past(least_squares, 6 * HOUR),
+        "least squares": over_past(least_squares, past),
+    }
+
+
+def value_ahead(series: Series, ahead: float, *, past: float = FORECAST_COURSE, every: int = 1) -> Scores:
+    """Mean error of the value after ``ahead`` seconds, as a share of how much it changed meanwhile on average.
+
+    The function ``forecast`` is asked as rules ask it. Half of the recording's first days are left to learn from.
+    """
+    methods = ahead_methods(ahead, past)
+    errors: dict[str, list[float]] = {OURS: [], **{name: [] for name in methods}}
+    changes = []
+    for at, now in series[::every]:
+        true = at_once(series, at + ahead)
+        if at - series[0][0] < past or true is None:
+            continue
+        known = _until(series, at, past)
+        said = foretold(tuple(known[-MAX_SAMPLES:]), tuple(known), at, ahead)
+        if said is None:
+            continue
+        changes.append(abs(true - now))
+        errors[OURS].append(abs(said - true))
+        for name, method in methods.items():
+            level, growth = method(known)
+            errors[name].append(abs(level + growth * ahead - true))
+    return {name: fmean(found) / fmean(changes) for name, found in errors.items()}
+
+
+# --- when a limit is reached ------------------------------------------------------------------------------------------
+
+LOOK_BACK = 30
+"""Days of which a report makes a forecast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How wrong the time until a limit was (a share of it), and how often it was inside of what was said."""
+
+    errors: Scores
+    inside: float
+    width: float
+
+
+def until_reached(
+    days: Series, *, ahead: Sequence[int] = (7, 14, 30), every: int = 1, cleaned: bool = False
+) -> Reached:
+    """For limits that were reached after so many days: the error of the time that each method says.
+
+    ``inside`` is the share of true times between the earliest and the latest that wcr-watchd says, ``width`` how far
+    these are apart in the middle, as a share of the true time. Who says "never" is wrong by all of it. With
+    ``cleaned``, half of what had come in the month was removed ten days before each question.
+    """
+    methods: dict[str, Callable[[Series], Line]] = {
+        "growth of the last day": lambda known: first_and_last(known[-2:]),
+        "growth of the last week": lambda known: first_and_last(known[-8:]),
+        "first and last": first_and_last,
+        "least squares": least_squares,
+    }
+    errors: dict[str, list[float]] = {OURS: [], **{name: [] for name in methods}}
+    inside, widths = [], []
+    for number in range(LOOK_BACK, len(days), every):
+        known = days[number - LOOK_BACK : number + 1]
+        at, now = known[-1]
+        gone = (now - known[0][1]) / 2 if cleaned else 0.0
+        known = [(when, value - gone if when > at - 10 * DAY else value) for when, value in known]
+        found = trend(known)
+        assert found is not None
+        lines = {OURS: (found.level, found.slope), **{name: method(known) for name, method in methods.items()}}
+        for later in ahead:
+            coming = days[number + 1 : number + later + 1]
+            limit = coming[-1][1] if len(coming) == later else now
+            true = next((when - at for when, value in coming if value >= limit > now), None)
+            if true is None:
+                continue
+            for name, (level, growth) in lines.items():
+                errors[name].append(abs((limit - gone - level) / growth - true) / true if growth > 0 else 1.0)
+            said = reach(found, limit - gone)
+            first, last = said.earliest or inf, said.latest or inf
+            inside.append(first - at <= true <= last - at)
+            widths.append((last - first) / true)
+    return Reached(
+        {name: fmean(min(one, 5.0) for one in found) for name, found in errors.items()}, fmean(inside), median(widths)
+    )
+
+
+# --- what is usual ----------------------------------------------------------------------------------------------------
+
+
+def usual_errors(series: Series, *, every: int = 1) -> Scores:
+    """Mean error of what each method takes for usual, before it is measured, as a share of the mean value."""
+    errors: dict[str, list[float]] = {}
+    for at, value in series[::every]:
+        if at - series[0][0] < BASELINE_PAST:
+            continue
+        known = _until(series, at, BASELINE_PAST)
+        ours = over("baseline", tuple(known), at, BASELINE_PAST, 0.0)
+        assert ours is not None
+        week = [one for when, one in known[:-1] if when >= at - 7 * DAY]
+        said = {
+            OURS: ours,
+            "value before": known[-2][1],
+            "this time yesterday": at_once(known[:-1], at - DAY),
+            "this time last week": at_once(known[:-1], at - 7 * DAY),
+            "median of the week": median(week),
+            "mean of the week": fmean(week),
+        }
+        for name, one in said.items():
+            errors.setdefault(name, []).append(abs((median(week) if one is None else one) - value))
+    average = fmean(value for _, value in series)
+    return {name: fmean(found) / average for name, found in errors.items()}
+
+
+# --- false alarms, and real ones --------------------------------------------------------------------------------------
+
+Usual = Callable[[Series, float], float | None]
+
+
+def by_baseline(known: Series, at: float) -> float | None:
+    """What wcr-watchd takes for usual."""
+    return over("baseline", tuple(known), at, BASELINE_PAST, 0.0)
+
+
+def by_median(known: Series, at: float) -> float | None:
+    """The median of the last seven days."""
+    return median(value for when, value in known[:-1] if when >= at - 7 * DAY)
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """How often a rule began to hold, and in how many of the values it held."""
+
+    began: int
+    held: int
+    values: int
+
+
+def alarms(series: Series, usual: Usual, *, above: float = inf, below: float = 0.0) -> Alarms:
+    """What ``m > above * usual or m < below * usual`` does on a series, from the day on that all methods can answer."""
+    began = held = values = 0
+    before = False
+    for at, value in series:
+        if at - series[0][0] < BASELINE_PAST:
+            continue
+        said = usual(_until(series, at, BASELINE_PAST), at)
+        holds = said is not None and (value > above * said or value < below * said)
+        values += 1
+        held += holds
+        began += holds and not before
+        before = holds
+    return Alarms(began, held, values)
+
+
+def mean_scores(scores: Sequence[Scores]) -> Scores:
+    """The geometric mean over series, as their errors are of different sizes."""
+    return {name: exp(fmean(log(max(one[name], 1e-9)) for one in scores)) for name in scores[0]}

@@ -1,0 +1,161 @@
+"""Days and weeks repeat: what is usual now, and what comes next, from what was at this time of the days before.
+
+Scored on recorded series against simpler methods by ``tests/bench/forecasts.py``. Sources: the days that resemble today
+are those of forecasting by analogues (E. N. Lorenz, "Atmospheric Predictability as Revealed by Naturally Occurring
+Analogues", 1969); comparing only the same times of days is what R. M. Hirsch, J. R. Slack and R. A. Smith do for trends
+("Techniques of Trend Analysis for Monthly Water Quality Data", 1982).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
+from statistics import median
+
+from wcr_watchd.core.forecast import Sample, Trend, steady, trend
+
+HOUR = 3_600.0
+DAY = 24 * HOUR
+WEEK = 7
+"""Days."""
+AROUND = HOUR / 2
+"""Seconds around the same time of another day that are taken for it."""
+LEFT_OUT = HOUR
+"""The newest seconds of today that are not compared with other days: a spike must not become usual while it lasts."""
+COMPARED = 4 * HOUR
+"""Seconds of today, before those, that are."""
+ALIKE = 3
+"""So many days that resemble today most are asked what is usual, beside the same days of the weeks before."""
+LATELY = 6 * HOUR
+"""Seconds of the past whose trend is compared with that of the days before."""
+FAR = 2.0
+"""So many times the width of the growths seen, beyond them, begins what is new."""
+LINE = 40
+"""Samples that a trend is made of: more are put together, as it is made with every run of a check."""
+COURSE = 500
+"""Samples of the week before that are looked at, all that are kept of it."""
+GAP = 3 * HOUR
+"""Between values that are further apart nothing is known, unless a check is as slow as that."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """A day before: what it had at this time, by how much today was above it lately, and how far from it at all."""
+
+    value: float
+    above: float
+    apart: float
+
+
+def usual(samples: Sequence[Sample], at: float) -> float:
+    """What is usual at a time (epoch seconds), by samples of the days before it, oldest first, at least one.
+
+    The days that resemble today most, and the same days of the weeks before, each say what they had at this time, moved
+    by how much today was above them in the last hours. It is the median of that, and never beyond what two of them
+    really had: what lasts does not become usual by lasting. Without a value at this time of another day it is the
+    median of all.
+    """
+    days = {back: day for back in range(1, _days_known(samples, at) + 1) if (day := _day(samples, at, back))}
+    if not days:
+        return median(value for _, value in samples)
+    alike = sorted(days, key=lambda back: (days[back].apart, back))[:ALIKE]
+    asked = [days[back] for back in (*alike, *(back for back in days if back % WEEK == 0))]
+    had = sorted(day.value for day in asked)
+    second = 1 if len(had) > 3 else 0
+    return min(max(median(day.value + day.above for day in asked), had[second]), had[-1 - second])
+
+
+def _days_known(samples: Sequence[Sample], at: float) -> int:
+    return int((at - samples[0][0] + AROUND) // DAY)
+
+
+def _day(samples: Sequence[Sample], at: float, back: int) -> _Day | None:
+    """The day so many days ago; None when nothing is known of it at this time."""
+    around = _between(samples, at - back * DAY - AROUND, at - back * DAY + AROUND)
+    if not around:
+        return None
+    lately = _between(samples, at - LEFT_OUT - COMPARED, at - LEFT_OUT)
+    above = [value - other for when, value in lately if (other := value_at(samples, when - back * DAY)) is not None]
+    return _Day(
+        median(value for _, value in around),
+        median(above) if above else 0.0,
+        median(map(abs, above)) if above else inf,
+    )
+
+
+def _between(samples: Sequence[Sample], first: float, last: float) -> Sequence[Sample]:
+    return samples[bisect_left(samples, (first,)) : bisect_right(samples, (last, inf))]
+
+
+def value_at(samples: Sequence[Sample], at: float, gap: float = GAP) -> float | None:
+    """The value at a time, on the line between its neighbours; None where these are more than ``gap`` seconds apart."""
+    number = bisect_left(samples, (at,))
+    if number == len(samples):
+        return None
+    after, value = samples[number]
+    if after == at:
+        return value
+    before, earlier = samples[number - 1] if number else (-inf, 0.0)
+    if after - before > gap:
+        return None
+    return earlier + (value - earlier) * (at - before) / (after - before)
+
+
+def later(lately: Sequence[Sample], course: Sequence[Sample], at: float, ahead: float) -> float | None:
+    """The value ``ahead`` seconds after the last sample, that of ``at`` (epoch seconds); None when too few are known.
+
+    ``lately`` are the samples of the last hours, ``course`` those of a week and more. It grows as it did from this time
+    on a day and a week ago, as far as that is known. But where the last hours grew far more than any before, their
+    trend is drawn on: something new has begun.
+    """
+    line = trend(lately, LINE, recent=1 / 3)
+    steadied = steady(course, COURSE)
+    now = line.value(at) if line else lately[-1][1]
+    growth = _growth(steadied, at, now, ahead)
+    if growth is not None and (line is None or not _new(line, steadied)):
+        return now + growth
+    if line is not None:
+        return line.value(at + ahead)
+    if len(lately) < 2:
+        return None
+    (first, before), (last, _) = lately[0], lately[-1]
+    return now + (now - before) / (last - first) * ahead
+
+
+def _growth(course: Sequence[Sample], at: float, now: float, ahead: float) -> float | None:
+    """How much a steady course grew over so many seconds, a day and a week ago on average; None when neither is known.
+
+    Further ahead than two days the week says more than the day.
+    """
+    if len(course) < 2:
+        return None
+    gap = max(GAP, 2 * median(after - before for (before, _), (after, _) in pairwise(course)))
+    day, week = (_repeated(course, at, now, ahead, period, gap) for period in (DAY, WEEK * DAY))
+    if day is None or week is None:
+        return week if day is None else day
+    return week if ahead > 2 * DAY else (day + week) / 2
+
+
+def _repeated(course: Sequence[Sample], at: float, now: float, ahead: float, period: float, gap: float) -> float | None:
+    """How much it grows if it does as it did one period ago."""
+    whole, rest = divmod(ahead, period)
+    then, after = value_at(course, at - period, gap), value_at(course, at - period + rest, gap)
+    return None if then is None or after is None else whole * (now - then) + after - then
+
+
+def _new(line: Trend, course: Sequence[Sample]) -> bool:
+    """Whether the line of the last hours is far steeper than growth was before them, by how much that differed."""
+    end = course[-1][0] - LATELY
+    grown = [
+        (after - value) / LATELY
+        for when, value in course
+        if when + LATELY <= end and (after := value_at(course, when + LATELY)) is not None
+    ]
+    if not grown:
+        return True
+    low, high = min(grown), max(grown)
+    far = FAR * (high - low)
+    return not low - far <= line.slope <= high + far
