@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from wcr_watchd.config.load import loads
 from wcr_watchd.config.warnings import warnings
+from wcr_watchd.probes.heartbeat import Heartbeat
+from wcr_watchd.probes.task import Task
 
 KEY = "6d2f1d3e-1c0b-4d0a-9a55-0f2a7e3c9b11"
 PING_KEY = "jHq2mWc0Zr8Lk4Xv9TnB1s"
@@ -31,3 +33,14 @@ def test_a_key_that_two_share_is_warned_of() -> None:
     assert 'check.c: reports by the same key and name as "a"' in said[1]
     assert not any(KEY in one or PING_KEY in one for one in said)
     assert warnings(loads(beat("a", shared) + beat("b", shared), "h.toml"), 0.0) == ()
+
+
+def test_times_of_tasks_are_told_in_the_daemon_s_zone() -> None:
+    ways = {"run": 'run = ["true"]', "signed": "", "reported": f'key = "{KEY}"'}
+    for when in ('period = "1d"', 'schedule = "0 2 * * *"'):
+        tasks = "".join(f"[task.{name}]\n{when}\n{way}\n" for name, way in ways.items())
+        loaded = loads('[watchd]\ntimezone = "Asia/Tokyo"\n' + tasks, "h.toml")
+        for name in ways:
+            probe = loaded.probes[f"task.{name}"]
+            assert isinstance(probe, Task | Heartbeat)
+            assert probe.timezone == "Asia/Tokyo", (when, name)

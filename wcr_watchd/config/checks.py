@@ -95,8 +95,8 @@ def _tables(faults: Faults, data: Mapping[str, Any], timezone: str) -> Iterator[
         if "type" in table:
             faults.add(("task", name, "type"), "a task has no type", "take it out, or write [check.NAME]")
         reports = "key" in table or "ping_key" in table
-        zone = {} if "period" in table and "window" not in table else {"timezone": timezone}
-        yield PREFIX + name, ("task", name), {**zone, **table, "type": "heartbeat" if reports else "task"}
+        kind = "heartbeat" if reports else "task"
+        yield PREFIX + name, ("task", name), {"timezone": timezone, **table, "type": kind}
 
 
 def _refuse_quorum(faults: Faults, table: Mapping[str, Any], place: Place) -> None:
