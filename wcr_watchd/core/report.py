@@ -15,6 +15,7 @@ from wcr_watchd.core.local_time import instant, local_time
 from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import MeasurementSpec
 from wcr_watchd.core.mute import facts_of_check, window_spans
+from wcr_watchd.core.objectives import Objective
 from wcr_watchd.core.on_call import by_people, turns
 from wcr_watchd.core.review import Affected, Facts, Review
 from wcr_watchd.core.setup import Check, Setup, Target
@@ -144,7 +145,7 @@ class Wanted:
     """All that a report is written from, besides the records in the file ``store``.
 
     It covers ``since`` to ``until`` and compares with ``before`` to ``since`` (epoch seconds). What was ``planned`` is
-    told from :func:`reach_back` on.
+    told from :func:`reach_back` on, and for as long as the ``objectives`` reach back.
     """
 
     name: str
@@ -163,6 +164,7 @@ class Wanted:
     planned: tuple[Planned, ...] = ()
     upcoming: tuple[Upcoming, ...] = ()
     rehearsable: Rehearsable = Rehearsable()
+    objectives: tuple[Objective, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +272,14 @@ def chosen(setup: Setup, plan: ReportPlan) -> list[Check]:
 def rehearsals(setup: Setup) -> tuple[str, ...]:
     """The checks of the tasks in which something is rehearsed."""
     return tuple(name for name, one in setup.checks.items() if name.startswith(PREFIX) and REHEARSAL in one.tags)
+
+
+def promised(setup: Setup, plan: ReportPlan, subjects: Sequence[Subject]) -> tuple[Objective, ...]:
+    """The objectives that a report tells of: those of its checks alone; stakeholders read none."""
+    names = {one.name for one in subjects}
+    if plan.audience is not Audience.TEAM or plan.kind is ReportKind.DRILL:
+        return ()
+    return tuple(one for one in setup.objectives.values() if one.checks and names.issuperset(one.checks))
 
 
 def subject(check: Check, specs: Sequence[MeasurementSpec]) -> Subject:

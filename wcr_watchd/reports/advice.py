@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from wcr_watchd.core.errors import UnitError
+from wcr_watchd.core.report import ReportKind
 from wcr_watchd.core.units import format_duration, parse_duration
 from wcr_watchd.reports.facts import CheckFacts, Facts
+from wcr_watchd.reports.promises import RECOVERY_POINT
 from wcr_watchd.reports.reckoning import SPEED
 from wcr_watchd.reports.words import counted, percent
 
@@ -22,6 +24,8 @@ BLIND = 0.05
 """Share of the time in which nobody could say how a check was."""
 NEAR = 0.8
 """A threshold of which the slowest percent of the runs takes that much will fire soon."""
+LITTLE = 0.25
+"""Share of an error budget below which it is nearly used up."""
 NAMED = 5
 _THRESHOLD = re.compile(rf"\b({'|'.join(SPEED)})\s*>=?\s*([0-9.]+(?:ms|s|m))\b")
 
@@ -29,13 +33,40 @@ _THRESHOLD = re.compile(rf"\b({'|'.join(SPEED)})\s*>=?\s*([0-9.]+(?:ms|s|m))\b")
 def advice(facts: Facts) -> list[str]:
     """The recommendations, the most urgent first."""
     return [
+        *_recovery(facts),
+        *_budgets(facts),
         *_resources(facts),
         *_noise(facts),
         *_thresholds(facts.checks),
         *_blind(facts.checks),
         *_channels(facts),
         *_missing(facts.checks),
+        *(_unprepared(facts.checks) if facts.wanted.kind is ReportKind.MONTHLY else ()),
     ]
+
+
+def _recovery(facts: Facts) -> Iterator[str]:
+    for one in facts.recovery:
+        if one.worst is None and one.runs_failed:
+            yield f"Make a backup and read it back: {one.check} found nothing that can be restored"
+        elif one.worst is not None and one.objective is not None and not one.is_met:
+            worst, objective = format_duration(one.worst), format_duration(one.objective)
+            if one.probe == RECOVERY_POINT:
+                what = f"{worst} of work could have been lost, the recovery point objective is {objective}"
+                yield f"Back up more often: by {one.check} {what}"
+            else:
+                what = f"took {worst}, the recovery time objective is {objective}"
+                yield f"Restore faster: the restore of {one.check} {what}"
+
+
+def _budgets(facts: Facts) -> Iterator[str]:
+    for one in facts.promises:
+        left, period = one.budget.left, format_duration(one.objective.period)
+        if left is not None and left <= 0:
+            used = f"{format_duration(one.budget.down)} down in {period} have used it up"
+            yield f"Put safety before news: the error budget of {one.objective.name} is gone, {used}"
+        elif left is not None and left < LITTLE:
+            yield f"Be careful with changes: {percent(left)} of the error budget of {one.objective.name} is left"
 
 
 def _resources(facts: Facts) -> Iterator[str]:
@@ -107,6 +138,17 @@ def _missing(checks: Iterable[CheckFacts]) -> Iterator[str]:
     ):
         if names:
             yield f"Write down the {word} of what failed: {_names(names)}"
+
+
+def _unprepared(checks: Iterable[CheckFacts]) -> Iterator[str]:
+    """What did not fail, but would find nobody prepared; once a month."""
+    calm = [one.subject for one in checks if not one.incidents]
+    for word, names in (
+        ("a runbook", [one.name for one in calm if not one.runbook]),
+        ("an owner", [one.name for one in calm if not one.owner]),
+    ):
+        if names:
+            yield f"Without {word}, so far without an incident, too: {_names(names)}"
 
 
 def _names(names: list[str]) -> str:

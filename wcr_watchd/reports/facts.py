@@ -12,11 +12,22 @@ from wcr_watchd.core.handling import Handling, handling
 from wcr_watchd.core.model import DeliveryState, Incident, Labels, Severity
 from wcr_watchd.core.report import ReportKind, Subject, Wanted
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.uptime import Span, Uptime
+from wcr_watchd.core.uptime import Span, Uptime, total
 from wcr_watchd.reports.earlier import earlier, growth
 from wcr_watchd.reports.earlier import measures as measures_of_months
 from wcr_watchd.reports.months import Earlier, Growth
-from wcr_watchd.reports.reckoning import LIMITED, LOAD, SPEED, growing_of, planned_for, reckoned, speed_of
+from wcr_watchd.reports.promises import RECOVERY, Promise, Recovery, promises, recovery
+from wcr_watchd.reports.reckoning import (
+    LIMITED,
+    LOAD,
+    SPEED,
+    by_parts,
+    days_of,
+    growing_of,
+    planned_for,
+    reckoned,
+    speed_of,
+)
 from wcr_watchd.store.recorded import Owed, Recorded
 from wcr_watchd.store.rollup import DAY
 from wcr_watchd.store.totals import Distribution, Totals
@@ -108,6 +119,8 @@ class Facts:
     resources: tuple[Resource, ...]
     costs: tuple[Cost, ...]
     handling: Handling
+    promises: tuple[Promise, ...] = ()
+    recovery: tuple[Recovery, ...] = ()
     growth: tuple[Growth, ...] = ()
     """Of a monthly report how much was in use of what grows."""
     earlier: Earlier = Earlier()
@@ -149,6 +162,8 @@ def gather(wanted: Wanted) -> Facts:
             tuple(_resources(wanted, now, courses, records)),
             tuple(_costs(wanted, now, records)),
             handling(incidents),
+            tuple(promises(wanted, records)),
+            tuple(recovery(wanted, now, records)),
             tuple(growth(wanted.subjects, now, records)) if is_monthly else (),
             earlier(wanted, records, before) if is_monthly else Earlier(),
         )
@@ -160,7 +175,8 @@ def gather(wanted: Wanted) -> Facts:
 def _measures(one: Subject) -> frozenset[str]:
     known = {name for name, _ in one.measures}
     costs = known if COST_TAG in one.tags else set()
-    return frozenset(speed_of(one) | growing_of(one) | (known & set(LOAD)) | costs)
+    promised = RECOVERY.get(one.probe, frozenset())
+    return frozenset(speed_of(one) | growing_of(one) | (known & set(LOAD)) | costs | promised)
 
 
 def _limited(names: frozenset[str]) -> frozenset[str]:
@@ -186,7 +202,9 @@ def _check(
     incidents, spans = by_check.get(one.name, ()), planned.get(one.name, ())
     critical = [incident for incident in incidents if incident.peak is Severity.CRITICAL]
     speed, speed_before = (_distribution(totals, one, records) for totals in (now, before))
-    availability = reckoned(now, one.every, wanted.since, wanted.until, spans)
+    edges = days_of(wanted)
+    parts = by_parts(now, one.every, edges, spans)
+    availability = total(parts)
     begun = _begun(now, before, wanted)
     return CheckFacts(
         one,
@@ -194,7 +212,7 @@ def _check(
         reckoned(before, one.every, wanted.before, wanted.since, spans),
         _speed(speed),
         speed_before.bucket.mean if speed_before else None,
-        tuple(_days(now, wanted)),
+        tuple((start, part.share_with_planned) for start, part in zip(edges, parts, strict=False)),
         len(incidents),
         len(critical),
         max(((incident.resolved_at or wanted.until) - incident.opened_at for incident in critical), default=0.0),
@@ -207,17 +225,6 @@ def _begun(now: Totals, before: Totals, wanted: Wanted) -> float | None:
     """When a check ran for the first time, to the hour; None where that was not in this period."""
     first = min(now.runs, default=0) / 1000
     return first if first > wanted.since and not before.runs else None
-
-
-def _days(totals: Totals, wanted: Wanted) -> Iterable[tuple[float, float | None]]:
-    counts: dict[int, tuple[int, int]] = {}
-    for start, (up, down, _) in totals.runs.items():
-        day = int((start / 1000 - wanted.since) // 86_400)
-        known = counts.get(day, (0, 0))
-        counts[day] = known[0] + up, known[1] + down
-    for day in range(max(1, round((wanted.until - wanted.since) / 86_400))):
-        up, down = counts.get(day, (0, 0))
-        yield wanted.since + day * 86_400.0, up / (up + down) if up + down else None
 
 
 def _series(totals: Totals, names: frozenset[str], records: Recorded) -> int:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
+from wcr_watchd.core.local_time import instant, local_time
 from wcr_watchd.core.report import Subject, Wanted
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.uptime import Span, Uptime, gathered, uptime
+from wcr_watchd.core.uptime import Span, Uptime, gathered, total, uptimes
 from wcr_watchd.store.rollup import HOUR
 from wcr_watchd.store.totals import Totals
 
@@ -51,7 +54,22 @@ def reckoned(totals: Totals, every: float, since: float, until: float, planned: 
     By hours, as the store has them for everybody else: so it is the number that the objectives and the page of the
     check show for the same time.
     """
-    return uptime(gathered(sorted(_hours(totals).items()), _HOUR, every), every, since, until, planned)
+    return total(by_parts(totals, every, (since, until), planned))
+
+
+def by_parts(totals: Totals, every: float, edges: Sequence[float], planned: Iterable[Span]) -> list[Uptime]:
+    """Likewise between each two of ``edges`` (epoch seconds, in order)."""
+    return uptimes(gathered(sorted(_hours(totals).items()), _HOUR, every), every, edges, planned)
+
+
+def days_of(wanted: Wanted) -> list[float]:
+    """Where the days of a report begin and end: at the same time of the day by its clocks, however long a day is."""
+    zone, edges = ZoneInfo(wanted.timezone), [wanted.since]
+    begin, day = local_time(wanted.since, zone), 1
+    while (at := instant(begin + timedelta(days=day), zone)) < wanted.until - 1:
+        edges.append(at)
+        day += 1
+    return [*edges, wanted.until]
 
 
 def _hours(totals: Totals) -> dict[float, Sequence[int]]:

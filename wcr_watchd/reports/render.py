@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import Incident, Severity
 from wcr_watchd.core.report import Audience, Document, Picture, ReportKind
-from wcr_watchd.core.units import format_duration
+from wcr_watchd.core.units import Unit, format_duration, format_value
 from wcr_watchd.core.uptime import Uptime, total
 from wcr_watchd.reports import charts
 from wcr_watchd.reports.advice import advice
@@ -111,6 +111,8 @@ def document(facts: Facts) -> Document:
         "bars": bars,
         "words_of": incident_words,
         "percent": percent,
+        "promised": lambda target: format_value(target, Unit.RATIO, 5),
+        "left": budget_left,
         "full": lambda one: when_full(facts, one),
     }
     page, mail, text = (
@@ -178,6 +180,15 @@ def growth_words(known: Mapping[str, Growth]) -> str:
     months = sorted(known)
     earlier = [f"{name}: {known[name].words}" for name in dict.fromkeys((*months[-2:-1], *months[:-1][:1]))]
     return known[months[-1]].words + (f" ({', '.join(earlier)})" if earlier else "")
+
+
+def budget_left(left: float | None) -> str:
+    """What is left of an error budget, in words."""
+    if left is None:
+        return "nothing is known yet"
+    if left > 0:
+        return f"{percent(left)} left"
+    return f"used up, and {-left * 100:.0f} % more" if left < -0.005 else "used up"
 
 
 def incident_words(one: Incident) -> str:
@@ -357,6 +368,20 @@ def _json(facts: Facts, groups: Sequence[Group], months: Sequence[Month], own: F
             }
             for one in facts.incidents
         ],
+        "objectives": [
+            {
+                "name": one.objective.name,
+                "target": one.objective.target,
+                "period": one.objective.period,
+                "availability": one.budget.availability,
+                "availability_with_planned": one.budget.availability_with_planned,
+                "seconds_down": one.budget.down,
+                "seconds_unmonitored": one.budget.unwatched,
+                "budget_left": one.budget.left,
+            }
+            for one in facts.promises
+        ],
+        "recovery": [asdict(one) | {"is_met": one.is_met} for one in facts.recovery],
         "resources": [asdict(one) | {"days": len(one.days)} for one in facts.resources],
         "costs": [asdict(one) for one in facts.costs],
         "channels": [asdict(one) for one in facts.channels],

@@ -33,6 +33,7 @@ from wcr_watchd.core.report import (
     chosen,
     period,
     planned,
+    promised,
     public_subjects,
     reach_back,
     rehearsals,
@@ -168,7 +169,13 @@ class Reporter:
         """
         async with self._writing:
             tasks = await self._tasks(self._now() + UPCOMING)
-            filed = await self._filed(await _written(self._wanted(plan, scheduled, tasks)), scheduled=scheduled)
+            wanted = self._wanted(plan, scheduled, tasks)
+            periods = (wanted.until - one.period for one in wanted.objectives)
+            reach = min([reach_back(plan.kind, wanted.since), *periods])
+            setup, silences = self._watch.setup, dict(self._watch.state.silences)
+            # Finding when something recurs takes a while.
+            spans = await asyncio.to_thread(planned, setup, silences, reach, wanted.until)
+            filed = await self._filed(await _written(replace(wanted, planned=spans)), scheduled=scheduled)
             owed = self._owed(plan, filed) if send else ()
             await self._records.store.commit(Batch(reports=(filed,), notifications=owed))
         self._outbox.owe(owed)
@@ -190,6 +197,7 @@ class Reporter:
     def _wanted(self, plan: ReportPlan, whole: bool, tasks: Sequence[Upcoming]) -> Wanted:
         setup, now = self._watch.setup, self._now()
         before, since, until = period(plan.kind, plan.timezone, now, whole=whole)
+        subjects = self._subjects(plan, setup)
         return Wanted(
             name=plan.name,
             kind=plan.kind,
@@ -203,8 +211,8 @@ class Reporter:
             before=before,
             since=since,
             until=until,
-            subjects=self._subjects(plan, setup),
-            planned=planned(setup, self._watch.state.silences, reach_back(plan.kind, since), until),
+            subjects=subjects,
+            objectives=promised(setup, plan, subjects),
             upcoming=upcoming(setup, now, tasks),
             rehearsable=Rehearsable(
                 tuple(setup.policies), tuple(setup.channels), tuple(self._canaries()), rehearsals(setup)

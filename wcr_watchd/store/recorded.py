@@ -186,8 +186,8 @@ class Recorded:
     ) -> Mapping[str, Totals]:
         """The runs of these checks between two times (epoch seconds), and the values of the measurements named.
 
-        There are quantiles only with ``sketches``, which take most of the time. Hours that begin in the span
-        count; what is not rolled up yet is read run by run.
+        There are quantiles only with ``sketches``, which take most of the time. Of values, hours that begin in the
+        span count; of runs also the hour in which it begins. What is not rolled up yet is read run by run.
         """
         span = Span(milliseconds(since), milliseconds(until))
         sources = {number: check for number, (check, _) in self._sources.items() if check in wanted}

@@ -40,6 +40,10 @@ class Span(NamedTuple):
         """Whether a bucket that begins then belongs to it."""
         return self.since <= at < self.until
 
+    def meets(self, at: int, width: int) -> bool:
+        """Whether a bucket that begins then and is so wide (ms) has a part in it."""
+        return self.since - width < at < self.until
+
 
 @dataclass(slots=True)
 class Totals:
@@ -78,7 +82,7 @@ class Totals:
             self.runs |= found
         else:
             for at, runs in found.items():
-                if span.has(at):
+                if span.meets(at, width):
                     self.add_runs(at, runs)
         for identity in wanted:
             columns = packed.columns(identity)
