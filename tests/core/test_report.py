@@ -20,6 +20,7 @@ from wcr_watchd.core.report import (
     chosen,
     period,
     planned,
+    public_name,
     public_subjects,
     upcoming,
 )
@@ -104,6 +105,15 @@ def test_what_was_planned_is_what_lies_in_the_period() -> None:
     ahead = upcoming(known, at("2026-11-24 04:00", "UTC"))
     assert [one.at for one in ahead] == [at("2026-12-01 03:00", "UTC"), at("2026-12-08 03:00", "UTC")]
     assert "updates" in ahead[0].text
+
+
+def test_stakeholders_read_no_name_of_a_machine() -> None:
+    known = replace(setup(check("api")), name="db7.corp.internal")
+    page = StatusPage("Example", ())
+    assert public_name(known, page, "db7.corp.internal") == public_name(known, page, "other") == "Example"
+    assert public_name(known, None, "db7.corp.internal") == "Status"
+    assert public_name(replace(known, name="db7"), None, "db7.corp.internal") == "Status"
+    assert public_name(replace(known, name="Shop"), None, "db7.corp.internal") == "Shop"
 
 
 def test_stakeholders_read_the_names_of_the_status_page() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,6 +15,7 @@ import pytest
 from tests.core.world import check, setup
 from tests.daemon.harness import RunningDaemon, eventually
 from tests.real.servers.mail import MailRelay
+from wcr_watchd.cli.client import RefusedError
 from wcr_watchd.core import engine, notices
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.model import EventKind, Notification
@@ -39,6 +41,12 @@ tell = ["mail:ann"]
 [check.here]
 type = "certfile"
 path = "/none"
+[check.gone]
+type = "tcp"
+address = "127.0.0.1:9"
+every = "1s"
+timeout = "1s"
+retry.times = 0
 """
 
 
@@ -89,6 +97,28 @@ def test_a_report_is_written_kept_and_sent(make_daemon: Daemons, relay: MailRela
     daemon.kill()
     daemon.start()
     assert [one["number"] for one in daemon.command_json("report", "list")] == [2, 1]
+
+
+def test_the_report_of_an_incident_is_sent_to_whom_somebody_says(make_daemon: Daemons, relay: MailRelay) -> None:
+    daemon = make_daemon(CONFIG.format(relay=relay.url))
+    number = str(eventually(daemon.incidents, "what is missing is an incident")[0]["id"])
+    done = daemon.command("report", "incident", number, "--audience", "stakeholders", "--tell", "mail:ann")
+    assert done.returncode == 0, done.stderr
+    sent = eventually(lambda: relay.mails, "the report of the incident")[0]
+    assert sent.message["Subject"].strip().startswith("[REPORT] prod: Disturbance of the platform on ")
+    assert "It goes on" in sent.part("plain")
+    assert "127.0.0.1" not in sent.message.as_string(), "what is inside is not told"
+    assert "It goes on" in sent.part("html")
+    assert [part.get_filename() for part in sent.message.iter_attachments()] == [f"incident-{number}.html"]
+    for asked, said in (
+        ({"report": "weekly", "tell": ["fax:ann"]}, 'there is no channel "fax"; there are: mail'),
+        ({"report": "incident", "incident": int(number), "tell": ["mail:bob"]}, "nobody can be told: mail:bob"),
+        ({"report": "incident", "incident": int(number), "send": True}, "say whom, such as --tell mail:ops"),
+    ):
+        with pytest.raises(RefusedError, match=re.escape(said)):
+            daemon.api("POST", "/reports", asked)
+    daemon.api("POST", "/reports", {"report": "monthly", "tell": ["mail:ann"]})
+    eventually(lambda: len(relay.mails) == 2, "a report that nobody has on a list goes to whom it is sent")
 
 
 # --- on a schedule, by a virtual clock --------------------------------------------------------------------------------

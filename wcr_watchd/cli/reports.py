@@ -22,6 +22,7 @@ form_option = click.option(
 output_option = click.option(
     "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="File to write it to; default: here."
 )
+tell_option = click.option("--tell", multiple=True, metavar="CHANNEL:CONTACT", help="Send it to these: mail:ops.")
 
 
 class _Reports(click.Group):
@@ -43,26 +44,36 @@ def report() -> None:
 @click.argument("name")
 @click.option("--audience", type=click.Choice(["team", "stakeholders"]), help="For whom; default: as configured.")
 @click.option("--send", is_flag=True, help="Send it to whom its [report.NAME] tells.")
+@tell_option
 @form_option
 @output_option
 @socket_option
 @exits
-def write(name: str, audience: str | None, send: bool, form: str, output: Path | None, socket: Path) -> None:
+def write(
+    name: str,
+    audience: str | None,
+    send: bool,
+    tell: tuple[str, ...],
+    form: str,
+    output: Path | None,
+    socket: Path,
+) -> None:
     """Write the report NAME (weekly, monthly, drill, or a configured one) of the time up to now, and show it."""
-    body: dict[str, Any] = {"report": name, "send": send} | ({"audience": audience} if audience else {})
+    body: dict[str, Any] = {"report": name, "send": send, "tell": tell} | ({"audience": audience} if audience else {})
     _show(socket, call(socket, "POST", "/reports", body, WRITTEN_WITHIN)["number"], form, output)
 
 
 @report.command("incident")
 @click.argument("incident", type=click.IntRange(min=1))
 @click.option("--audience", type=click.Choice(["team", "stakeholders"]), default="team", help="For whom.")
+@tell_option
 @form_option
 @output_option
 @socket_option
 @exits
-def incident(incident: int, audience: str, form: str, output: Path | None, socket: Path) -> None:
+def incident(incident: int, audience: str, tell: tuple[str, ...], form: str, output: Path | None, socket: Path) -> None:
     """Write the report of the INCIDENT of this number: facts, the four texts of its review, follow-ups; and show it."""
-    body = {"report": "incident", "incident": incident, "audience": audience}
+    body = {"report": "incident", "incident": incident, "audience": audience, "tell": tell}
     _show(socket, call(socket, "POST", "/reports", body, WRITTEN_WITHIN)["number"], form, output)
 
 

@@ -11,6 +11,8 @@ from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from wcr_watchd.core.announcements import covered
+from wcr_watchd.core.errors import CommandError
+from wcr_watchd.core.escalation import unreachable
 from wcr_watchd.core.local_time import instant, local_time
 from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import MeasurementSpec
@@ -80,14 +82,15 @@ class ReportPlan:
 class ReportWish:
     """A report that somebody asks for: a configured one or a kind by ``name``, for another audience if one is given.
 
-    With ``send`` it goes to those who would get it on schedule. ``incident`` is the number of the one that a report of
-    the kind ``incident`` is about.
+    With ``send`` it goes to those who would get it on schedule, with ``tell`` (such as ``mail:board``) to these.
+    ``incident`` is the number of the one that a report of the kind ``incident`` is about.
     """
 
     name: str
     audience: Audience | None = None
     send: bool = False
     incident: int = 0
+    tell: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +275,32 @@ def chosen(setup: Setup, plan: ReportPlan) -> list[Check]:
 def rehearsals(setup: Setup) -> tuple[str, ...]:
     """The checks of the tasks in which something is rehearsed."""
     return tuple(name for name, one in setup.checks.items() if name.startswith(PREFIX) and REHEARSAL in one.tags)
+
+
+UNNAMED = "Status"
+"""What stakeholders read where nothing public has a name."""
+
+
+def public_name(setup: Setup, page: StatusPage | None, host: str) -> str:
+    """What stakeholders read in place of the daemon's name: the title of the status page.
+
+    Without one it is that name, unless it is the one of the machine, which is named ``host``.
+    """
+    if page is not None:
+        return page.title
+    return UNNAMED if setup.name in (host, host.partition(".")[0]) else setup.name
+
+
+def targets_of(setup: Setup, texts: Sequence[str], now: float) -> tuple[Target, ...]:
+    """Whom texts such as ``mail:ops`` name. Raises ``CommandError`` for one that cannot be told now."""
+    found = tuple(Target(*text.strip().split(":", 1)) for text in texts)
+    for one in found:
+        if one.channel not in setup.channels:
+            known = ", ".join(sorted(setup.channels)) or "none"
+            raise CommandError(f'there is no channel "{one.channel}"; there are: {known}. Write CHANNEL:CONTACT')
+    if why := unreachable(setup, found, now):
+        raise CommandError(f"nobody can be told: {'; '.join(why)}")
+    return found
 
 
 def promised(setup: Setup, plan: ReportPlan, subjects: Sequence[Subject]) -> tuple[Objective, ...]:

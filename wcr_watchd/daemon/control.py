@@ -12,7 +12,7 @@ from wcr_watchd.core.follow_up import FollowUp
 from wcr_watchd.core.message import trial
 from wcr_watchd.core.model import Alert, Observation
 from wcr_watchd.core.modifications import Modification
-from wcr_watchd.core.report import PERIODIC, Audience, Filed, ReportKind, ReportPlan, ReportWish
+from wcr_watchd.core.report import PERIODIC, Audience, Filed, ReportKind, ReportPlan, ReportWish, targets_of
 from wcr_watchd.core.review import Review
 from wcr_watchd.core.setup import Target
 from wcr_watchd.core.silence import Silence
@@ -152,16 +152,21 @@ class DaemonControl(DaemonView):
         """Write a report now."""
         if wish.name == ReportKind.INCIDENT:
             return await self._write_incident(wish)
-        return await self._desks.reporter.write(self._report_plan(wish), send=wish.send)
+        tell = targets_of(self.setup, wish.tell, self.now())
+        plan = self._report_plan(wish)
+        return await self._desks.reporter.write(
+            replace(plan, tell=tell) if tell else plan, send=wish.send or bool(tell)
+        )
 
     async def _write_incident(self, wish: ReportWish) -> Filed:
         if not wish.incident:
             raise CommandError("which incident? name its number: `wcr-watchd report incident 42`")
         if wish.send:
-            raise CommandError("a report of an incident has nobody on its list: hand its file or its address on")
+            raise CommandError("a report of an incident has nobody on its list: say whom, such as --tell mail:ops")
+        tell = targets_of(self.setup, wish.tell, self.now())
         page = self._force.loaded.status_page
         wanted = await aftermath.report_of(self, wish.incident, wish.audience or Audience.TEAM, page)
-        return await self._desks.reporter.write_incident(wanted)
+        return await self._desks.reporter.write_incident(wanted, tell)
 
     def _report_plan(self, wish: ReportWish) -> ReportPlan:
         """The plan of that name, or one of a kind with nothing else said."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -34,13 +35,14 @@ from wcr_watchd.core.report import (
     period,
     planned,
     promised,
+    public_name,
     public_subjects,
     reach_back,
     rehearsals,
     subject,
     upcoming,
 )
-from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.state import State
 from wcr_watchd.core.status import StatusPage
 from wcr_watchd.kit.calendars import next_by_cron
@@ -176,18 +178,20 @@ class Reporter:
             # Finding when something recurs takes a while.
             spans = await asyncio.to_thread(planned, setup, silences, reach, wanted.until)
             filed = await self._filed(await _written(replace(wanted, planned=spans)), scheduled=scheduled)
-            owed = self._owed(plan, filed) if send else ()
+            owed = self._owed(plan.tell, f"the {plan.kind} report {plan.name} goes to you", filed) if send else ()
             await self._records.store.commit(Batch(reports=(filed,), notifications=owed))
         self._outbox.owe(owed)
         log.info("report written", report=plan.name, number=filed.number, title=filed.document.title, told=len(owed))
         return filed
 
-    async def write_incident(self, wanted: IncidentWanted) -> Filed:
-        """Write the report of an incident now, and keep it; raises as :meth:`write` does."""
+    async def write_incident(self, wanted: IncidentWanted, tell: Sequence[Target] = ()) -> Filed:
+        """Write the report of an incident now, keep it, and owe it to those; raises as :meth:`write` does."""
         async with self._writing:
             filed = await self._filed(await _written(wanted), scheduled=False)
-            await self._records.store.commit(Batch(reports=(filed,)))
-        log.info("report written", report=wanted.name, number=filed.number, title=filed.document.title)
+            owed = self._owed(tell, "somebody sends you the report of an incident", filed)
+            await self._records.store.commit(Batch(reports=(filed,), notifications=owed))
+        self._outbox.owe(owed)
+        log.info("report written", report=wanted.name, number=filed.number, title=filed.document.title, told=len(owed))
         return filed
 
     async def _filed(self, document: Document, *, scheduled: bool) -> Filed:
@@ -202,7 +206,7 @@ class Reporter:
             name=plan.name,
             kind=plan.kind,
             audience=plan.audience,
-            watchd=setup.name,
+            watchd=self._name(setup, plan.audience),
             location=setup.location,
             timezone=plan.timezone,
             url=setup.public_url.rstrip("/"),
@@ -225,17 +229,25 @@ class Reporter:
             return public_subjects(setup, page, checks, specs)
         return tuple(subject(check, specs.get(check.name, ())) for check in checks)
 
-    def _owed(self, plan: ReportPlan, filed: Filed) -> tuple[Notification, ...]:
+    def _name(self, setup: Setup, audience: Audience) -> str:
+        """What the readers of a report call this daemon."""
+        if audience is Audience.TEAM:
+            return setup.name
+        return public_name(setup, self._status_page(), socket.gethostname())
+
+    def _owed(self, tell: Sequence[Target], reason: str, filed: Filed) -> tuple[Notification, ...]:
         setup, now, document = self._watch.setup, self._now(), filed.document
+        name = self._name(setup, document.audience)
         found = []
-        for who in recipients(setup, plan.tell, now):
+        for who in recipients(setup, tell, now):
             identifier = f"{setup.name}-report-{filed.number}"
             said = f"{document.title}: {document.summary}"
-            reason = f"the {plan.kind} report {plan.name} goes to you"
             quiet = quiet_until(setup, who, Severity.INFO, now)
             owed = notice(setup, EventKind.REPORT, who, said, reason, identifier, now, quiet)
             url = f"{setup.public_url.rstrip('/')}/reports/{filed.number}" if setup.public_url else ""
-            found.append(replace(owed, message=replace(owed.message, report=filed.number, url=url)))
+            where = setup.location if document.audience is Audience.TEAM else ""
+            said_by = replace(owed.message, report=filed.number, url=url, watchd=name, location=where)
+            found.append(replace(owed, message=said_by))
         return tuple(found)
 
 

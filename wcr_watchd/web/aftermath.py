@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+
 from wcr_watchd.core.dependencies import ancestors
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.model import Incident
 from wcr_watchd.core.mute import facts_of_check
 from wcr_watchd.core.protocols import Wanted
-from wcr_watchd.core.report import Audience, IncidentWanted
+from wcr_watchd.core.report import Audience, IncidentWanted, public_name
 from wcr_watchd.core.review import Affected
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import covers
@@ -27,7 +29,7 @@ async def report_of(view: View, number: int, audience: Audience, page: StatusPag
     return IncidentWanted(
         name=f"incident-{number}",
         audience=audience,
-        watchd=setup.name,
+        watchd=setup.name if audience is Audience.TEAM else public_name(setup, page, socket.gethostname()),
         location=setup.location,
         timezone=setup.timezone,
         url=setup.public_url.rstrip("/"),

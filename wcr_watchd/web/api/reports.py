@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import Field
@@ -34,6 +34,9 @@ class Wish(By):
     report: str = Field(description="A configured report, or weekly, monthly, drill, or incident.")
     audience: Literal["team", "stakeholders"] | None = Field(None, description="For whom; default: as configured.")
     send: bool | None = Field(None, description="Whether it goes to whom it tells.")
+    tell: list[Annotated[str, Field(min_length=1, max_length=200)]] | None = Field(
+        None, max_length=20, description="Whom it goes to in place of those: mail:ops."
+    )
     incident: int | None = Field(None, ge=1, le=999_999_999, description="Which one, for the report incident.")
 
 
@@ -87,5 +90,6 @@ async def write(request: web.Request) -> web.Response:
     """Write a report now. JSON body: ``{"report": "weekly", "audience": "stakeholders", "send": true}``."""
     body = await json_body(request)
     audience = Audience(body["audience"]) if body.get("audience") else None
-    wish = ReportWish(body["report"], audience, body.get("send") is True, body.get("incident") or 0)
+    tell = tuple(body.get("tell") or ())
+    wish = ReportWish(body["report"], audience, body.get("send") is True, body.get("incident") or 0, tell)
     return web.json_response(shape(await request.app[CONTROL].write_report(wish)))
