@@ -172,3 +172,34 @@ def test_a_place_that_is_named_is_there() -> None:
             re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in re.findall("^#+ (.*)", text, re.M)
         }
         assert not anchor or anchor in places, f"{page}#{anchor}"
+
+
+MADE_BY = {
+    "backup-database production": "database/production_%Y%m%d_%H%M%S.sql.gz.enc",
+    "backup-database staging": "database/staging_%Y%m%d_%H%M%S.sql.gz.enc",
+    "backup-uploads archive": "application/docker_volumes_%Y%m%d_%H%M%S.tar.gz.enc",
+    "backup-configuration app": "application/configuration_%Y%m%d_%H%M%S.tar.gz.enc",
+    "backup-configuration logs": "application/logs_%Y%m%d_%H%M%S.tar.gz.enc",
+    "backup-configuration system": "configuration/system_config_%Y%m%d_%H%M%S.tar.gz.enc",
+    "backup-configuration security": "configuration/security_config_%Y%m%d_%H%M%S.tar.gz.enc",
+}
+"""What the scripts make; the others make no archive of their own."""
+
+
+def test_what_the_backup_tasks_make_is_looked_at_and_kept() -> None:
+    folder = ROOT / "etc"
+    tasks = tomllib.loads((folder / "conf.d" / "62-backup-tasks.toml").read_text())["task"]
+    checks = tomllib.loads((folder / "conf.d" / "60-backups.toml").read_text())["check"]
+    settings = (folder / "backup" / "settings.example").read_text()
+    root = re.search("^ROOT=(.+)$", settings, re.MULTILINE)
+    assert root
+    looked_at = {check.get("path") for check in checks.values() if check["type"] == "backup"}
+    runs = {" ".join((Path(task["run"][0]).name, *task["run"][1:])) for task in tasks.values()}
+    assert {run.split()[0] for run in runs} == {path.name for path in (folder / "backup").glob("backup-*")}, (
+        "each script has its task"
+    )
+    assert {run for run in runs if run in MADE_BY} == MADE_BY.keys()
+    for made in MADE_BY.values():
+        assert f"{root[1]}/{made}" in looked_at
+        assert made.partition("_%")[0] in settings.partition("RETENTION_SETS=")[2]
+    assert checks["uploads"]["mirror"] == f"{root[1]}/uploads/newest"
