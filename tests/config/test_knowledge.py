@@ -10,12 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from tests.config.knowledge import CHECKS, loaded, write
+from tests.store.samples import an_incident
 from wcr_watchd.cli.main import cli
 from wcr_watchd.config.load import load, loads
 from wcr_watchd.config.warnings import warnings
 from wcr_watchd.core.errors import ConfigError
-from wcr_watchd.core.guidance import checks_of, guidance_for_check, runbook_address
+from wcr_watchd.core.guidance import checks_of, guidance_for_check, guidance_for_incident, runbook_address
 from wcr_watchd.core.knowledge import EntryKind, Rating, Support, SupportLevel
+from wcr_watchd.probes.links import read_folder
 
 DAY = 86_400.0
 NOW = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
@@ -110,6 +112,38 @@ def test_what_is_not_a_file_and_what_is_too_large_holds_nothing_up(tmp_path: Pat
     assert len(said) == 2
     assert "folder.md: cannot be read: is not a regular file" in said[0]
     assert "huge.md: cannot be read: has more than 262144 bytes" in said[1]
+
+
+def test_a_link_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    """What only the daemon may read is not shown to whoever may write into the folder."""
+    outside = tmp_path / "secret"
+    outside.write_text('+++\nkind = "runbook"\n+++\nhunter2\n')
+    config = write(tmp_path)
+    folder = tmp_path / "knowledge"
+    (folder / "stolen.md").symlink_to(outside)
+    (folder / "again.md").symlink_to(folder / "disk.md")
+    (folder / "round").symlink_to(folder)
+    book = load(config).setup.knowledge
+    (problem,) = book.problems
+    assert "stolen.md: is a link that leads out of the folder (put the file itself here)" in str(problem)
+    assert "stolen" not in book.entries
+    assert book.entries["again"].title == book.entries["disk"].title, "within it they are files as others"
+    found = read_folder(str(folder))
+    assert found.unread == ("stolen.md: is a link that leads out of the folder",)
+
+
+def test_an_entry_with_words_alone_is_about_every_incident_that_says_them(tmp_path: Path) -> None:
+    text = '+++\nkind = "risk"\nwords = ["Connection refused"]\n+++\n# The database host dies\n'
+    setup = loaded(tmp_path, refused=text).setup
+    mail = setup.checks["mail"]
+
+    def related(summary: str) -> list[str]:
+        found = guidance_for_incident(setup, mail, an_incident(check="mail", summary=summary)).related
+        return [one.name for one in found]
+
+    assert related("127.0.0.1:25: connection refused") == ["refused"]
+    assert related("no answer within 10 s") == []
+    assert "refused" not in [one.name for one in guidance_for_check(setup, mail).related]
 
 
 def test_warnings_name_what_is_to_be_read_and_what_is_not_there(tmp_path: Path) -> None:

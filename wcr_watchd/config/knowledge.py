@@ -20,7 +20,7 @@ from wcr_watchd.config.sources import Source, Sources
 from wcr_watchd.core.errors import Problem
 from wcr_watchd.core.knowledge import USUAL_REVIEW, Book, Entry, EntryKind, Rating, Support, SupportLevel
 from wcr_watchd.core.silence import Matcher
-from wcr_watchd.kit.entry_files import FENCE, LARGEST_ENTRY, MOST_ENTRIES, Halves, entry_files, halves
+from wcr_watchd.kit.entry_files import FENCE, LARGEST_ENTRY, MOST_ENTRIES, Halves, entry_files, halves, leads_out
 from wcr_watchd.kit.options import Duration, Options
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -129,6 +129,9 @@ class _Reading:
 
     def read(self, path: Path) -> None:
         """Read one file into the entries."""
+        if leads_out(path, self._folder):
+            self._note(path, 0, "is a link that leads out of the folder", "put the file itself here")
+            return
         try:
             content = read_regular(path, LARGEST_ENTRY).decode("utf-8-sig")
         except (OSError, ValueError) as error:

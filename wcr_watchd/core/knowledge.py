@@ -56,8 +56,9 @@ class Entry:
     """One file of the knowledge folder.
 
     ``text`` is its Markdown without the heading that became the title. It is about what the ``matchers`` cover; with
-    ``words``, only about incidents that say one of them. ``review_every`` is in seconds, ``reviewed`` the day on which
-    somebody last read it and found it right. ``file`` is where it stands below the folder.
+    ``words``, only about incidents that say one of them, and without matchers about all that do. ``review_every`` is in
+    seconds, ``reviewed`` the day on which somebody last read it and found it right. ``file`` is where it stands below
+    the folder.
     """
 
     name: str
@@ -85,7 +86,7 @@ class Entry:
         """Whether it is about this; ``said`` is what an incident says."""
         if self.words and not any(word.casefold() in said.casefold() for word in self.words):
             return False
-        return covers(self.matchers, facts)
+        return covers(self.matchers, facts) or bool(self.words and not self.matchers)
 
     def holds(self, text: str) -> bool:
         """Whether it has this text somewhere, for searching."""

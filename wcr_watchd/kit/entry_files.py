@@ -31,6 +31,11 @@ def entry_files(folder: Path) -> list[Path]:
     )
 
 
+def leads_out(path: Path, folder: Path) -> bool:
+    """Whether a file is a link to one outside of the folder, such as one that only the daemon may read."""
+    return path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
+
+
 def halves(content: str) -> Halves | None:
     """The head and the text of a file; None when it has no head.
 

@@ -22,7 +22,7 @@ from yarl import URL
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
-from wcr_watchd.kit.entry_files import LARGEST_ENTRY, MOST_ENTRIES, entry_files, halves
+from wcr_watchd.kit.entry_files import LARGEST_ENTRY, MOST_ENTRIES, entry_files, halves, leads_out
 from wcr_watchd.kit.fetch import NotFetchedError, fetch
 from wcr_watchd.kit.http import Request
 from wcr_watchd.kit.markdown import Outline, outline
@@ -190,6 +190,9 @@ def read_folder(folder: str) -> Found:
     texts: dict[Path, tuple[Outline, int]] = {}
     unread: list[str] = []
     for path in entry_files(top)[:MOST_ENTRIES]:
+        if leads_out(path, top):
+            unread.append(f"{path.relative_to(top)}: is a link that leads out of the folder")
+            continue
         try:
             texts[path] = _outline(path)
         except (OSError, ValueError) as error:
