@@ -184,7 +184,7 @@ def test_where_runs_are_few_one_failure_tells_nobody() -> None:
 
 def test_where_nobody_watched_of_late_nothing_begins_and_nothing_ends() -> None:
     """As after a start: the records have an outage an hour ago, and how it is now is not known yet."""
-    assert Counts().share(START, HOUR) == (None, 0)
+    assert Counts().share(START, HOUR) is None
     assert burning(OBJECTIVE, Counts(), START) == ()
     counts = Counts()
     bad = [Outcomes(START - 50 * MINUTE, 5 * MINUTE, 0, 5, 0), Outcomes(START - 40 * MINUTE, 5 * MINUTE, 5, 0, 0)]
@@ -194,16 +194,27 @@ def test_where_nobody_watched_of_late_nothing_begins_and_nothing_ends() -> None:
     assert Severity.CRITICAL not in {one.severity for one in burning(OBJECTIVE, counts, START + MINUTE)}
 
 
+def test_the_first_minute_after_a_start_is_no_hour() -> None:
+    """Nothing is known of the hour before, and half a minute is down: that is 0.8 % of the hour, and not all of it."""
+    counts = Counts()
+    for second in range(0, 40, 10):
+        counts.see("api", START + second, 10.0, down=True)
+    assert burning(OBJECTIVE, counts, START + 40) == ()
+    for second in (40, 50):
+        counts.see("api", START + second, 10.0, down=True)
+    assert [one.severity for one in burning(OBJECTIVE, counts, START + 55)] == [Severity.CRITICAL]
+
+
 def test_what_the_records_say_is_counted_where_it_was_and_without_planned_maintenance() -> None:
     hours = [Outcomes(START - number * HOUR, HOUR, 30, 30, 0) for number in range(80, 0, -1)]
     fine = [Outcomes(START - number * 5 * MINUTE, 5 * MINUTE, 5, 0, 0) for number in range(72, 0, -1)]
     counts = Counts()
     counts.recall(Past(fine, hours), 60.0, [(START - DAY, START)], START)
-    assert counts.share(START, HOUR) == (None, 0)
-    assert counts.share(START, COARSE)[0] == pytest.approx(0.5)
+    assert counts.share(START, HOUR) is None
+    assert counts.share(START, COARSE) == pytest.approx(0.5)
     again = Counts()
     again.recall(Past(fine, hours), 60.0, [], START)
-    assert (again.share(START, FINE)[0], again.share(START, COARSE)[0]) == (0.0, pytest.approx(0.5))
+    assert (again.share(START, FINE), again.share(START, COARSE)) == (0.0, pytest.approx(0.5))
 
 
 @given(st.lists(st.tuples(st.integers(0, 5 * 86_400), st.sampled_from([True, False, None])), max_size=60))
@@ -212,8 +223,8 @@ def test_shares_are_shares_and_memory_is_bounded(some: list[tuple[int, bool | No
     for at, down in sorted(some, key=lambda one: one[0]):
         counts.see("api", START + at, HOUR, down)
     for window in (5 * MINUTE, HOUR, 6 * HOUR, 3 * DAY):
-        found, failed = counts.share(START + 5 * DAY, window)
-        assert found is None or 0.0 <= found <= 1.0
+        watched, down, failed = counts.within(START + 5 * DAY, window)
+        assert 0.0 <= down <= watched <= window + HOUR
         assert failed <= sum(down is True for _, down in some)
     assert len(counts._fine.slots) <= 6 * 60 + 2
     assert len(counts._coarse.slots) <= 3 * 24 + 2

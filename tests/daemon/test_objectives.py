@@ -21,7 +21,7 @@ type = "tcp"
 address = "127.0.0.1:{port}"
 [objective.api]
 checks = ["api"]
-target = "99.9%"
+target = "99.99%"
 """
 
 
@@ -39,11 +39,11 @@ def test_an_outage_burns_the_budget(make_daemon: Callable[..., RunningDaemon]) -
     (incident,) = (one for one in daemon.incidents() if one["subject"] == "objective api burns fast")
     assert incident["severity"] == "critical"
     assert incident["summary"].startswith("down for ")
-    assert "of the last 1 h: the error budget of 99.9 %" in incident["summary"]
+    assert "of the last 1 h: the error budget of 99.99 %" in incident["summary"]
     daemon.kill()
     daemon.start()
     (row,) = daemon.api("GET", "/objectives")["objectives"]
-    assert (row["name"], row["checks"], row["target"]) == ("api", ["api"], 0.999)
+    assert (row["name"], row["checks"], row["target"]) == ("api", ["api"], 0.9999)
     assert 0 < row["availability"] < 1
     assert row["unwatched"] > 29 * 86_400
     assert (row["incidents"], row["mean_time_to_acknowledge"], row["mean_time_between_failures"]) == (1, None, None)
@@ -51,7 +51,7 @@ def test_an_outage_burns_the_budget(make_daemon: Callable[..., RunningDaemon]) -
     assert subjects() == {"objective api burns fast", "objective api burns"}
     shown = CliRunner().invoke(cli, ["objectives", "--socket", str(daemon.socket)])
     assert shown.exit_code == 0
-    assert "99.9 %" in shown.stdout
+    assert "99.99 %" in shown.stdout
     listed = CliRunner().invoke(cli, ["objectives", "--json", "--socket", str(daemon.socket)])
     assert json.loads(listed.stdout)[0]["name"] == "api"
 

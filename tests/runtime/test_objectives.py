@@ -83,7 +83,7 @@ async def test_what_could_not_tell_and_what_is_planned_does_not_count(world: Wor
     assert await world.look() == set()
     world.state.silences["s1"] = replace(work, maintenance=False)  # a silence is no planned maintenance
     world.runs("api", Outcome.DOWN, 12)
-    assert await world.look() == {"objective api burns fast", "objective api burns"}
+    assert await world.look() == {"objective api burns fast"}
 
 
 async def test_the_past_is_read_back_without_planned_maintenance(world: World) -> None:

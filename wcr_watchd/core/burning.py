@@ -146,14 +146,19 @@ class Counts:
                 ring.add(start, end, watched, down)
                 ring.fail(start, round(failed * apart))
 
-    def share(self, now: float, window: float) -> tuple[float | None, float]:
-        """What share of the time in the window until now was down, and how many runs failed; None: nobody watched."""
+    def share(self, now: float, window: float) -> float | None:
+        """What share of the time that was watched in the window until now was down; None: nobody watched."""
+        watched, down, _ = self.within(now, window)
+        return down / watched if watched else None
+
+    def within(self, now: float, window: float) -> tuple[float, float, float]:
+        """Seconds watched, seconds down and failed runs in the window until now."""
         ring, since = self._fine if window <= self._fine.past else self._coarse, now - window
         watched, down, failed = ring.within(since, now)
         for run in self._newest.values():
             time = max(0.0, min(now, run.until) - max(since, run.at))
             watched, down = watched + time, down + time * run.down
-        return (down / watched if watched else None), failed
+        return watched, down, failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +174,11 @@ def burning(objective: Objective, counts: Counts, now: float) -> tuple[Burning, 
     found = []
     for alert in ALERTS:
         limit = alert.burn_rate(objective.period)
-        long, failed = counts.share(now, alert.long)
-        short, _ = counts.share(now, alert.short)
-        if long is None or failed < objective.least_failures or long / objective.allowed <= limit:
+        _, down, failed = counts.within(now, alert.long)
+        # Of the whole window, as the budget is that of the whole period: the first minute after a start is no hour.
+        long = down / (alert.long * max(1, len(objective.checks)))
+        short = counts.share(now, alert.short)
+        if failed < objective.least_failures or long / objective.allowed <= limit:
             continue
         if short is None:
             found.append(Burning(alert.severity, ""))

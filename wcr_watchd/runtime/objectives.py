@@ -97,7 +97,7 @@ class ObjectiveWatch:
         known = self._counts.get(objective.name)
         counts, now = known[1] if known else Counts(), self._clock.now()
         windows = sorted({window for alert in ALERTS for window in (alert.long, alert.short)})
-        shares = ((window, counts.share(now, window)[0]) for window in windows)
+        shares = ((window, counts.share(now, window)) for window in windows)
         return [(window, None if share is None else share / objective.allowed) for window, share in shares]
 
     def _judge(self, objective: Objective, counts: Counts) -> None:
