@@ -12,7 +12,7 @@ from wcr_watchd.core.units import format_duration, parse_duration
 from wcr_watchd.reports.facts import CheckFacts, Facts
 from wcr_watchd.reports.promises import RECOVERY_POINT
 from wcr_watchd.reports.reckoning import SPEED
-from wcr_watchd.reports.words import counted, percent
+from wcr_watchd.reports.words import counted, foreseen, percent
 
 DISK_FULL = 0.8
 MEMORY_FULL = 0.85
@@ -76,7 +76,7 @@ def _resources(facts: Facts) -> Iterator[str]:
         left = SOON if expected is None else expected - facts.wanted.until
         if one.name == "cpu_used" or (one.p95 <= limit and left >= SOON):
             continue
-        when = f"; at this growth it is full in about {format_duration(left)}" if left < SOON else ""
+        when = f"; at this growth it is full in about {foreseen(left)}" if left < SOON else ""
         used = percent(one.p95)
         yield f"Make room: {one.title} of {one.check} was at {used} or more for 5 % of the time{when}"
 

@@ -11,7 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 WIDTH, HEIGHT = 592, 150
 SCALE = 2
 """Pixels per unit: sharp on the screens of telephones."""
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 22
+LEFT, RIGHT, TOP, BOTTOM = 54, 10, 10, 26
+LETTERS = 14
+"""Height of the letters: a telephone shows them at three fifths of it."""
 INK, QUIET, LINE, FORECAST, LIMIT = "#1f2937", "#6b7280", "#1d4ed8", "#93b4f5", "#b91c1c"
 GOOD, MIDDLING, BAD, UNKNOWN = "#15803d", "#b45309", "#b91c1c", "#d1d5db"
 
@@ -75,7 +77,7 @@ def _canvas(
 ) -> tuple[Image.Image, ImageDraw.ImageDraw, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
     # White ground: a mail on a dark screen must not hide the words of a chart.
     picture = Image.new("RGB", (width * SCALE, height * SCALE), "#ffffff")
-    return picture, ImageDraw.Draw(picture), ImageFont.load_default(11 * SCALE)
+    return picture, ImageDraw.Draw(picture), ImageFont.load_default(LETTERS * SCALE)
 
 
 def _dashes(draw: ImageDraw.ImageDraw, start: tuple[float, float], end: tuple[float, float]) -> None:

@@ -23,7 +23,7 @@ from wcr_watchd.reports import charts
 from wcr_watchd.reports.advice import advice
 from wcr_watchd.reports.facts import CheckFacts, Facts, Resource
 from wcr_watchd.reports.months import Figures, Growth, Month, as_json, figures, grown, public, series
-from wcr_watchd.reports.words import counted, made, percent, share
+from wcr_watchd.reports.words import FORESEEN, counted, foreseen, made, percent, share
 
 STYLE = (files("wcr_watchd.reports") / "templates" / "report.css").read_text(encoding="utf-8")
 """The page's style; who serves the page allows it by its hash."""
@@ -82,10 +82,13 @@ def document(facts: Facts) -> Document:
     own = _figures(facts) if wanted.kind is ReportKind.MONTHLY else None
     months = series(wanted, own, facts.earlier) if wanted.kind is ReportKind.MONTHLY else ()
     if months:
-        pictures = [*pictures, _chart_of_months(months)]
+        pictures = [*pictures, _chart_of_months(months, internal=internal)]
     values = {
         "months": months,
         "grown": grown(months),
+        "told_share": lambda one: _told_share(one, internal=internal),
+        # Of tasks and people on call stakeholders read no name, and without one they say nothing.
+        "coming": [one for one in wanted.upcoming if internal or one.kind == "maintenance"],
         "growth_words": growth_words,
         "unknown_month": lambda one: "comes with the next report" if one.later else "not measured",
         "facts": facts,
@@ -275,8 +278,13 @@ def _charts_of_groups(facts: Facts, groups: Sequence[Group]) -> list[Chart]:
     ]
 
 
-def _chart_of_months(months: Sequence[Month]) -> Chart:
-    shares = [one.figures.availability if one.figures else None for one in months]
+def _told_share(one: Figures, *, internal: bool) -> float | None:
+    """The share of a month: as in the sentence at the top, stakeholders' is without planned maintenance."""
+    return one.availability if internal else one.availability_without_maintenance
+
+
+def _chart_of_months(months: Sequence[Month], *, internal: bool) -> Chart:
+    shares = [_told_share(one.figures, internal=internal) if one.figures else None for one in months]
     measured = sum(one is not None for one in shares)
     words = f"Share of the time up, month by month; {measured} of {len(shares)} months were measured"
     ends = (months[0].name, months[-1].name)
@@ -295,8 +303,9 @@ def _course(facts: Facts, one: Resource, name: str) -> Chart:
     horizon = last + (last - one.days[0][0])
     ahead = None
     words = f"{percent(one.days[0][1])} at first, {percent(one.days[-1][1])} at last"
+    if when := when_full(facts, one):
+        words += f"; full {when}"
     if one.full and one.full.expected:
-        words += f"; full {when_full(facts, one)}"
         share_then = one.days[-1][1] + (1 - one.days[-1][1]) * min(1.0, (horizon - last) / (one.full.expected - last))
         ahead = (min(horizon, one.full.expected), share_then)
     ends = _ends(facts, one.days[0][0], ahead[0] if ahead else last)
@@ -304,15 +313,15 @@ def _course(facts: Facts, one: Resource, name: str) -> Chart:
 
 
 def when_full(facts: Facts, one: Resource) -> str:
-    """When something is full, with the interval: ``in about 40 d (31 d to 55 d)``."""
-    if one.full is None or one.full.expected is None:
-        return ""
+    """When something is full, with the interval: ``in about 40 d (31 d to 55 d)``; empty when that is years away."""
     until = facts.wanted.until
+    if one.full is None or one.full.expected is None or one.full.expected - until > FORESEEN:
+        return ""
     expected, earliest, latest = (
-        None if at is None else format_duration(max(0.0, at - until))
+        "never" if at is None else foreseen(at - until)
         for at in (one.full.expected, one.full.earliest, one.full.latest)
     )
-    return f"in about {expected} ({earliest} to {latest or 'never'})"
+    return f"in about {expected}" + (f" ({earliest} to {latest})" if earliest != latest else "")
 
 
 def _ends(facts: Facts, begin: float, end: float) -> tuple[str, str]:
