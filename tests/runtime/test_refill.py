@@ -82,3 +82,18 @@ async def test_a_new_rule_is_told_what_is_recorded_and_keeps_what_came_meanwhile
     (samples,) = read.series[tracks[0]].values()
     assert samples[-1] == (now + 5.0, 7.0)
     assert samples[0][0] <= now - 14 * DAY
+
+
+async def test_what_was_watched_for_minutes_only_has_nothing_older(tmp_path: Path) -> None:
+    """A check that is new at the restart: the daemon once did not start, as no hour of it was recorded yet."""
+    observations = runs()[:3]
+    store = SqliteStore(tmp_path / "watchd.db")
+    await store.open()
+    try:
+        await store.commit(Batch(observations=tuple(observations)))
+        tracks = refill.missing(WATCHED, History())
+        read = await refill.recorded(store, WATCHED, tracks, observations[-1].at)
+    finally:
+        await store.close()
+    (samples,) = read.series[tracks[0]].values()
+    assert (samples[0][0], samples[-1][0]) == (observations[0].at, observations[-1].at)

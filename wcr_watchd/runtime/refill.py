@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from wcr_watchd.core.protocols import Point, Store
 from wcr_watchd.core.rules import History, remember
@@ -47,8 +46,11 @@ async def recorded(store: Store, check: Check, tracks: Sequence[Track], now: flo
 
 def _samples(points: Sequence[Point]) -> Samples:
     """The means, each in the middle of what it is the mean of; a point of several runs stands where the first was."""
-    spans = [after.at - point.at if point.count > 1 else 0.0 for point, after in pairwise(points)]
-    return tuple((point.at + span / 2, point.mean) for point, span in zip(points, [*spans, 0.0], strict=True))
+    ends = [point.at for point in points[1:]] + [point.at for point in points[-1:]]
+    return tuple(
+        ((point.at + end) / 2 if point.count > 1 else point.at, point.mean)
+        for point, end in zip(points, ends, strict=True)
+    )
 
 
 def together(history: History, tracks: Sequence[Track], earlier: History) -> History:
