@@ -83,6 +83,18 @@ def problems(text: str) -> list[str]:
             'rrule = "FREQ=DAILY;COUNT=3"\nstart = "2026-11-29T01:00"\nduration = "30h"',
             ["Sun 29.11. 01:00 to Wed 02.12. 07:00"],
         ),
+        (
+            'rrule = "FREQ=WEEKLY;UNTIL=20261206T060000Z"\nstart = "2026-11-29T01:00"\nduration = "2h"',
+            ["Sun 29.11. 01:00 to Sun 29.11. 03:00", "Sun 06.12. 01:00 to Sun 06.12. 03:00"],  # 01:00 there
+        ),
+        (
+            'rrule = "FREQ=WEEKLY;UNTIL=20261206T055959Z"\nstart = "2026-11-29T01:00"\nduration = "2h"',
+            ["Sun 29.11. 01:00 to Sun 29.11. 03:00"],
+        ),
+        (
+            'rrule = "FREQ=WEEKLY;UNTIL=20261206"\nstart = "2026-11-29T01:00"\nduration = "2h"',
+            ["Sun 29.11. 01:00 to Sun 29.11. 03:00", "Sun 06.12. 01:00 to Sun 06.12. 03:00"],
+        ),
         ("from = 2026-12-24T18:00:00\nuntil = 2026-12-27T06:00:00", ["Thu 24.12. 18:00 to Sun 27.12. 06:00"]),
         (
             'from = "2026-12-24T18:00:00Z"\nuntil = "2026-12-24T20:00:00Z"',
@@ -151,6 +163,7 @@ def test_a_window_that_is_over_is_warned_of() -> None:
         ('rrule = "every day"\nstart = "01:00"\nduration = "1h"\nchecks = "api"', "is no recurrence rule"),
         ('rrule = "FREQ=DAILY;BYHOUR=1"\nstart = "01:00"\nduration = "1h"\nchecks = "api"', "has BYHOUR"),
         ('rrule = "FREQ=MONTHLY;BYDAY=9ZZ"\nstart = "01:00"\nduration = "1h"\nchecks = "api"', "invalid 'BYDAY': 9ZZ"),
+        ('rrule = "FREQ=DAILY;UNTIL=2026"\nstart = "01:00"\nduration = "1h"\nchecks = "api"', "UNTIL must be a day"),
         ('rrule = "FREQ=DAILY"\nstart = "noon"\nduration = "1h"\nchecks = "api"', "m.start: is no time"),
         ('rrule = "FREQ=DAILY"\nstart = "01:00"\nduration = "24h"\nchecks = "api"', "goes on for 370 d"),
         ('intervals = [{ months = ["martius"] }]\nchecks = "api"', '"martius" is no month'),

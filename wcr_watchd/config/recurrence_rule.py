@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -42,6 +42,8 @@ def check_rule(text: str) -> str:
     for part in ("INTERVAL", "COUNT"):
         if part in values and not re.fullmatch(r"[1-9]\d{0,3}", values[part]):
             raise RefusedError(f"{part} must be a whole number from 1 to 9999", _EXAMPLE)
+    if "UNTIL" in values and not re.fullmatch(r"\d{8}(T\d{6}Z?)?", values["UNTIL"]):
+        raise RefusedError("UNTIL must be a day or a time", "write UNTIL=20261231, or UNTIL=20261231T030000Z (UTC)")
     return rule
 
 
@@ -62,7 +64,7 @@ def by_rule(text: str, start: time | datetime, duration: float, timezone: str, n
     else:
         today = datetime.fromtimestamp(now, ZoneInfo(timezone)).date()
         first = datetime.combine(date(today.year - _PAST_YEARS, 1, 1), start)
-    rule = _rule(text, first, timezone, now)
+    rule = _rule(_on_the_clocks(text, timezone), first, timezone, now)
 
     @lru_cache(REMEMBERED_DAYS)
     def beginning(day: date) -> tuple[Span, ...]:
@@ -73,6 +75,20 @@ def by_rule(text: str, start: time | datetime, duration: float, timezone: str, n
         return tuple((at, at + duration) for at in begins)
 
     return Recurring(beginning, reach=int(duration // 86_400) + 1)
+
+
+def _on_the_clocks(text: str, timezone: str) -> str:
+    """The rule with its end as a local time: calendars write it in UTC (RFC 5545 3.3.10); a day is meant as a whole."""
+
+    def local(found: re.Match[str]) -> str:
+        try:
+            end = datetime.strptime(found[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        except ValueError:  # the library says what is wrong with it
+            return found[0]
+        return f"UNTIL={end.astimezone(ZoneInfo(timezone)):%Y%m%dT%H%M%S}"
+
+    text = re.sub(r"UNTIL=(\d{8})(?=;|$)", r"UNTIL=\1T235959", text)
+    return re.sub(r"UNTIL=(\d{8}T\d{6})Z", local, text)
 
 
 def _rule(text: str, first: datetime, timezone: str, now: float) -> rrule:
