@@ -184,6 +184,23 @@ async def test_programs_are_told_what_is_urgent_while_quiet_hours_hold_the_rest_
         assert told(mail) == [(1,), (2,)]
 
 
+async def test_what_quiet_hours_hold_back_needs_no_reminder() -> None:
+    sms = Wire()
+    async with running(sms=sms) as world:
+        morning = OPENED + 3_600.0
+        await world.owe(together(1, severity=Severity.WARNING, not_before=morning))
+        for number in (1, 2):  # of the second the news was told before; only this is held
+            about = together(number, f"group {number}", event=EventKind.REMINDED, severity=Severity.WARNING)
+            await world.owe(replace(about, not_before=morning))
+        await asyncio.sleep(7_200)
+        assert [(sent.incident, sent.event) for _, sent in sms.accepted] == [
+            (1, EventKind.OPENED),
+            (2, EventKind.REMINDED),
+        ]
+        assert world.store.states()["1-reminded-smslead"] == "superseded"
+        assert world.counters.notifications_pending == 0
+
+
 async def test_what_is_over_before_quiet_hours_end_stays_untold() -> None:
     sms = Wire()
     async with running(sms=sms) as world:

@@ -68,3 +68,12 @@ async def test_a_schedule_without_anybody_is_said_also_when_a_reload_brings_it()
     watch.look()
     watch.look()
     assert told.handed == [("night", ())]
+
+
+@pytest.mark.looptime
+async def test_a_gap_in_which_the_daemon_starts_is_said() -> None:
+    told = duties(OnCallSchedule("ops", "UTC", (Layer("none", (("lead",),), starts=True, first=NEVER),)))
+    watch = DutyWatch(told, LoopClock(), LoopClock().now())
+    watch.look()
+    watch.look()
+    assert told.handed == [("ops", ())]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wcr_watchd.core.model import Outcome, Severity
-from wcr_watchd.core.setup import Setup
-from wcr_watchd.core.state import State
+from wcr_watchd.core.rules import RuleState, Verdict
+from wcr_watchd.core.setup import Check, Setup
+from wcr_watchd.core.state import CheckState, State
 
 MARGIN = 5.0
 """Seconds beyond the time a parent needs to be confirmed that a child waits for it."""
+NEVER = RuleState()
+"""A rule that was not asked yet."""
 
 
 def ancestors(setup: Setup, check: str) -> Iterator[str]:
@@ -25,27 +28,41 @@ def ancestors(setup: Setup, check: str) -> Iterator[str]:
         queue.extend(setup.checks[name].depends_on)
 
 
-def cause(setup: Setup, state: State, check: str, failing_since: float, now: float) -> str:
-    """Say which ancestor's failure explains that of ``check``, as a reason; empty when none does.
+def cause(setup: Setup, state: State, check: str, failing_since: float, now: float) -> tuple[str, float | None] | None:
+    """Say which ancestor's failure explains that of ``check``, and until when at most (None: no end); None: none does.
 
-    An ancestor with a critical incident explains it. One that is down but not confirmed, or whose newest result is
-    older than the failure, might: then the answer is to wait, but no longer than a confirmation takes, because a
-    parent that never makes up its mind must not keep its children's failures from being told.
+    An ancestor with a critical incident explains it, and one with any that has not been up since it was down. One that
+    is down but not confirmed, or whose newest result is older than the failure, might: then the answer is to wait, but
+    no longer than a confirmation takes, because a parent that never makes up its mind must not keep its children's
+    failures from being told.
     """
-    patient = now < patience_ends(setup, check, failing_since)
+    patience = patience_ends(setup, check, failing_since)
     for name in ancestors(setup, check):
         parent = state.checks.get(name)
         if parent is None:
             continue
         number = state.by_check.get(name, {}).get("")
-        if number is not None and state.incidents[number].severity is Severity.CRITICAL:
-            return f"child of {name} (#{number})"
-        if parent.outcome is Outcome.DOWN and number is not None:
-            return f"child of {name} (#{number})"
-        if parent.outcome is Outcome.DOWN and patient:
-            return f"waiting for {name} to be confirmed"
+        if number is not None and (
+            state.incidents[number].severity is Severity.CRITICAL or parent.failing_since is not None
+        ):
+            return f"child of {name} (#{number})", None
+        if parent.outcome is Outcome.DOWN and now < (ends := max(patience, _decided_by(setup.checks[name], parent))):
+            return f"waiting for {name} to be confirmed", ends
     stale = stale_parents(setup, state, check, failing_since)
-    return f"waiting for a result of {stale[0]}" if stale and patient else ""
+    return (f"waiting for a result of {stale[0]}", patience) if stale and now < patience else None
+
+
+def _decided_by(parent: Check, known: CheckState) -> float:
+    """When the parent's rules that want a failure to last have decided (epoch seconds; 0: none is about to)."""
+    pending = dict(known.rules)
+    lasting = ((rule, rule.hold) for rule in parent.rules if rule.hold and not rule.names and not rule.windows)
+    times = (
+        one.since + (hold.seconds or (hold.runs or 0) * parent.every) + parent.every + parent.timeout + MARGIN
+        for rule, hold in lasting
+        for _, one in pending.get(rule.text, NEVER).instances
+        if one.verdict is Verdict.PENDING and one.since is not None
+    )
+    return max(times, default=0.0)
 
 
 def patience_ends(setup: Setup, check: str, failing_since: float) -> float:

@@ -152,14 +152,18 @@ def deadline(incident: Incident) -> float | None:
 
 
 def reconcile(setup: Setup, state: State, now: float) -> Decision:
-    """End the incidents of checks that a new configuration no longer has, and look anew at what was muted."""
+    """End the incidents of what a new configuration no longer has, and look anew at what was muted or has no clock."""
     work = Work(setup, state, now, None)
     for incident in list(state.incidents.values()):
         if not _is_about_something(setup, incident):
             what = "the check was removed from" if incident.alert is None else "alerts are not taken any more by"
             life.end(work, incident, f"{what} the configuration")
+        elif incident.check == OWN.name and incident.subject == OFFLINE_SUBJECT and not setup.controls:
+            life.end(work, incident, "no control targets are configured any more")
         elif incident.state.muted:
             life.attend(work, work.check_of(incident), incident)
+        else:
+            life.rewind(work, work.check_of(incident), incident)
     return work.decision()
 
 
@@ -315,9 +319,9 @@ def _judge(work: Work, check: Check, after: CheckState, subject: str, finding: F
     if incident is None:
         _judge_new(work, check, subject, finding, flap)
     elif incident.flapping or flap.flapping:
-        _judge_flapping(work, check, incident, finding, flap)
+        _judge_flapping(work, check, after, incident, finding, flap)
     elif finding is None:
-        if not _rule_replaced(check, incident, after):
+        if not _may_go_on(check, incident, after):
             life.end(work, incident, work.summary(check.name, "all rules are clear"))
     else:
         _judge_change(work, check, incident, finding)
@@ -341,17 +345,21 @@ def _confirmation(check: Check) -> str:
     return f"{runs} of {runs} runs" if runs > 1 else "one run"
 
 
-def _judge_flapping(work: Work, check: Check, incident: Incident, finding: Finding | None, flap: Flap) -> None:
+def _judge_flapping(
+    work: Work, check: Check, after: CheckState, incident: Incident, finding: Finding | None, flap: Flap
+) -> None:
     """While it flaps it neither ends nor falls; there is something to say only when it gets worse."""
+    if incident.state.muted or not (incident.flapping and flap.flapping):
+        incident = life.attend(work, check, incident)
     if not incident.flapping:
         life.start_flapping(work, check, incident, _unsteady(flap))
     elif flap.flapping:
         if finding and finding.severity > incident.severity:
             life.worsen(work, check, incident, finding.severity, finding.because, rule=finding.rule)
-    elif finding is None:
-        life.end(work, incident, f"stable again: {work.summary(check.name, 'all rules are clear')}")
-    else:
+    elif finding:
         life.stop_flapping(work, check, incident, finding)
+    elif after.outcome is not Outcome.UNKNOWN:  # a reload says that it does not flap, the result says nothing
+        life.end(work, incident, f"stable again: {work.summary(check.name, 'all rules are clear')}")
 
 
 def _judge_change(work: Work, check: Check, incident: Incident, finding: Finding) -> None:
@@ -363,16 +371,19 @@ def _judge_change(work: Work, check: Check, incident: Incident, finding: Finding
         life.better(work, incident, severity, finding)
 
 
-def _rule_replaced(check: Check, incident: Incident, after: CheckState) -> bool:
-    """Whether a reload replaced the incident's rule and a new one is still being confirmed: then it is not over yet."""
-    if incident.rule == UNKNOWN_RULE.text or any(rule.text == incident.rule for rule in check.rules):
-        return False
-    known = {rule.text: rule for rule in check.rules}
+def _may_go_on(check: Check, incident: Incident, after: CheckState) -> bool:
+    """Whether the incident is not denied, only not asked for: a reload replaced its rule, or the watcher was offline.
+
+    A result that could not tell does not end it then, nor does one by which a rule is still being confirmed (anew).
+    """
+    asked = dict(after.rules)
+    if incident.rule not in asked and after.outcome is Outcome.UNKNOWN:
+        return True
+    known = {rule.text: rule for rule in (*check.rules, UNKNOWN_RULE)}
     return any(
-        rule is not None and _subject(rule, labels) == incident.subject
-        for text, state in after.rules
-        for rule in (known.get(text),)
-        for labels, instance in state.instances
+        text in known and _subject(known[text], labels) == incident.subject
+        for text in ((incident.rule,) if incident.rule in asked else asked)
+        for labels, instance in asked[text].instances
         if instance.verdict is Verdict.PENDING
     )
 

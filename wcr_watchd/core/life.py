@@ -99,11 +99,21 @@ def _muted(incident: Incident, mute: Mute) -> Incident:
 
 
 def tell(
-    work: Work, check: Check, incident: Incident, kind: EventKind, reason: str, previous: Severity = Severity.OK
+    work: Work,
+    check: Check,
+    incident: Incident,
+    kind: EventKind,
+    reason: str,
+    previous: Severity = Severity.OK,
+    also: tuple[Recipient, ...] = (),
 ) -> Incident:
-    """Record the event, tell whom the policy names at once for the severity, and start its clocks."""
+    """Record the event, tell whom the policy names at once for the severity (``also`` others), and start its clocks.
+
+    What comes and goes has none: once that is said, nothing more is until it is stable or gets worse.
+    """
     plan = escalation_of(work.setup, check.policy, incident.severity)
     to, remark = _whom(work, check, plan, plan.tell)
+    to = _union(to, also)
     if not plan.tell:
         remark = f"; the policy {check.policy} tells nobody at once of {incident.severity.word}"
     told = replace(
@@ -112,8 +122,8 @@ def tell(
         told_severity=incident.severity,
         step=0,
         rounds=0,
-        next_step_at=work.now + plan.steps[0].after if plan.steps else None,
-        next_reminder_at=work.now + plan.repeat if plan.repeat else None,
+        next_step_at=work.now + plan.steps[0].after if plan.steps and not incident.flapping else None,
+        next_reminder_at=work.now + plan.repeat if plan.repeat and not incident.flapping else None,
     )
     return work.record(told, kind, reason + remark, to=to, previous=previous)
 
@@ -258,14 +268,17 @@ def start_flapping(work: Work, check: Check, incident: Incident, because: str) -
     if incident.state is not IncidentState.OPEN:
         muted = incident.muted_by or f"acknowledged by {incident.acknowledged_by}"
         return work.record(unsteady, EventKind.FLAPPING, f"{because}; nobody is told: {muted}")
-    said = tell(work, check, replace(unsteady, summary=because), EventKind.FLAPPING, because)
-    return work.keep(replace(said, next_step_at=None, next_reminder_at=None))
+    return tell(work, check, replace(unsteady, summary=because), EventKind.FLAPPING, because)
 
 
 def stop_flapping(work: Work, check: Check, incident: Incident, finding: Finding) -> Incident:
     """It no longer comes and goes, but it still fails."""
     steady = replace(
-        incident, flapping=False, severity=finding.severity, summary=work.summary(check.name, finding.because)
+        incident,
+        flapping=False,
+        severity=finding.severity,
+        summary=work.summary(check.name, finding.because),
+        rule=finding.rule,
     )
     reason = f"no longer flapping: {finding.because}"
     if incident.state is IncidentState.OPEN:
@@ -306,9 +319,10 @@ def _unmute(work: Work, check: Check, incident: Incident) -> Incident:
     if incident.severity > incident.told_severity:
         return tell(work, check, free, EventKind.RAISED, reason, previous=incident.told_severity)
     if incident.severity < incident.told_severity:
-        return tell(work, check, free, EventKind.LOWERED, reason, previous=incident.told_severity)
-    if incident.flapping:
-        return work.keep(free)
+        knows = incident.told
+        return tell(work, check, free, EventKind.LOWERED, reason, previous=incident.told_severity, also=knows)
+    if incident.flapping and incident.state is IncidentState.SUPPRESSED:
+        return work.keep(free)  # what it depends on comes and goes as well: that would be said again and again
     return tell(work, check, free, EventKind.REMINDED, f"still so; {reason}")
 
 
@@ -374,7 +388,20 @@ def remind(work: Work, check: Check, incident: Incident) -> Incident:
     to, remark = _whom(work, check, plan, (*plan.tell, *taken))
     again = replace(incident, told=_union(incident.told, to), next_reminder_at=work.now + plan.repeat)
     reason = f"not acknowledged; repeats every {format_duration(plan.repeat)}"
-    return work.record(again, EventKind.REMINDED, reason + remark, to=to)
+    return work.record(again, EventKind.REMINDED, reason + remark, to=to, repeated=True)
+
+
+def rewind(work: Work, check: Check, incident: Incident) -> Incident:
+    """Start the clocks that a new configuration has and the one before had not: steps to come, reminders."""
+    if incident.state is not IncidentState.OPEN or incident.flapping:
+        return incident
+    plan = escalation_of(work.setup, check.policy, incident.severity)
+    wound = incident
+    if wound.next_step_at is None and wound.step < len(plan.steps):
+        wound = replace(wound, next_step_at=work.now + plan.steps[wound.step].after)
+    if wound.next_reminder_at is None and plan.repeat:
+        wound = replace(wound, next_reminder_at=work.now + plan.repeat)
+    return work.keep(wound) if wound is not incident else incident
 
 
 def take_back(work: Work, check: Check, incident: Incident, reason: str) -> Incident:

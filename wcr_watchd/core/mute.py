@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 
 from wcr_watchd.core.connectivity import is_offline, waiting_for_controls
-from wcr_watchd.core.dependencies import cause, patience_ends
+from wcr_watchd.core.dependencies import cause
 from wcr_watchd.core.model import Incident, IncidentState
 from wcr_watchd.core.setup import OWN, Check, Setup
 from wcr_watchd.core.silence import Facts, Silence, Window, covers
@@ -144,8 +144,5 @@ def _explained(setup: Setup, state: State, check: Check, incident: Incident, sin
             return Mute(IncidentState.SUPPRESSED, "this watcher is offline")
         if waiting := waiting_for_controls(setup, state, since, now):
             return Mute(IncidentState.SUPPRESSED, *waiting)
-    reason = cause(setup, state, check.name, since, now) if check.depends_on else ""
-    if not reason:
-        return None
-    until = patience_ends(setup, check.name, since) if reason.startswith("waiting") else None
-    return Mute(IncidentState.SUPPRESSED, reason, until)
+    found = cause(setup, state, check.name, since, now) if check.depends_on else None
+    return Mute(IncidentState.SUPPRESSED, *found) if found else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from wcr_watchd.core import life
-from wcr_watchd.core.escalation import recipients
+from wcr_watchd.core.escalation import quiet_until, recipients
 from wcr_watchd.core.life import Finding
 from wcr_watchd.core.message import about_no_incident, clock_time
 from wcr_watchd.core.model import (
@@ -17,6 +17,7 @@ from wcr_watchd.core.model import (
     Recipient,
     Severity,
 )
+from wcr_watchd.core.on_call import on_call_at
 from wcr_watchd.core.rules import RuleState, Verdict
 from wcr_watchd.core.setup import OWN, Setup, Target
 from wcr_watchd.core.state import CheckState, State
@@ -71,7 +72,10 @@ def looked_at_first(state: State, until: float) -> Decision:
             until if at is not None and at < until else at for at in (one.next_step_at, one.next_reminder_at)
         )
         muted = until if one.state.muted else one.muted_until
-        waiting.append(replace(one, next_step_at=step, next_reminder_at=reminder, muted_until=muted))
+        taken = until if one.acknowledged_until and one.acknowledged_until < until else one.acknowledged_until
+        waiting.append(
+            replace(one, next_step_at=step, next_reminder_at=reminder, muted_until=muted, acknowledged_until=taken)
+        )
     changed = tuple(one for one in waiting if one != state.incidents[one.id])
     return Decision(incidents=changed, rechecks=tuple((one.check, 0.0) for one in changed if one.check != OWN.name))
 
@@ -106,7 +110,24 @@ def hand_over(
     reason = f"the on-call schedule {schedule} hands over"
     for number, who in enumerate(_reached(setup, schedule, people)):
         identifier = f"{setup.name}-handover-{schedule}-{int(now)}-{number}"
-        work.notifications.append(notice(setup, EventKind.HANDOVER, who, summary, reason, identifier, now))
+        due = quiet_until(setup, who, Severity.INFO, now)
+        if until is None or due < until:
+            work.notifications.append(notice(setup, EventKind.HANDOVER, who, summary, reason, identifier, now, due))
+    return work.decision()
+
+
+def duties_stand(setup: Setup, state: State, now: float) -> Decision:
+    """End what is open about schedules that a new configuration no longer has, or by which somebody is on call."""
+    work = Work(setup, state, now, None)
+    prefix = f"{NOBODY_SUBJECT} "
+    for subject in [one for one in state.by_check.get(OWN.name, {}) if one.startswith(prefix)]:
+        incident = work.open_incident(OWN.name, subject)
+        schedule = setup.on_call.get(subject.removeprefix(prefix))
+        people = on_call_at(schedule, now).contacts if schedule else ()
+        if incident is not None and schedule is None:
+            life.end(work, incident, f"there is no on-call schedule {subject.removeprefix(prefix)} any more")
+        elif incident is not None and people:
+            life.end(work, incident, f"{' and '.join(people)} on call again")
     return work.decision()
 
 

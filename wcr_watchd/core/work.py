@@ -175,11 +175,16 @@ class Work:
         to: tuple[Recipient, ...] = (),
         by: str = "engine",
         previous: Severity = Severity.OK,
+        repeated: bool = False,
     ) -> Incident:
-        """Add an event to the incident's timeline and owe its message to the recipients."""
+        """Add an event to the incident's timeline and owe its message to the recipients.
+
+        One that is only ``repeated`` is left out in quiet hours: at their end it says nothing that the news does not.
+        """
         numbered = replace(incident, sequence=incident.sequence + 1)
         self.incidents[numbered.id] = numbered
-        asleep = tuple(who for who in to if self._sleeps_through(kind, numbered.severity, who))
+        to = self._as_reached_now(to)
+        asleep = tuple(who for who in to if repeated and self._is_quiet(numbered.severity, who))
         self.events.append(
             Event(
                 incident=numbered.id,
@@ -210,9 +215,17 @@ class Work:
         ]
         return f"; {why}: {', '.join(found)}" if found else ""
 
-    def _sleeps_through(self, kind: EventKind, severity: Severity, who: Recipient) -> bool:
-        """Whether it is a reminder in quiet hours: one that waits for their end says nothing that the news does not."""
-        return kind is EventKind.REMINDED and quiet_until(self.setup, who, severity, self.now) > self.now
+    def _is_quiet(self, severity: Severity, who: Recipient) -> bool:
+        return quiet_until(self.setup, who, severity, self.now) > self.now
+
+    def _as_reached_now(self, to: Iterable[Recipient]) -> tuple[Recipient, ...]:
+        """The same people, each once, at their present address: a reload may have changed it since they were told."""
+        found: dict[tuple[str, str], Recipient] = {}
+        for who in to:
+            contact = self.setup.contacts.get(who.contact)
+            addresses = contact.addresses.get(self.setup.channels.get(who.channel, "")) if contact else None
+            found[who.channel, who.contact] = replace(who, address=addresses[0]) if addresses else who
+        return tuple(found.values())
 
     def _notification(
         self, incident: Incident, message: Message, who: Recipient, to: tuple[Recipient, ...]

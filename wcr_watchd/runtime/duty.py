@@ -31,7 +31,10 @@ class DutyWatch:
     def __init__(self, duties: Duties, clock: Clock, since: float) -> None:
         self._duties = duties
         self._clock = clock
-        self._known = {name: on_call_at(schedule, since).contacts for name, schedule in duties.setup.on_call.items()}
+        # Whether it was told that nobody is on call is not known here: telling it again does nothing.
+        self._known = {
+            name: on_call_at(schedule, since).contacts or ("",) for name, schedule in duties.setup.on_call.items()
+        }
 
     async def serve(self) -> None:
         """Watch until cancelled."""

@@ -72,6 +72,8 @@ class Gathering:
         if owed.notification.event is EventKind.RESOLVED and any(one.notification.event in BEGINNINGS for one in held):
             del self._later[key]
             return (*held, owed)
+        if owed.notification.event is EventKind.REMINDED and held and owed.due > now:
+            return (owed,)  # what is told by then already says that it is so
         if not owed.delivery.attempts and (owed.due > now or self._muted(owed.notification)):
             self._later.setdefault(key, []).append(owed)
             lane.at(max(owed.due, now), lambda: self._take_now(lane, owed, alone=alone))

@@ -283,6 +283,7 @@ class Monitor:
         gone = [name for name in self.state.checks if name not in setup.checks]
         self.setup = setup
         self._take(engine.reconcile(setup, self.state, self._clock.now()))
+        self._take(notices.duties_stand(setup, self.state, self._clock.now()))
         for name in gone:
             for kept in (self.state.checks, self.state.histories, self.latest, self._counters.checks):
                 kept.pop(name, None)
