@@ -12,6 +12,7 @@ from tests.core.test_life import quiet, silence
 from tests.core.world import PEOPLE, World, check, setup
 from wcr_watchd.core import commands, engine, notices
 from wcr_watchd.core.local_time import Hours
+from wcr_watchd.core.matchers import parse_matchers
 from wcr_watchd.core.model import IncidentState, Severity
 from wcr_watchd.core.on_call import Layer, OnCallSchedule, weekly
 from wcr_watchd.core.setup import Contact, Escalation, Policy, Setup, Step, Target
@@ -310,3 +311,20 @@ def test_an_acknowledgement_that_ended_while_nobody_watched_waits_for_a_fresh_lo
     before = len(world.notifications)
     world.see("api", "up")
     assert [one.event.value for one in world.notifications[before:]] == ["resolved", "resolved"]
+
+
+@pytest.mark.parametrize(
+    ("text", "nothing"),
+    [
+        ('check="api"', False),
+        ('check="apo"', True),
+        ('chek="api"', True),
+        ('check="api", severity="critical"', False),
+        ('severity="critical"', False),
+        ('check=~"a.*", subject=~"disk.*"', False),
+        ('alertname="Watchdog", job="node"', True),
+    ],
+)
+def test_a_silence_that_covers_nothing_is_known(text: str, nothing: bool) -> None:
+    world = World(setup(check("api")))
+    assert commands.covers_nothing(world.setup, world.state, parse_matchers(text)) is nothing

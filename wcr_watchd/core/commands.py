@@ -12,11 +12,14 @@ from wcr_watchd.core import life
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import EventKind, Incident, IncidentState, Observation
-from wcr_watchd.core.mute import open_span, stopped_id
+from wcr_watchd.core.mute import facts_of, facts_of_check, open_span, stopped_id
 from wcr_watchd.core.setup import Setup
-from wcr_watchd.core.silence import Silence, Standing, covers, revised
+from wcr_watchd.core.silence import Matcher, Silence, Standing, covers, revised
 from wcr_watchd.core.state import State
-from wcr_watchd.core.work import Decision, Work
+from wcr_watchd.core.work import Decision, Work, check_of
+
+OF_INCIDENTS = ("severity", "subject")
+"""Labels that a check has only while something is wrong with it."""
 
 
 def acknowledge(
@@ -136,6 +139,17 @@ def _check_silence(wanted: Silence, now: float) -> None:
         raise CommandError("a silence must end after it starts")
     if wanted.ends_at < now:
         raise CommandError("a silence must end in the future")
+
+
+def covers_nothing(setup: Setup, state: State, matchers: tuple[Matcher, ...]) -> bool:
+    """Whether no check and no open incident is what the matchers name: they may be misspelt."""
+    always = tuple(matcher for matcher in matchers if matcher.name not in OF_INCIDENTS)
+    if not always:
+        return False
+    if any(all(matcher.holds(facts_of_check(setup, check)) for matcher in always) for check in setup.checks.values()):
+        return False
+    known = ((check_of(setup, incident), incident) for incident in state.incidents.values())
+    return not any(covers(always, facts_of(setup, check, incident)) for check, incident in known)
 
 
 def _silence(state: State, identifier: str) -> Silence:

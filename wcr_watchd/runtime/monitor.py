@@ -142,7 +142,9 @@ class Monitor:
         kind = "maintenance" if holds.maintenance else "silence"
         begins = f"from {clock_time(holds.starts_at, self.setup.timezone, now)} " if holds.starts_at > now else ""
         ends = clock_time(holds.ends_at, self.setup.timezone, now)
-        return holds, await self._carry_out(done, f"{kind} {holds.id} is in force {begins}until {ends}")
+        none = commands.covers_nothing(self.setup, self.state, holds.matchers)
+        doubt = "; it covers no check and no open incident now: is it misspelt?" if none else ""
+        return holds, await self._carry_out(done, f"{kind} {holds.id} is in force {begins}until {ends}{doubt}")
 
     async def expire(self, identifier: str) -> str:
         """End a silence now; returns a sentence. Raises ``CommandError`` when there is no such one."""
