@@ -55,6 +55,8 @@ REQUESTS: list[tuple[str, str, object]] = [
     ("GET", "/alerts?filter=alertname%3D%22Disk%22", None),
     ("GET", "/alerts?filter=env%3D~%22p.*%22&filter=alertname%3DDisk", None),
     ("GET", "/alerts?filter=env", None),
+    ("GET", "/alerts?filter=env%3D", None),
+    ("GET", "/alerts?filter=env%21%3D", None),
     ("GET", "/alerts?receiver=no.*", None),
     ("GET", "/alerts?receiver=other", None),
     ("GET", "/alerts?receiver=%28", None),

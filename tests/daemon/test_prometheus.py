@@ -133,6 +133,18 @@ def test_amtool_silences_and_asks(receiver: Callable[..., Receiver], slack: Slac
     here.amtool("config", "show")
 
 
+def test_what_somebody_has_taken_and_a_silence_covers_is_silenced(
+    receiver: Callable[..., Receiver], slack: Slack
+) -> None:
+    here = receiver(api=1)
+    eventually(lambda: news(slack) == [("CRITICAL", "api")], "our own check fails")
+    here.daemon.command("ack", "1")
+    here.amtool("silence", "add", "-c", "known", "-d", "1h", "check=api")
+    assert here.amtool_json("alert", "query", "--active") == []
+    (found,) = here.amtool_json("alert", "query", "--silenced")
+    assert found["status"]["state"] == "suppressed"
+
+
 def test_what_is_not_sent_any_more_ends_by_the_resolve_timeout(receiver: Callable[..., Receiver], slack: Slack) -> None:
     here = receiver('resolve_timeout = "2s"')
     status, text = here.post([{"labels": {"alertname": "Gone"}}, {"labels": {}}])

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from tests.core.world import check, setup
 from tests.samples import MemoryStore
+from wcr_watchd.core.alerts import received
 from wcr_watchd.core.errors import StoreDamagedError
 from wcr_watchd.core.model import Notification, Observation, Outcome
 from wcr_watchd.core.protocols import Batch
+from wcr_watchd.core.setup import AlertSettings
 from wcr_watchd.core.state import State
 from wcr_watchd.core.view import Counters
 from wcr_watchd.runtime.keeper import STORE_RETRY, TELL_WITHIN
-from wcr_watchd.runtime.monitor import Monitor
+from wcr_watchd.runtime.monitor import AT_A_TIME, Monitor
 
 pytestmark = pytest.mark.looptime
 
@@ -127,6 +131,25 @@ async def test_an_acknowledgement_is_promised_once_it_is_stored_or_says_that_it_
     world.observe(Outcome.DOWN)
     world.store.broken = True
     assert "not stored yet" in await world.monitor.acknowledge(1, "ann")
+
+
+async def test_a_storm_that_ends_all_at_once_lets_the_loop_go_on() -> None:
+    world = World()
+    world.monitor.setup = replace(world.monitor.setup, alerts=AlertSettings(resolve_timeout=10.0))
+    ending = asyncio.create_task(world.monitor.serve_deadlines())
+    now = LoopClock().now()
+    storm = (received({"alertname": f"a{n}"}, {}, None, None, "", now, 10.0) for n in range(5 * AT_A_TIME))
+    await world.monitor.alerts([*storm])
+    open_ones = world.monitor.state.incidents
+    known = [len(open_ones)]
+    while open_ones and LoopClock().now() < now + 20.0:
+        # First up to the moment, then every time that the loop comes round.
+        await asyncio.sleep(max(0.0, now + 10.0 - LoopClock().now()))
+        known.append(len(open_ones))
+    assert known[0] == 5 * AT_A_TIME
+    assert not open_ones
+    assert max(before - after for before, after in pairwise(known)) <= AT_A_TIME
+    ending.cancel()
 
 
 async def test_damaged_records_are_replaced_and_all_that_is_known_is_written_anew() -> None:

@@ -34,8 +34,8 @@ from wcr_watchd.runtime.live import RecentRuns, Touches
 
 log = structlog.get_logger(__name__)
 
-ALERTS_AT_A_TIME = 50
-"""Alerts taken before the loop may go on with other things; a few milliseconds."""
+AT_A_TIME = 50
+"""Alerts taken, or incidents ticked, before the loop may go on with other things; a few milliseconds."""
 
 
 class Outbox(keeper.Outbox, Protocol):
@@ -155,7 +155,7 @@ class Monitor:
         """Take alerts of Prometheus, and return once they are stored. Raises ``CommandError`` when one is not taken."""
         refused: CommandError | None = None
         for number, alert in enumerate(sent, start=1):
-            if number % ALERTS_AT_A_TIME == 0:
+            if number % AT_A_TIME == 0:
                 await asyncio.sleep(0)
             try:
                 self._take(alerts.take(self.setup, self.state, alert, self._clock.now()))
@@ -325,6 +325,9 @@ class Monitor:
         while True:
             self._deadline_added.clear()
             wait = self._tick_due()
+            if not wait:
+                await asyncio.sleep(0)
+                continue
             try:
                 async with asyncio.timeout(wait):
                     await self._deadline_added.wait()
@@ -370,8 +373,10 @@ class Monitor:
         return next(incident.check for incident in decision.incidents if incident.id == event.incident)
 
     def _tick_due(self) -> float:
-        """Tick every incident whose deadline has come; returns the seconds until the next one."""
-        while self._deadlines:
+        """Tick incidents whose deadline has come; returns the seconds until the next one, 0 when more have come."""
+        for _ in range(AT_A_TIME):
+            if not self._deadlines:
+                return 60.0
             at, number = self._deadlines[0]
             now = self._clock.now()
             if at > now:
@@ -383,7 +388,7 @@ class Monitor:
             if incident and due is not None and due <= now:
                 latest = self.latest.get(incident.check)
                 self._take(engine.tick(self.setup, self.state, number, now, latest))
-        return 60.0
+        return 0.0
 
     def _watch_deadline(self, incident: Incident) -> None:
         at = engine.deadline(incident)

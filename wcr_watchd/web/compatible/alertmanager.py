@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -138,27 +138,28 @@ async def _shown(request: web.Request) -> list[shapes.Json]:
         if number % AT_A_TIME == 0:
             await asyncio.sleep(0)
         facts = facts_of(view.setup, check_of(view.setup, incident), incident)
-        if _reason(incident) in hidden or not all(matcher.holds(facts) for matcher in wanted):
+        by = [one.id for one in view.state.silences.values() if one.active(view.now()) and covers(one.matchers, facts)]
+        if _reasons(incident, by) & hidden or not all(matcher.holds(facts) for matcher in wanted):
             continue
-        shape = _alert(view, incident, facts)
+        shape = _alert(view, incident, facts, by)
         if receiver is None or receiver.fullmatch(shape["receivers"][0]["name"]):
             found.append(shape)
     return found
 
 
-def _reason(incident: Incident) -> str:
-    """By which of the query's switches an incident is hidden."""
-    if incident.state in (IncidentState.SILENCED, IncidentState.MAINTENANCE):
-        return "silenced"
-    return "inhibited" if incident.state is IncidentState.SUPPRESSED else "active"
+def _reasons(incident: Incident, silences: Collection[str]) -> set[str]:
+    """By which of the query's switches an incident is hidden; one that was acknowledged may be silenced as well."""
+    found = {"inhibited"} if incident.state is IncidentState.SUPPRESSED else set[str]()
+    if silences or incident.state in (IncidentState.SILENCED, IncidentState.MAINTENANCE):
+        found.add("silenced")
+    return found or {"active"}
 
 
-def _alert(view: View, incident: Incident, facts: Facts) -> shapes.Json:
-    """An incident as a ``gettableAlert``."""
+def _alert(view: View, incident: Incident, facts: Facts, by: Collection[str]) -> shapes.Json:
+    """An incident that these silences cover as a ``gettableAlert``."""
     labels = dict(incident.alert.labels) if incident.alert else _labels(facts)
     annotations = dict(incident.alert.annotations) if incident.alert else {"summary": incident.summary}
     now = view.now()
-    by = [one.id for one in view.state.silences.values() if one.active(now) and covers(one.matchers, facts)]
     muted = [incident.muted_by] if incident.state.muted and not by else []
     inhibited = muted if incident.state is IncidentState.SUPPRESSED else []
     own_page = f"{view.setup.public_url.rstrip('/')}/incidents/{incident.id}"
@@ -172,8 +173,8 @@ def _alert(view: View, incident: Incident, facts: Facts) -> shapes.Json:
         "status": {
             "inhibitedBy": inhibited,
             "mutedBy": [] if inhibited else muted,
-            "silencedBy": by,
-            "state": "suppressed" if incident.state.muted else "active",
+            "silencedBy": [*by],
+            "state": "suppressed" if incident.state.muted or by else "active",
         },
         "updatedAt": _time(incident.alert.updated_at if incident.alert else incident.changed_at),
         "generatorURL": incident.alert.generator if incident.alert else own_page,
@@ -373,7 +374,8 @@ def _known(view: View, identifier: str) -> Silence:
 def _filter(request: web.Request) -> tuple[Matcher, ...]:
     texts: Iterable[str] = request.query.getall("filter", [])
     try:
-        return matchers_of(texts)
+        # amtool passes "owner=" on as it was typed: what has no such label.
+        return matchers_of(f'{text}""' if text.endswith(("=", "~")) else text for text in texts)
     except MatcherError as error:
         raise RefusedError(f"filter, column {error.column + 1}: {error.reason}") from error
 
