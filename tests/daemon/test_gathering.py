@@ -443,3 +443,24 @@ async def test_a_summary_told_in_another_s_place_leaves_out_what_was_told_there(
         news = [item for message in messages for item in message.items or (message,)]
         ends = sorted(item.incident for item in news if item.event is EventKind.RESOLVED)
         assert ends == [1, 2, 3], "whoever heard of it in a summary hears of its end, once"
+
+
+async def test_a_storm_that_a_slow_program_cannot_take_is_no_flood_elsewhere() -> None:
+    """Everything goes to a program, one by one; whoever is told in its place hears of a storm in summaries."""
+    hook = Recipient("hook", "", "")
+    program, mail, slack = Wire(limits=Limits(single=True), takes=1.0), Wire(), Wire()
+    async with running(hook=program, mail=mail, slack=slack) as world:
+        each = [together(number, f"g{number}", to=hook, fallbacks=(MAIL, SLACK)) for number in range(1, 501)]
+        await world.owe(*each)
+        await asyncio.sleep(300)
+        assert len(program.accepted) == 500
+        assert 1 <= len(mail.accepted) <= 5
+        assert not slack.accepted
+        heard = {number for message in told(mail) for number in message}
+        await world.owe(*(replace(one, id=f"{one.id}-over", event=EventKind.RESOLVED,
+                                  message=replace(one.message, event=EventKind.RESOLVED, at=one.message.at + 400))
+                          for one in each))  # fmt: skip
+        await asyncio.sleep(300)
+        assert len(mail.accepted) <= 10
+        assert {number for message in told(mail)[-4:] for number in message} >= heard
+        assert world.counters.notifications_pending == 0

@@ -258,8 +258,10 @@ class Dispatcher:
             self._fail_unknown(owed)
         elif notification.digest:
             self._gather(lane, owed)
-        elif unwritten:
+        elif unwritten and alone:
             self._enqueue(lane, owed)
+        elif unwritten:
+            self._gathering.take_instead(lane, owed)
         else:
             for overtaken in self._gathering.take(lane, owed, alone=alone):
                 self._close(overtaken, replace(overtaken.delivery, state=DeliveryState.SUPERSEDED))
@@ -405,14 +407,16 @@ class Dispatcher:
         instead = in_place_of(original, untold, why, self._clock.now())
         log.warning("fallback told", id=instead.id, instead_of=original.recipient.channel, channel=following.channel)
         self._stand_ins.note(instead)
-        self._owe_new(instead, [owed.delivery])
+        lane = self._lanes.get(original.recipient.channel)
+        # What is told one by one there was never gathered: of a storm it would be a flood elsewhere.
+        self._owe_new(instead, [owed.delivery], alone=lane is None or not lane.channel.limits.single)
         self._tell_stand_ins(self._stand_ins.ends_since(instead))
 
     def _tell_stand_ins(self, owed: Sequence[Notification]) -> None:
         """Have those told of an end who heard of the beginning in somebody else's place."""
         for end, meant in self._stand_ins.ends(owed, self._clock.now()):
             self._stand_ins.note(end)
-            self._owe_new(end, self._fell_back(meant, end.recipient))
+            self._owe_new(end, self._fell_back(meant, end.recipient), alone=False)
 
     def _fell_back(self, meant: Notification, told: Recipient) -> list[Delivery]:
         """Note that the next in line is told already, so that this is not done once more, in this life or the next."""
@@ -422,10 +426,10 @@ class Dispatcher:
         owed.delivery = replace(owed.delivery, fell_back=True)
         return [owed.delivery]
 
-    def _owe_new(self, notification: Notification, changed: Sequence[Delivery]) -> None:
-        """Record a notification that was made here, together with those that led to it, then deliver it."""
+    def _owe_new(self, notification: Notification, changed: Sequence[Delivery], *, alone: bool = True) -> None:
+        """Record a notification that was made here, with those that led to it, then deliver it: or gather it first."""
         self._ledger.note(changed, [notification])
-        self._take(Delivery(notification), unwritten=True)
+        self._take(Delivery(notification), unwritten=True, alone=alone)
 
     # --- several as one ---
 

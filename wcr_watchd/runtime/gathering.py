@@ -82,6 +82,10 @@ class Gathering:
         self._take_in(lane, owed, now, alone=alone)
         return held
 
+    def take_instead(self, lane: Lane, owed: Owed) -> None:
+        """Take one in that is told in another's place, for whom its time has come: of a storm it may be one of many."""
+        self._gather(lane, owed, self._clock.now())
+
     def _take_now(self, lane: Lane, owed: Owed, *, alone: bool) -> None:
         """Its time has come: quiet hours are over. News that finds its incident muted waits for the end of that.
 
