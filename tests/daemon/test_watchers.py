@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,25 @@ def test_two_daemons_watch_each_other_and_one_dies(make_daemon: Daemons, beats: 
     metrics = one.get("/metrics")[1]
     assert 'watchd_heartbeats_total{heartbeat="elsewhere"}' in metrics
     assert 'watchd_heartbeats_failed_total{heartbeat="elsewhere"} 0.0' in metrics
+
+
+def test_no_sign_of_life_is_given_while_nothing_can_be_stored(make_daemon: Daemons, beats: Beats) -> None:
+    config = f"""
+[check.there]
+type = "command"
+run = ["/bin/true"]
+every = "500ms"
+[heartbeat.elsewhere]
+url = "{beats.url}"
+every = "200ms"
+"""
+    daemon = make_daemon(config)
+    eventually(lambda: len(beats.accepted) > 3, "it gives signs of life")
+    with closing(sqlite3.connect(daemon.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        eventually(lambda: beats.quiet_for() > 3.0, "it is silent while another program keeps the records locked")
+        other.execute("ROLLBACK")
+    eventually(lambda: beats.quiet_for() < 1.0, "it gives them again")
 
 
 def test_who_was_away_says_so_once_be_it_killed_or_stopped(

@@ -35,6 +35,11 @@ def parts(view: View) -> tuple[Part, ...]:
     )
 
 
+def works(view: View) -> bool:
+    """Whether nothing is wrong with any part: what ``/healthz`` answers, and whether a sign of life is given."""
+    return all(part.ok for part in parts(view))
+
+
 def moving(view: View) -> bool:
     """Whether every part makes progress; a store that refuses writes (full disk) moves, a restart would not mend it."""
     return all(part.ok or part.detail.startswith("does not take writes") for part in parts(view))

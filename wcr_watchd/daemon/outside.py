@@ -46,7 +46,7 @@ async def build_outside(base: Base, force: InForce, view: View) -> Outside:
     )
     status_page.on_news(status_mails.wake)
     heartbeats = Heartbeats(
-        lambda: force.loaded.heartbeats, lambda: health.moving(view), base.clock, base.shared, base.counters
+        lambda: force.loaded.heartbeats, lambda: health.works(view), base.clock, base.shared, base.counters
     )
     files = force.loaded.web.certificate
     certificate = await asyncio.to_thread(Certificate, *files) if files else None
