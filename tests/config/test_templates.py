@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.samples import MESSAGES, make_message
+from wcr_watchd.channels.webhook import document
 from wcr_watchd.config import load
 from wcr_watchd.core.errors import ConfigError
 from wcr_watchd.core.message import facts, headline, long_text
@@ -25,6 +26,17 @@ def test_own_words_are_read() -> None:
     message = loaded.wordings["it"].of(make_message())
     assert headline(message) == "api is CRITICAL"
     assert long_text(message) == "api is CRITICAL\n\nHTTP 500, expected 2xx since 03:12 EST\n"
+
+
+def test_a_drill_is_marked_whatever_words_there_are_for_it() -> None:
+    drill = make_message(event=EventKind.DRILL)
+    loaded = config('template = { subject = "{{ about }} is broken", text = "Get up! {{ severity }}" }')
+    message = loaded.wordings["it"].of(drill)
+    assert (message.own_subject, message.own_text) == ("[DRILL] api is broken", "[DRILL] Get up! critical")
+    assert fill("{{ summary }}", drill) == "[DRILL] HTTP 500, expected 2xx"
+    assert document(drill)["summary"] == "[DRILL] HTTP 500, expected 2xx"
+    assert headline(drill).count("[DRILL]") == 1
+    assert "DRILL" not in loaded.wordings["it"].of(make_message()).own_text
 
 
 def test_channels_without_own_words_have_none() -> None:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from wcr_watchd.core.errors import ChannelError
-from wcr_watchd.core.message import rfc3339
+from wcr_watchd.core.message import marked, rfc3339
 from wcr_watchd.core.model import Message, Notification
 from wcr_watchd.core.protocols import Limits, Receipt
 from wcr_watchd.core.run import Shared
@@ -143,7 +143,7 @@ def document(message: Message) -> dict[str, Any]:
             "owner": message.owner,
             "runbook": message.runbook,
         },
-        "summary": message.summary,
+        "summary": marked(message.summary, message),
         "measurements": {
             name: {"value": value, "unit": unit} for name, value, unit in message.measurements if math.isfinite(value)
         },

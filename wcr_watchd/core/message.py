@@ -82,6 +82,12 @@ def tag(message: Message) -> str:
     }.get(message.event, word)
 
 
+def marked(text: str, message: Message) -> str:
+    """The text with ``[DRILL]`` before it in a drill, whatever words it has: nobody must take one for real."""
+    drill = message.event is EventKind.DRILL and message.incident
+    return f"[DRILL] {text}" if drill and text and "[DRILL]" not in text else text
+
+
 def what(message: Message) -> str:
     """The check and, where an incident is about a part of it, that part: ``api``, ``host disk /data``."""
     return " ".join(filter(None, (message.check, message.subject)))

@@ -12,6 +12,7 @@ from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import AfterValidator
 
+from wcr_watchd.core.message import marked
 from wcr_watchd.core.model import Message
 from wcr_watchd.core.wording import samples, values
 
@@ -82,8 +83,8 @@ class Wording:
         try:
             return dataclasses.replace(
                 message,
-                own_subject=fill(self.subject, message).strip() if self.subject else "",
-                own_text=fill(self.text, message).strip() if self.text else "",
+                own_subject=marked(fill(self.subject, message).strip(), message) if self.subject else "",
+                own_text=marked(fill(self.text, message).strip(), message) if self.text else "",
             )
         except TemplateFailedError as error:
             return noted(message, f"the channel's own template {error}")
