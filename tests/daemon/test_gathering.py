@@ -18,6 +18,7 @@ from tests.daemon.test_dispatcher import (
     LEAD,
     MAIL,
     OPENED,
+    REFUSED,
     SECOND,
     SLACK,
     Wire,
@@ -464,3 +465,13 @@ async def test_a_storm_that_a_slow_program_cannot_take_is_no_flood_elsewhere() -
         assert len(mail.accepted) <= 10
         assert {number for message in told(mail)[-4:] for number in message} >= heard
         assert world.counters.notifications_pending == 0
+
+
+async def test_what_falls_back_keeps_its_place_behind_what_is_gathered_for_the_same_person() -> None:
+    mail, sms = Wire(default=REFUSED), Wire()
+    async with running(mail=mail, sms=sms) as world:
+        await world.owe(together(1, event=EventKind.RAISED, wait=5.0))
+        await world.owe(together(1, to=MAIL, event=EventKind.ACKNOWLEDGED, fallbacks=(LEAD,), wait=0.0))
+        await asyncio.sleep(30)
+    events = [item.event for _, sent in sms.accepted for item in sent.message.items or (sent.message,)]
+    assert events == [EventKind.RAISED, EventKind.ACKNOWLEDGED]

@@ -134,10 +134,11 @@ class Judge:
                 yield f"the same news is told under the keys {sorted(keys)}: {told}"
 
     def _refused_to_record(self, keys: set[str]) -> bool:
-        """Whether a crash came when the store had long refused to note what had been taken."""
+        """Whether a crash came when the store had long refused to note what had been taken, or was to be told."""
         refusals = [one for one in self._plan.store if one.mood == "refuse"]
         return any(
-            keys & gone.unrecorded and _within(refusals, gone.at - REFUSED_LATELY, gone.at) for gone in self._world.gone
+            keys & gone.forgotten or (keys & gone.unrecorded and _within(refusals, gone.at - REFUSED_LATELY, gone.at))
+            for gone in self._world.gone
         )
 
     def _was_in_flight(self, key: str, first: float, second: float) -> bool:
@@ -164,7 +165,10 @@ class Judge:
                 if line in last and last[line][0] > place and last[line][1].at > item.at:
                     before = last[line][1].event
                     yield f"{one.at:.0f}: #{item.incident} {item.event} comes after {before}: {line[0]}"
-                last[line] = (place, item)
+                if one.notification.id in self._forgotten:
+                    last.pop(line, None)  # the next life does not know that they were told
+                else:
+                    last[line] = (place, item)
 
     # --- nobody is told what must not be told ---
 
@@ -233,7 +237,9 @@ class Judge:
                     yield from self._must_know(check, "mail", "", spell, known, quiet)
                 continue
             for channel in CHANNELS:
-                yield from self._must_know(check, channel, "", spell, known)
+                since = self._remembered(check, start, known, self._delivered_by(channel, known))
+                if since + 2 * OFF < end:
+                    yield from self._must_know(check, channel, "", spell, since)
             remembered = self._remembered(check, start, known, known + STEP_AFTER)
             stepped = _lasting(remembered + STEP_AFTER, OFF, self._dead)
             if stepped + 2 * OFF < end and not self._unsteady(check, stepped):

@@ -157,7 +157,9 @@ class Records:
         for notification in batch.notifications:
             self.rows.setdefault(notification.id, Delivery(notification))
         self.rows |= {delivery.notification.id: delivery for delivery in batch.deliveries}
-        times = [one.at for one in batch.observations] + [one.at for one in batch.events]
+        times = [one.at for one in (*batch.observations, *batch.events)]
+        times += [one.created_at for one in batch.notifications]
+        times += [one.delivered_at for one in batch.deliveries if one.delivered_at is not None]
         self.last_seen = max((self.last_seen or 0.0, *times)) or None
 
     async def restore(self) -> Restored:

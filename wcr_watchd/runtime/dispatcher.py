@@ -409,7 +409,8 @@ class Dispatcher:
         self._stand_ins.note(instead)
         lane = self._lanes.get(original.recipient.channel)
         # What is told one by one there was never gathered: of a storm it would be a flood elsewhere.
-        self._owe_new(instead, [owed.delivery], alone=lane is None or not lane.channel.limits.single)
+        ungathered = lane is not None and lane.channel.limits.single
+        self._owe_new(instead, [owed.delivery], alone=not ungathered and not self._gathering.has_before(instead))
         self._tell_stand_ins(self._stand_ins.ends_since(instead))
 
     def _tell_stand_ins(self, owed: Sequence[Notification]) -> None:

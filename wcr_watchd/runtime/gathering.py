@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.message import digest
 from wcr_watchd.core.model import EventKind, Notification, Recipient
-from wcr_watchd.runtime.lane import Lane, Owed
+from wcr_watchd.runtime.lane import Lane, Owed, keys_of
 
 STORM = 5
 """Messages to one person that may come of one gathering; more groups than that become a single summary."""
@@ -85,6 +85,12 @@ class Gathering:
     def take_instead(self, lane: Lane, owed: Owed) -> None:
         """Take one in that is told in another's place, for whom its time has come: of a storm it may be one of many."""
         self._gather(lane, owed, self._clock.now())
+
+    def has_before(self, notification: Notification) -> bool:
+        """Whether news of the same incident to the same person is being gathered, behind which this has its place."""
+        waiting = self._gathered.get(notification.recipient)
+        keys = set(keys_of(notification))
+        return waiting is not None and any(not keys.isdisjoint(part.keys) for part in waiting.parts)
 
     def _take_now(self, lane: Lane, owed: Owed, *, alone: bool) -> None:
         """Its time has come: quiet hours are over. News that finds its incident muted waits for the end of that.
