@@ -57,7 +57,7 @@ async def test_state(case: dict[str, Any], tmp_path: Path, observe: Observe) -> 
     plugin = tmp_path / "plugin"
     plugin.write_text(f"#!/bin/sh\ncat {tmp_path}/out\n{ending}\n")
     plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
-    seen = await observe("command", run=[str(plugin)], timeout=0.5 if case.get("timeout") else 60)
+    seen = await observe("command", run=[str(plugin)], timeout=2 if case.get("timeout") else 60)
     if case["state"] == "unknown":
         assert seen.outcome is Outcome.UNKNOWN
         assert seen.reason == (REASONS[case["reason"]] if "reason" in case else "plugin")

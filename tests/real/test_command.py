@@ -99,10 +99,10 @@ async def test_cancelling_ends_the_program(tmp_path: Path, observe: Observe) -> 
 
 @pytest.mark.parametrize(("protocol", "outcome"), [("nagios", Outcome.UNKNOWN), ("exit", Outcome.DOWN)])
 async def test_what_no_end_in_time_means(protocol: str, outcome: Outcome, tmp_path: Path, observe: Observe) -> None:
-    seen = await observe("command", run=script(tmp_path, "exec sleep 600"), protocol=protocol, timeout=0.5)
+    seen = await observe("command", run=script(tmp_path, "exec sleep 600"), protocol=protocol, timeout=2)
     assert (seen.outcome, seen.reason) == (outcome, "timeout")
     asked = await observe(
-        "command", run=script(tmp_path, "exec sleep 600"), protocol=protocol, timeout=0.5, on_exec_error="down"
+        "command", run=script(tmp_path, "exec sleep 600"), protocol=protocol, timeout=2, on_exec_error="down"
     )
     assert asked.outcome is Outcome.DOWN
 

@@ -150,7 +150,7 @@ def test_months_without_a_report_are_reckoned_from_the_records(tmp_path: Path) -
     assert used["2026-10"] == pytest.approx({"disk_used": 0.52, "network_sent": 1e6, "database_size": 12 * 2.0**30})
     assert "disk_used /data of host: 53 % (2026-10: 52 %, 2026-01: 50 %)" in written.text
     assert "database_size of database: 13 GiB (2026-10: 12 GiB, 2026-01: 10 GiB)" in written.text
-    assert "network_sent of host" in written.html
+    assert "network_<wbr>sent of host" in written.html
 
 
 def test_stakeholders_read_nothing_of_what_grows(tmp_path: Path) -> None:
