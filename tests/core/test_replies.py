@@ -53,6 +53,12 @@ def test_with_several_open(text: str, reply: Reply | None) -> None:
         assert read(text, of(ONE, TWO)) == reply
 
 
+def test_what_is_no_number_of_an_incident_acknowledges_none() -> None:
+    with pytest.raises(CommandError, match="No incident has the number 4200000000000"):
+        read("ACK 4200000000000", of(ONE))
+    assert read("ACK 42 4915112345678", of(ONE)) == Reply((42,), "4915112345678")
+
+
 @pytest.mark.parametrize("text", ["ACK", "ack!", " ack \n"])
 def test_without_a_number_it_is_the_one_that_nobody_has_taken(text: str) -> None:
     assert read(text, of(TAKEN, ONE, MUTED)) == Reply((42,))

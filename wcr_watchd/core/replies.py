@@ -13,7 +13,9 @@ NAMED = 4
 """Incidents that an answer names: it may go by SMS."""
 USAGE = "Answer ACK and the incident's number, such as: ACK 42"
 _ACKNOWLEDGE = re.compile(r"ack(?:nowledged?)?(?![a-z])[\s:.,!-]*(.*)", re.IGNORECASE | re.DOTALL)
-_NUMBER = re.compile(r"#?(\d{1,9})[.,;:!]*")
+DIGITS = 9
+"""More of them are no number of an incident: a telephone number, or a slip."""
+_NUMBER = re.compile(r"#?(\d+)[.,;:!]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,10 @@ def read(text: str, incidents: Mapping[int, Incident]) -> Reply:
         raise CommandError(f"{USAGE}. {_waiting(incidents)}")
     words, numbers = found[1].split(), list[int]()
     while words and (number := _NUMBER.fullmatch(words[0])):
-        if numbers and int(number[1]) not in incidents:
+        too_long = len(number[1]) > DIGITS
+        if too_long and not numbers:
+            raise CommandError(f"No incident has the number {words[0][: 2 * DIGITS]}. {_waiting(incidents)}. {USAGE}")
+        if numbers and (too_long or int(number[1]) not in incidents):
             break  # "42 10 minutes"
         numbers.append(int(number[1]))
         words = words[1:]
