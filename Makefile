@@ -42,8 +42,9 @@ fuzz: $(VENV)/dev ## whatever outsiders can feed in, by hypothesis and atheris (
 	$(BIN)/pip install --quiet --require-hashes -r requirements/fuzz.txt
 	$(BIN)/python -m tests.fuzz.run $(ARGS)
 
-bench: $(VENV)/dev ## beside the Prometheus stack and Monit, table into docs/performance.md (half an hour): make bench ARGS="--quick"
+bench: $(VENV)/dev ## forecasts beside naive ones, then all beside the Prometheus stack and Monit, table into docs/performance.md (half an hour): make bench ARGS="--quick"
 	scripts/install-servers bench
+	$(BIN)/python -m tests.bench.forecasts
 	$(BIN)/python -m tests.bench --page docs/performance.md $(ARGS)
 
 servers: ## the real servers and tools of the tests, as Debian packages
