@@ -14,13 +14,12 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from wcr_watchd.core.drill_report import DrillReport, DrillState
-from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.report import Audience, Document, ReportKind
 from wcr_watchd.core.task import TaskRecord, name_of
 from wcr_watchd.core.units import format_duration
+from wcr_watchd.reports.forms import Files, cell, written
 from wcr_watchd.reports.rehearsed import AtRisk, Facts, Restores, answered_after
-from wcr_watchd.reports.render import STYLE, cell, templates
-from wcr_watchd.reports.words import counted, made
+from wcr_watchd.reports.words import counted
 
 COLUMNS = ("what", "name", "at", "result", "seconds", "objective", "by")
 
@@ -29,20 +28,11 @@ def document(facts: Facts) -> Document:
     """Write the report of these facts."""
     wanted = facts.wanted
     internal = wanted.audience is Audience.TEAM
-    headline, said = title(facts), summary(facts)
     zone = ZoneInfo(wanted.timezone)
     values = {
         "facts": facts,
-        "wanted": wanted,
-        "internal": internal,
-        "title": headline,
-        "summary": said,
         "figures": _figures(facts),
         "gaps": gaps(facts) if internal else [],
-        "style": STYLE,
-        "made": made(wanted.now, wanted.timezone),
-        "duration": format_duration,
-        "moment": lambda at: clock_time(at, wanted.timezone, wanted.now),
         "day": lambda at: f"{datetime.fromtimestamp(at, zone):%a %-d %b}",
         "restored": restored_words,
         "against": against,
@@ -50,23 +40,15 @@ def document(facts: Facts) -> Document:
         "signed": signed_words,
         "in_time": in_time,
     }
-    page, mail, text = (
-        templates.get_template(name).render(values) for name in ("drill.html", "drill-mail.html", "drill.txt")
-    )
-    return Document(
-        name=wanted.name,
+    return written(
+        wanted,
+        ("drill.html", "drill-mail.html", "drill.txt"),
+        Files(_json(facts, internal=internal), _csv(facts, internal=internal)),
         kind=ReportKind.DRILL,
-        audience=wanted.audience,
-        title=headline,
-        summary=said,
-        made_at=wanted.now,
-        since=wanted.since,
-        until=wanted.until,
-        html=page,
-        mail=mail,
-        text=text,
-        json=_json(facts, internal=internal),
-        csv=_csv(facts, internal=internal),
+        title=title(facts),
+        summary=summary(facts),
+        span=(wanted.since, wanted.until),
+        values=values,
     )
 
 

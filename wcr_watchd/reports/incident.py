@@ -19,8 +19,7 @@ from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.report import Audience, Document, IncidentWanted, ReportKind
 from wcr_watchd.core.review import TEXTS, figures
 from wcr_watchd.core.units import format_duration
-from wcr_watchd.reports.render import STYLE, cell, templates
-from wcr_watchd.reports.words import made
+from wcr_watchd.reports.forms import Files, cell, written
 
 TIMELINE_COLUMNS = ("at", "event", "severity", "what", "by")
 SUMMARY_COLUMNS = ("component", "began", "ended", "seconds")
@@ -32,40 +31,23 @@ def document(wanted: IncidentWanted) -> Document:
     """Write the report of an incident."""
     internal = wanted.audience is Audience.TEAM
     incident = wanted.facts.incident
-    headline, said = title(wanted), summary(wanted)
     values = {
-        "wanted": wanted,
         "facts": wanted.facts,
         "incident": incident,
-        "internal": internal,
-        "title": headline,
-        "summary": said,
         "figures": figures(wanted.facts) if internal else _public_figures(wanted),
         "texts": [(heading, getattr(wanted.written, name)) for name, heading in TEXTS.items()],
         "follow_ups": wanted.written.follow_ups,
         "stands": lambda one: follow_up.told(one, wanted.now, wanted.timezone),
-        "style": STYLE,
-        "made": made(wanted.now, wanted.timezone),
-        "duration": format_duration,
-        "moment": _moment(wanted),
     }
-    page, mail, text = (
-        templates.get_template(name).render(values) for name in ("incident.html", "incident-mail.html", "incident.txt")
-    )
-    return Document(
-        name=wanted.name,
+    return written(
+        wanted,
+        ("incident.html", "incident-mail.html", "incident.txt"),
+        Files(_json(wanted, internal=internal), _timeline(wanted) if internal else _summary(wanted)),
         kind=ReportKind.INCIDENT,
-        audience=wanted.audience,
-        title=headline,
-        summary=said,
-        made_at=wanted.now,
-        since=incident.opened_at,
-        until=incident.resolved_at or wanted.now,
-        html=page,
-        mail=mail,
-        text=text,
-        json=_json(wanted, internal=internal),
-        csv=_timeline(wanted) if internal else _summary(wanted),
+        title=title(wanted),
+        summary=summary(wanted),
+        span=(incident.opened_at, incident.resolved_at or wanted.now),
+        values=values,
     )
 
 

@@ -8,25 +8,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-from wcr_watchd.core.message import clock_time
 from wcr_watchd.core.model import Incident, Severity
 from wcr_watchd.core.report import Audience, Document, Picture, ReportKind
-from wcr_watchd.core.units import Unit, format_duration, format_value
+from wcr_watchd.core.units import Unit, format_value
 from wcr_watchd.core.uptime import Uptime, total
 from wcr_watchd.reports import charts
 from wcr_watchd.reports.advice import advice
 from wcr_watchd.reports.facts import CheckFacts, Facts, Resource
+from wcr_watchd.reports.forms import Files, cell, written
 from wcr_watchd.reports.months import Figures, Growth, Month, as_json, figures, grown, public, series
-from wcr_watchd.reports.words import FORESEEN, counted, foreseen, made, percent, share
+from wcr_watchd.reports.promises import Promise
+from wcr_watchd.reports.words import FORESEEN, counted, foreseen, percent, share
 
-STYLE = (files("wcr_watchd.reports") / "templates" / "report.css").read_text(encoding="utf-8")
-"""The page's style; who serves the page allows it by its hash."""
 MOST_ROWS = 25
 """Checks that a mail lists; the page and the files have all."""
 MOST_CHARTS = 4
@@ -39,15 +35,6 @@ CHECK_COLUMNS = (
 )
 COMPONENT_COLUMNS = (
     *("component", "availability", "without_maintenance", "seconds_down", "seconds_unmonitored", "outages"),
-)
-
-templates = Environment(
-    loader=PackageLoader("wcr_watchd.reports"),
-    autoescape=select_autoescape(("html",)),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
 )
 
 
@@ -78,12 +65,33 @@ def document(facts: Facts) -> Document:
     internal = wanted.audience is Audience.TEAM
     groups = _groups(facts)
     pictures = _charts(facts, groups) if internal else _charts_of_groups(facts, groups)
-    headline, said = title(facts), summary(facts, groups)
     own = _figures(facts) if wanted.kind is ReportKind.MONTHLY else None
     months = series(wanted, own, facts.earlier) if wanted.kind is ReportKind.MONTHLY else ()
     if months:
         pictures = [*pictures, _chart_of_months(months, internal=internal)]
-    values = {
+    return written(
+        wanted,
+        ("report.html", "mail.html", "report.txt"),
+        Files(
+            _json(facts, groups, months, own),
+            _csv(facts.checks if internal else (), groups),
+            tuple(Picture(one.name, one.png) for one in pictures),
+        ),
+        kind=wanted.kind,
+        title=title(facts),
+        summary=summary(facts, groups),
+        span=(wanted.since, wanted.until),
+        values=_values(facts, groups, months, pictures),
+    )
+
+
+def _values(
+    facts: Facts, groups: Sequence[Group], months: Sequence[Month], pictures: Sequence[Chart]
+) -> Mapping[str, Any]:
+    """What the templates are filled with."""
+    wanted = facts.wanted
+    internal = wanted.audience is Audience.TEAM
+    return {
         "months": months,
         "grown": grown(months),
         "told_share": lambda one: _told_share(one, internal=internal),
@@ -92,24 +100,16 @@ def document(facts: Facts) -> Document:
         "growth_words": growth_words,
         "unknown_month": lambda one: "comes with the next report" if one.later else "not measured",
         "facts": facts,
-        "wanted": wanted,
-        "internal": internal,
-        "title": headline,
-        "summary": said,
         "groups": groups,
         "charts": pictures,
         "advice": advice(facts) if internal else [],
         "noisy": _noisy(facts),
         "slowest": _slowest(facts),
-        "style": STYLE,
         "most": MOST_ROWS,
         "share": share,
-        "duration": format_duration,
-        "moment": lambda at: clock_time(at, wanted.timezone, wanted.now),
         "since": lambda at: f"{datetime.fromtimestamp(at, ZoneInfo(wanted.timezone)):%a %-d %b %H:%M}",
         "day": lambda at: f"{datetime.fromtimestamp(at, ZoneInfo(wanted.timezone)):%a %d %b}",
         "counted": counted,
-        "made": made(wanted.now, wanted.timezone),
         "change": change,
         "bars": bars,
         "words_of": incident_words,
@@ -118,25 +118,6 @@ def document(facts: Facts) -> Document:
         "left": budget_left,
         "full": lambda one: when_full(facts, one),
     }
-    page, mail, text = (
-        templates.get_template(name).render(values) for name in ("report.html", "mail.html", "report.txt")
-    )
-    return Document(
-        name=wanted.name,
-        kind=wanted.kind,
-        audience=wanted.audience,
-        title=headline,
-        summary=said,
-        made_at=wanted.now,
-        since=wanted.since,
-        until=wanted.until,
-        html=page,
-        mail=mail,
-        text=text,
-        json=_json(facts, groups, months, own),
-        csv=_csv(facts.checks if internal else (), groups),
-        pictures=tuple(Picture(one.name, one.png) for one in pictures),
-    )
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -351,45 +332,9 @@ def _json(facts: Facts, groups: Sequence[Group], months: Sequence[Month], own: F
         return json.dumps({**head, "components": parts}, indent=1)
     body = {
         "groups": parts,
-        "checks": [
-            {
-                "name": one.subject.name,
-                "group": one.subject.group,
-                **_availability(one.uptime),
-                "speed": asdict(one.speed) if one.speed else None,
-                "incidents": one.incidents,
-                "outages": one.outages,
-                "longest": one.longest,
-            }
-            for one in facts.checks
-        ],
-        "incidents": [
-            {
-                "id": one.id,
-                "check": one.check,
-                "subject": one.subject,
-                "severity": one.peak.word,
-                "opened_at": one.opened_at,
-                "resolved_at": one.resolved_at,
-                "acknowledged_by": one.acknowledged_by,
-                "owner": one.owner,
-                "summary": one.summary,
-            }
-            for one in facts.incidents
-        ],
-        "objectives": [
-            {
-                "name": one.objective.name,
-                "target": one.objective.target,
-                "period": one.objective.period,
-                "availability": one.budget.availability,
-                "availability_with_planned": one.budget.availability_with_planned,
-                "seconds_down": one.budget.down,
-                "seconds_unmonitored": one.budget.unwatched,
-                "budget_left": one.budget.left,
-            }
-            for one in facts.promises
-        ],
+        "checks": [_json_of_check(one) for one in facts.checks],
+        "incidents": [_json_of_incident(one) for one in facts.incidents],
+        "objectives": [_json_of_objective(one) for one in facts.promises],
         "recovery": [asdict(one) | {"is_met": one.is_met} for one in facts.recovery],
         "resources": [asdict(one) | {"days": len(one.days)} for one in facts.resources],
         "costs": [asdict(one) for one in facts.costs],
@@ -401,6 +346,45 @@ def _json(facts: Facts, groups: Sequence[Group], months: Sequence[Month], own: F
         "upcoming": [asdict(one) for one in wanted.upcoming],
     }
     return json.dumps({**head, **body}, indent=1)
+
+
+def _json_of_check(one: CheckFacts) -> dict[str, Any]:
+    return {
+        "name": one.subject.name,
+        "group": one.subject.group,
+        **_availability(one.uptime),
+        "speed": asdict(one.speed) if one.speed else None,
+        "incidents": one.incidents,
+        "outages": one.outages,
+        "longest": one.longest,
+    }
+
+
+def _json_of_incident(one: Incident) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "check": one.check,
+        "subject": one.subject,
+        "severity": one.peak.word,
+        "opened_at": one.opened_at,
+        "resolved_at": one.resolved_at,
+        "acknowledged_by": one.acknowledged_by,
+        "owner": one.owner,
+        "summary": one.summary,
+    }
+
+
+def _json_of_objective(one: Promise) -> dict[str, Any]:
+    return {
+        "name": one.objective.name,
+        "target": one.objective.target,
+        "period": one.objective.period,
+        "availability": one.budget.availability,
+        "availability_with_planned": one.budget.availability_with_planned,
+        "seconds_down": one.budget.down,
+        "seconds_unmonitored": one.budget.unwatched,
+        "budget_left": one.budget.left,
+    }
 
 
 def _availability(one: Uptime) -> dict[str, float | None]:
@@ -432,8 +416,3 @@ def _csv(checks: Sequence[CheckFacts], groups: Sequence[Group]) -> str:
 
 def _row(one: Uptime) -> list[float | None]:
     return [one.share_with_planned, one.share, one.all_down, one.unwatched]
-
-
-def cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula (OWASP: CSV injection)."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text

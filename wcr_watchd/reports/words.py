@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from zoneinfo import ZoneInfo
-
 from wcr_watchd.core.units import Unit, format_value
 
 FORESEEN = 2 * 365.25 * 86_400.0
@@ -32,11 +29,6 @@ def foreseen(seconds: float) -> str:
         return "over 2 years"
     hours = max(0.0, seconds) / 3_600
     return f"{hours / 24:.0f} d" if hours >= 48 else f"{hours:.0f} h"
-
-
-def made(at: float, timezone: str) -> str:
-    """When a report was written, with its date: ``1 December 2026 09:00 EST``."""
-    return f"{datetime.fromtimestamp(at, ZoneInfo(timezone)):%-d %B %Y %H:%M %Z}"
 
 
 def counted(count: int, one: str, many: str = "") -> str:
