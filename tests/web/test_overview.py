@@ -252,6 +252,12 @@ async def test_the_strip_tells_what_the_records_know(served: Served) -> None:
     assert words == "up 23 h, not watched 1 h"
 
 
+@pytest.mark.parametrize("page", ["/checks/api", "/incidents/42"])
+async def test_what_happened_before_the_stream_of_a_page_is_shown_by_it(served: Served, page: str) -> None:
+    async with stream(served, page + "/live") as events:
+        assert (await events.next())[0] == "changed"
+
+
 async def test_who_may_not_act_sees_no_button() -> None:
     async for guarded in serve(access_for()):
         token = {"Authorization": f"Bearer {SECRETS['viewer']}"}

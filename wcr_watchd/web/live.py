@@ -23,6 +23,10 @@ STREAMS = web.AppKey("streams", set[asyncio.Task[None]])
 
 T = TypeVar("T")
 
+CHANGED = ("changed", "{}")
+"""The event upon which a page asks for what it shows anew. It comes first of all as well: what happened between the
+making of a page and its stream, or while the connection was gone, would not be shown before the next change."""
+
 Event = tuple[str | None, str | bytes]
 """Name (None: unnamed) and data of a server-sent event; bytes are ``data:`` lines as they are sent to many."""
 

@@ -24,7 +24,7 @@ from wcr_watchd.web.dashboard.layout import page, time_of_day
 from wcr_watchd.web.dashboard.rows import row_of
 from wcr_watchd.web.guidance import shown_guidance
 from wcr_watchd.web.health import CONTROL
-from wcr_watchd.web.live import Event, follow
+from wcr_watchd.web.live import CHANGED, Event, follow
 
 PATH = "/checks/{name}"
 OPEN_CHARTS = 4
@@ -81,14 +81,14 @@ async def silence(request: web.Request) -> web.Response:
 
 
 async def live(request: web.Request) -> web.StreamResponse:
-    """Server-sent events: ``changed`` whenever the check has a new result or an incident of it moved."""
+    """Server-sent events: ``changed`` at once and whenever the check has a new result or an incident of it moved."""
     name = request.match_info["name"]
 
     def changed(batch: Sequence[Touched]) -> Iterator[Event]:
         if any(one.check == name for one in batch):
-            yield "changed", "{}"
+            yield CHANGED
 
-    return await follow(request, [], changed, request.app[CONTROL].touched())
+    return await follow(request, [CHANGED], changed, request.app[CONTROL].touched())
 
 
 async def _page(

@@ -19,7 +19,7 @@ from wcr_watchd.web.article import article
 from wcr_watchd.web.dashboard.layout import page
 from wcr_watchd.web.guidance import shown_guidance
 from wcr_watchd.web.health import CONTROL
-from wcr_watchd.web.live import Event, follow
+from wcr_watchd.web.live import CHANGED, Event, follow
 
 PATH = "/incidents/{number:\\d{1,9}}"
 MAX_NOTE = 4_000
@@ -50,14 +50,14 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def live(request: web.Request) -> web.StreamResponse:
-    """Server-sent events: ``changed`` whenever something happened to the incident."""
+    """Server-sent events: ``changed`` at once and whenever something happened to the incident."""
     number = _number(request)
 
     def changed(batch: Sequence[Touched]) -> Iterator[Event]:
         if any(one.incident == number for one in batch):
-            yield "changed", "{}"
+            yield CHANGED
 
-    return await follow(request, [], changed, request.app[CONTROL].touched())
+    return await follow(request, [CHANGED], changed, request.app[CONTROL].touched())
 
 
 async def acknowledge(request: web.Request) -> web.Response:
