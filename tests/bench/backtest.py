@@ -10,7 +10,7 @@ from statistics import fmean, linear_regression, median
 
 from tests.bench.recordings import DAY, HOUR, Series
 from wcr_watchd.core.forecast import reach, trend
-from wcr_watchd.core.windows import BASELINE_PAST, FORECAST_COURSE, MAX_SAMPLES, foretold, over
+from wcr_watchd.core.windows import BASELINE_PAST, MAX_SAMPLES, course_of, foretold, over
 
 OURS = "wcr-watchd"
 Scores = Mapping[str, float]
@@ -60,28 +60,32 @@ def over_past(method: Callable[[Series], Line], past: float) -> Callable[[Series
     return lambda known: method(_until(known, known[-1][0], past))
 
 
-def ahead_methods(ahead: float, past: float) -> Mapping[str, Callable[[Series], Line]]:
-    """The simpler methods of a value ``ahead`` seconds later; ``past`` is what they may look at."""
+def ahead_methods(past: float) -> Mapping[str, Callable[[Series], Line]]:
+    """The simpler methods of a value later on; ``past`` is what they may look at."""
     return {
         "last value": last_value,
         "growth of the last day": over_past(first_and_last, min(DAY, past)),
-        "first and last": over_past(first_and_last, min(max(DAY, ahead), past)),
+        "growth of the last week": over_past(first_and_last, min(7 * DAY, past)),
+        "first and last": first_and_last,
         "least squares, 6 h": over_past(least_squares, 6 * HOUR),
         "least squares": over_past(least_squares, past),
     }
 
 
-def value_ahead(series: Series, ahead: float, *, past: float = FORECAST_COURSE, every: int = 1) -> Scores:
+def value_ahead(series: Series, ahead: float, *, every: int = 1) -> Scores:
     """Mean error of the value after ``ahead`` seconds, as a share of how much it changed meanwhile on average.
 
-    The function ``forecast`` is asked as rules ask it. Half of the recording's first days are left to learn from.
+    The function ``forecast`` is asked as rules ask it, and all methods know the same past, of at least a week or two
+    (of a shorter recording at least as long as ``ahead``).
     """
-    methods = ahead_methods(ahead, past)
+    past = course_of(ahead)
+    learned = min(past, BASELINE_PAST) if series[-1][0] - series[0][0] > BASELINE_PAST else ahead
+    methods = ahead_methods(past)
     errors: dict[str, list[float]] = {OURS: [], **{name: [] for name in methods}}
     changes = []
     for at, now in series[::every]:
         true = at_once(series, at + ahead)
-        if at - series[0][0] < past or true is None:
+        if at - series[0][0] < learned or true is None:
             continue
         known = _until(series, at, past)
         said = foretold(tuple(known[-MAX_SAMPLES:]), tuple(known), at, ahead)
@@ -196,16 +200,18 @@ def by_median(known: Series, at: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Alarms:
-    """How often a rule began to hold, and in how many of the values it held."""
+    """How often a rule began to hold, in how many of the values it held, and in which share it would have."""
 
     began: int
     held: int
     values: int
+    found: float
+    """The share of values that it would have held at, had they been five times as large, or a fifth."""
 
 
 def alarms(series: Series, usual: Usual, *, above: float = inf, below: float = 0.0) -> Alarms:
     """What ``m > above * usual or m < below * usual`` does on a series, from the day on that all methods can answer."""
-    began = held = values = 0
+    began = held = values = found = 0
     before = False
     for at, value in series:
         if at - series[0][0] < BASELINE_PAST:
@@ -213,10 +219,11 @@ def alarms(series: Series, usual: Usual, *, above: float = inf, below: float = 0
         said = usual(_until(series, at, BASELINE_PAST), at)
         holds = said is not None and (value > above * said or value < below * said)
         values += 1
+        found += said is not None and (5 * value > above * said or value / 5 < below * said)
         held += holds
         began += holds and not before
         before = holds
-    return Alarms(began, held, values)
+    return Alarms(began, held, values, found / values)
 
 
 def mean_scores(scores: Sequence[Scores]) -> Scores:

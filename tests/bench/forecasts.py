@@ -141,6 +141,7 @@ def forecast_scores(*, cleaned: bool, spiky: bool) -> dict[str, float]:
 
 GROWING = ("road", "electricity", "freeway", "water")
 DAYS = (*GROWING, "transactions", "pageviews")
+MACHINE = ("disk", "memory", "processes")
 USED = ("road", "electricity", "freeway", "parking", "water", "transactions", "pageviews")
 
 
@@ -167,6 +168,8 @@ def on_recorded() -> None:
     for ahead, text in ((4 * HOUR, "4 hours"), (DAY, "a day"), (7 * DAY, "a week")):
         scores = ((name, value_ahead(grown(name), ahead, every=5)) for name in GROWING)
         table(f"what has come {text} later: error", with_mean(scores))
+    machine = ((name, value_ahead(recorded("machine", number + 1), 600.0)) for number, name in enumerate(MACHINE))
+    table("what has come ten minutes later, of a machine known for an hour: error", with_mean(machine))
     for cleaned in (False, True):
         found = {name: until_reached(daily(grown(name)), cleaned=cleaned) for name in DAYS}
         title = "time until a limit, after a clean-up: error" if cleaned else "time until a limit: error"
@@ -177,11 +180,11 @@ def on_recorded() -> None:
     table("what is usual: error", with_mean((name, usual_errors(recorded(name), every=3)) for name in USED))
     click.echo("\n| rule | series | values | `baseline` | median of the week |\n|---|---|---|---|---|")
     for name in USED:
-        for text, above, below in (("> 3 ×", 3.0, 0.0), ("< 0.5 ×", math.inf, 0.5)):
+        for text, above, below in (("> 3 ×", 3.0, 0.0), ("< 0.5 ×", math.inf, 0.5), ("< 0.25 ×", math.inf, 0.25)):
             ours, plain = (
                 alarms(recorded(name), usual, above=above, below=below) for usual in (by_baseline, by_median)
             )
-            began = (f"{one.began} times, {one.held} values" for one in (ours, plain))
+            began = (f"{one.began} times, {one.held} values; finds {100 * one.found:.0f} %" for one in (ours, plain))
             click.echo(f"| {text} | {name} | {ours.values} | " + " | ".join(began) + " |")
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
+from itertools import accumulate
+from statistics import fmean
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bench import forecasts
+from tests.bench.backtest import mean_scores, until_reached
+from tests.bench.recordings import daily, grown
 from wcr_watchd.core.forecast import FEWEST, Trend, reach, trend
 
-DAY = 86_400.0
+HOUR, DAY = 3_600.0, 86_400.0
 Samples = list[tuple[float, float]]
 
 
@@ -53,6 +57,91 @@ def test_a_clean_up_is_no_part_of_the_growth() -> None:
     full = reach(found, 1.0)
     assert full.expected is not None
     assert (full.expected - found.at) / DAY == pytest.approx((1 - samples[-1][1]) / 0.02, abs=1.0)
+
+
+@pytest.mark.parametrize(("every", "net"), [(7, 0.0), (7, 0.5), (1, 0.0), (1, 0.5)])
+def test_clean_ups_that_come_every_week_or_day_are_part_of_it(every: int, net: float) -> None:
+    """What retention removes each Sunday, or each night, it will remove again: only what is left over grows."""
+    hourly = [(hour * HOUR, 3.0 * (hour / 24 % every) + net * hour / 24) for hour in range(31 * 24 + 5)]
+    found = trend(hourly)
+    assert found is not None
+    assert found.slope * DAY == pytest.approx(net, abs=0.05)
+
+
+def test_three_clean_ups_long_ago_are_not_every_week() -> None:
+    samples = [(day * DAY, 2.0 * day - 20.0 * sum(day >= step for step in (4, 7, 10))) for day in range(31)]
+    found = trend(samples)
+    assert found is not None
+    assert found.slope * DAY == pytest.approx(2.0, rel=0.05)
+
+
+def test_what_grows_by_steps_only_grows() -> None:
+    """Backups: one more each night, nothing between, and one clean-up."""
+    samples = [(hour * HOUR, 5.0 * (hour // 24) - (40.0 if hour > 200 else 0.0)) for hour in range(20 * 24)]
+    found = trend(samples)
+    assert found is not None
+    assert found.slope * DAY == pytest.approx(5.0, rel=0.05)
+
+
+def test_a_single_step_is_no_growth() -> None:
+    """A deploy took more memory, and nothing changed since."""
+    found = trend([(day * DAY, 0.5 if day < 12 else 0.8) for day in range(30)])
+    assert found is not None
+    assert found.slope == 0
+    assert found.level == 0.8
+
+
+@pytest.mark.parametrize("first", range(7))
+def test_it_matters_not_at_which_day_of_the_week_the_past_begins(first: int) -> None:
+    """Nothing comes on weekends; first and last value are wrong by up to a tenth here."""
+    values = list(accumulate(0.0 if day % 7 > 4 else 0.01 for day in range(first, first + 31)))
+    found = trend([(day * DAY, value) for day, value in enumerate(values)])
+    assert found is not None
+    assert found.slope * DAY * 7 == pytest.approx(0.05, rel=0.001)
+
+
+def test_a_changed_growth_is_followed() -> None:
+    """Since ten days it grows twice as fast: the median of all slopes would not know yet."""
+    found = trend([(day * DAY, 0.01 * day + 0.01 * max(0, day - 20)) for day in range(31)])
+    assert found is not None
+    assert 0.015 < found.slope * DAY < 0.02
+
+
+def test_noise_is_no_changed_growth() -> None:
+    """Where what lies off the line is gone at the next sample, the line of the whole past is believed."""
+    chance = random.Random(3)
+    errors, plain = [], []
+    for _ in range(100):
+        noisy = [(at, value + chance.gauss(0, 0.01)) for at, value in line(31, 0.004)]
+        found = trend(noisy)
+        assert found is not None
+        errors.append(abs(found.slope * DAY - 0.004))
+        plain.append(abs((noisy[-1][1] - noisy[0][1]) / 30 - 0.004))
+    assert fmean(errors) < 0.9 * fmean(plain)
+
+
+def test_a_last_value_that_leaps_is_not_believed_yet() -> None:
+    samples = line(30, 0.01)
+    found = trend([*samples, (30 * DAY, 0.95)])
+    assert found is not None
+    assert found.value(30 * DAY) == pytest.approx(0.2 + 0.3)
+    assert found.slope * DAY == pytest.approx(0.01)
+
+
+def test_days_without_values_are_no_hindrance() -> None:
+    """The daemon stood still on every day of which the values a week before would be asked for."""
+    found = trend([one for one in line(31, 0.01) if one[0] not in {23 * DAY, 16 * DAY, 9 * DAY, 2 * DAY}])
+    assert found is not None
+    assert found.slope * DAY == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("cleaned", [False, True])
+def test_it_beats_naive_methods_on_recorded_series(cleaned: bool) -> None:
+    found = [until_reached(daily(grown(name)), cleaned=cleaned, every=2) for name in forecasts.DAYS]
+    scores = dict(mean_scores([one.errors for one in found]))
+    ours = scores.pop("wcr-watchd")
+    assert ours < min(scores.values())
+    assert fmean(one.inside for one in found) > 0.9
 
 
 @pytest.mark.parametrize(("cleaned", "spiky"), [(False, True), (True, False), (True, True)])

@@ -6,6 +6,9 @@ from itertools import accumulate
 
 import pytest
 
+from tests.bench.backtest import mean_scores, value_ahead
+from tests.bench.forecasts import GROWING
+from tests.bench.recordings import grown
 from wcr_watchd.core.rhythm import later, usual, value_at
 
 HOUR, DAY = 3_600.0, 86_400.0
@@ -110,6 +113,40 @@ def test_a_nightly_import_is_growth() -> None:
     """Nothing all day, and a hundred rows more at two each night."""
     course = [(number * HOUR / 2, 100.0 * ((number - 4) // 48 + 1) + number * 0.01) for number in range(48 * 9)]
     assert forecast(course, DAY) == pytest.approx(course[-1][1] + 100.0, abs=1.0)
+
+
+def test_backups_grow_by_the_night() -> None:
+    """Nothing changes between two of them, and still they go one way. What retention took once is no growth."""
+    course = [(number * HOUR, 7.0 * (number // 24) - (30.0 if number > 300 else 0.0)) for number in range(24 * 28 + 12)]
+    assert forecast(course, 7 * DAY) == pytest.approx(course[-1][1] + 49.0)
+
+
+@pytest.mark.parametrize("ahead", [2.0, 7.0])
+def test_a_clean_up_of_every_week_comes_again(ahead: float) -> None:
+    def used(number: int) -> float:
+        return 3.0 * (number % 168) + 0.1 * number
+
+    now = 24 * 29 + 12
+    said = forecast([(number * HOUR, used(number)) for number in range(now)], ahead * DAY)
+    assert said == pytest.approx(used(now - 1 + int(ahead * 24)), rel=0.02)
+
+
+def test_far_ahead_the_newest_weeks_count_for_most() -> None:
+    """Four weeks of ever fewer: that of the last week counts for half of it, that of the first for a sixteenth."""
+    weekly = [80.0, 40.0, 20.0, 10.0]
+    course: Samples = [(number * HOUR, 0.0) for number in range(-12, 1)]
+    for number in range(28 * 24):
+        course.append(((number + 1) * HOUR, course[-1][1] + weekly[number // 168] / 168))
+    said = forecast(course, 7 * DAY)
+    expected = (10 + 30 / 2 + 70 / 3 + 150 / 4) / 4
+    assert said == pytest.approx(course[-1][1] + expected, rel=0.002)
+
+
+@pytest.mark.parametrize("days", [4, 7])
+def test_it_beats_naive_methods_on_recorded_series(days: int) -> None:
+    scores = dict(mean_scores([value_ahead(grown(name), days * DAY, every=19) for name in GROWING]))
+    ours = scores.pop("wcr-watchd")
+    assert ours < min(scores.values())
 
 
 def test_between_values_that_are_far_apart_nothing_is_known() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from wcr_watchd.core.model import Labels, Outcome
 from wcr_watchd.core.rhythm import LATELY
 from wcr_watchd.core.units import Unit, format_value
-from wcr_watchd.core.windows import BASELINE_PAST, FORECAST_COURSE, AtLeast, Samples, Track, foretold, over
+from wcr_watchd.core.windows import BASELINE_PAST, AtLeast, Samples, Track, course_of, foretold, over
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -108,8 +108,12 @@ class Window:
 
     @property
     def tracks(self) -> tuple[Track, ...]:
-        """All of it: a forecast also looks at a coarser course of the week before."""
-        return (self.track, Track(self.series.name, FORECAST_COURSE)) if self.function == "forecast" else (self.track,)
+        """All of it: a forecast also looks at a coarser course of the weeks before."""
+        return (
+            (self.track, Track(self.series.name, course_of(self.span)))
+            if self.function == "forecast"
+            else (self.track,)
+        )
 
 
 @dataclass(frozen=True, slots=True)

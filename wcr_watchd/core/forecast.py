@@ -1,21 +1,27 @@
 """Where a measurement is heading: a robust straight line through its past, and when it meets a limit.
 
-The line is that of Theil and Sen: the median of the slopes between all pairs of samples. Single spikes, a restart or a
-gap do not move it. A clean-up (a sudden step against the growth) is no part of it: slopes are taken within the
-stretches between such steps only. Real growth changes: where the slopes that end lately are further from that median
-than noise explains, it is taken together with theirs, as forecasts that are combined are better than each. How sure the
-line is follows from how much growth differed over the past.
+Two lines are drawn and put together, as forecasts that are combined are better than each. The first is that of Theil
+and Sen: the median of the slopes between all pairs of samples. Noise does not move it, and it is the best where growth
+never changes. The second begins at the last value and has the mean of the growths over the last one, two, three ...
+weeks: it is the best where growth changes and nothing that came goes away again. Which counts for how much is asked of
+the past: the first as much as what lies off it is gone at the next sample.
+
+Only whole weeks are compared (days, while fewer than two weeks are known), so that it does not matter at which time of
+the week the past begins and ends. A spike is left out. What a clean-up (a sudden step against the growth) took is no
+part of the growth, unless such steps come every week. How sure the line is follows from how much growth differed.
 
 Scored on recorded series against simpler methods by ``tests/bench/forecasts.py``.
 
 Sources: H. Theil (1950); P. K. Sen, "Estimates of the Regression Coefficient Based on Kendall's Tau", JASA 63 (1968);
-L. A. Jaeckel, "Estimating Regression Coefficients by Minimizing the Dispersion of the Residuals" (1972) for weights;
-J. M. Bates and C. W. J. Granger, "The Combination of Forecasts" (1969).
+R. M. Hirsch, J. R. Slack and R. A. Smith, "Techniques of Trend Analysis for Monthly Water Quality Data" (1982) for
+equal seasons; M. H. Pesaran and A. Pick, "Forecast Combination Across Estimation Windows" (2011) for the second line;
+J. von Neumann, "Distribution of the Ratio of the Mean Square Successive Difference to the Variance" (1941) for what is
+gone; J. M. Bates and C. W. J. Granger, "The Combination of Forecasts" (1969).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, sqrt
@@ -33,12 +39,14 @@ MOST = 240
 STEP = 6.0
 """A change between neighbours that is so many times the usual one away from it is a step, not growth."""
 CERTAINTY = 1.96
-"""Standard deviations of a 95 % interval."""
-RECENT = 0.25
-"""Share of the past in which a slope must end to count: where things are heading now."""
+"""Standard deviations that chance exceeds in 5 of 100 cases."""
+OFTEN = 3
+"""So many steps, a period from each other, will come again."""
+PERIODS = (7 * 86_400.0, 86_400.0)
+"""Seconds after which growth repeats: only whole ones are compared, of the first that the past has twice."""
 PIECE = 0.2
-"""Share of the past that a slope must span to say how growth differs."""
-MARGIN = 1.0
+"""Share of the past that a slope must span to say how growth differs, or what it is of late."""
+MARGIN = 1.25
 """By how many times its width the interval of the growths seen is widened on each side: growth goes on changing. With
 it 95 of 100 times foretold by recorded series came true."""
 
@@ -67,23 +75,26 @@ class Reach:
     latest: float | None
 
 
-def trend(samples: Sequence[Sample], most: int = MOST, *, recent: float = RECENT) -> Trend | None:
+def trend(samples: Sequence[Sample], most: int = MOST) -> Trend | None:
     """The trend of samples in order of time; None when they are too few to tell.
 
-    At most ``most`` are looked at: more are put together, as the work grows with their square. ``recent`` is the share
-    of the past in which a slope must end to tell a change of the growth.
+    At most ``most`` are looked at: more are put together, as the work grows with their square.
     """
-    thinned = _without_spikes(_thinned(samples, most))
-    stretches = list(_stretches(thinned))
-    long_enough = [stretch for stretch in stretches if len(stretch) >= FEWEST]
-    slopes = sorted(slope for stretch in long_enough for slope in _slopes(stretch))
+    known = _without_leap(steady(samples, most))
+    if len(known) < FEWEST:
+        return None
+    slopes = sorted(_slopes(known, _period(known)) or _slopes(known, 0.0))
     if not slopes:
         return None
-    at = thinned[-1][0]
-    whole = at - thinned[0][0]
-    slope = _now(slopes, at - recent * whole, sum(map(len, long_enough)))
-    low, high = _interval([growth for growth, span, _ in slopes if span >= PIECE * whole] or [slope])
-    return Trend(at, _level(stretches[-1], slope), slope, min(low, slope), max(high, slope))
+    at, last = known[-1]
+    overall = median(growth for growth, _, _ in slopes)
+    long = [slope for slope in slopes if slope[1] >= PIECE * (at - known[0][0])] or slopes
+    lately = fmean([growth for growth, _, until in long if until == at] or [overall])
+    off = [value - overall * (when - at) for when, value in known]
+    fading = _fading(off)
+    slope = fading * overall + (1 - fading) * lately
+    low, high = _interval([growth for growth, _, _ in long])
+    return Trend(at, last + fading**2 * (median(off) - off[-1]), slope, min(low, slope), max(high, slope))
 
 
 def reach(found: Trend, limit: float) -> Reach:
@@ -102,11 +113,13 @@ def reach(found: Trend, limit: float) -> Reach:
 
 def steady(samples: Sequence[Sample], most: int = MOST) -> Sequence[Sample]:
     """The samples without spikes, and as if no step had been: those before each are moved by it."""
+    thinned = _without_spikes(_thinned(samples, most))
+    usual = _usual([after - before for (_, before), (_, after) in pairwise(thinned)])[0] if thinned[1:] else 0.0
     found: list[Sample] = []
     moved = 0.0
-    for stretch in _stretches(_without_spikes(_thinned(samples, most))):
+    for stretch in _stretches(thinned):
         if found:
-            moved = stretch[0][1] - found[-1][1]
+            moved = stretch[0][1] - usual - found[-1][1]
         found += [(at, value - moved) for at, value in stretch]
     return [(at, value + moved) for at, value in found]
 
@@ -146,17 +159,39 @@ def _without_spikes(samples: Sequence[Sample]) -> Sequence[Sample]:
 
 
 def _stretches(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
-    """The samples between steps: leaps that stay, against the growth; those along with it are part of it."""
+    """The samples between steps: leaps that stay, against the growth; those along with it are part of it.
+
+    So are steps that come again and again: a weekly clean-up takes as much next week.
+    """
     leaps = dict(_leaps(samples))
-    changes = [after[1] - before[1] for before, after in pairwise(samples)]
+    direction = _direction([after - before for (_, before), (_, after) in pairwise(samples)], leaps) if leaps else 0.0
+    steps = [number for number, change in leaps.items() if change * direction <= 0 and _stays(samples, number, change)]
+    if _recur([samples[number][0] for number in steps], samples):
+        steps = []
+    for begin, end in pairwise((0, *steps, len(samples))):
+        yield samples[begin:end]
+
+
+def _recur(steps: Sequence[float], samples: Sequence[Sample]) -> bool:
+    """Whether there was a step about every week (or every day, of a past of days), at least three times."""
+    if len(steps) < OFTEN:
+        return False
+    first, last = samples[0][0], samples[-1][0]
+    period = next((period for period in PERIODS if last - first >= OFTEN * period), 0.0)
+    return all(after - before <= 1.5 * period for before, after in pairwise((first, *steps, last)))
+
+
+def _direction(changes: Sequence[float], leaps: Mapping[int, float]) -> float:
+    """Above 0 where it grows, below where it shrinks, 0 where it does neither.
+
+    By the changes that are no leaps. Where nothing changes between leaps (backups, each night), by whether far more of
+    all changes go one way than the other: a sign test.
+    """
     grown = sum(change for number, change in enumerate(changes, start=1) if number not in leaps)
-    grows = bool(leaps) and abs(grown) > STEP * _usual(changes)[1]
-    begin = 0
-    for number, change in leaps.items():
-        if not (grows and change * grown > 0) and _stays(samples, number, change):
-            yield samples[begin:number]
-            begin = number
-    yield samples[begin:]
+    if abs(grown) > STEP * _usual(changes)[1]:
+        return grown
+    up, down = sum(change > 0 for change in changes), sum(change < 0 for change in changes)
+    return float(up - down) if abs(up - down) > CERTAINTY * sqrt(up + down) else 0.0
 
 
 def _stays(samples: Sequence[Sample], number: int, change: float) -> bool:
@@ -169,51 +204,38 @@ def _stays(samples: Sequence[Sample], number: int, change: float) -> bool:
     return abs(moved) > abs(change) / 2 and moved * change > 0
 
 
-def _slopes(samples: Sequence[Sample]) -> Iterator[_Slope]:
-    for number, (earlier, value) in enumerate(samples):
-        for later, other in samples[number + 1 :]:
-            if later > earlier:
-                yield (other - value) / (later - earlier), later - earlier, later
+def _without_leap(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """The samples without a last one that leapt away as none before: nobody knows yet whether it stays there."""
+    *changes, last = (abs(after - before) for (_, before), (_, after) in pairwise(samples)) if samples[1:] else (0.0,)
+    return samples[:-1] if len(samples) > FEWEST and last > 2 * max(changes) else samples
 
 
-def _now(slopes: Sequence[_Slope], since: float, count: int) -> float:
-    """The growth of now, from slopes in order over ``count`` samples: that of the whole past, unless it has changed.
+def _period(samples: Sequence[Sample]) -> float:
+    """Of how many seconds only whole multiples are compared; 0: any."""
+    whole = samples[-1][0] - samples[0][0]
+    return next((period for period in PERIODS if whole >= 2 * period), 0.0)
 
-    It has where the slopes that end ``since`` then are further from it than noise explains: outside of Sen's interval,
-    which goes by the variance of Kendall's score. Then it is the mean of three: that of the whole past, that of lately,
-    shorter slopes counting for more, and that over spans as long as from ``since`` to now.
+
+def _slopes(samples: Sequence[Sample], period: float) -> list[_Slope]:
+    """Those between all pairs of samples that are whole periods apart, as exactly as samples lie."""
+    near = median(after - before for (before, _), (after, _) in pairwise(samples)) / 2
+    return [
+        ((other - value) / (later - earlier), later - earlier, later)
+        for number, (earlier, value) in enumerate(samples)
+        for later, other in samples[number + 1 :]
+        if later > earlier and (not period or abs((later - earlier + near) % period - near) <= near)
+    ]
+
+
+def _fading(off: Sequence[float]) -> float:
+    """How much of what lies off a line is gone at the next sample: from 0 (all of it stays) to 1 (it was noise).
+
+    Von Neumann's ratio: the mean square of the changes against twice the variance.
     """
-    width = CERTAINTY * sqrt(count * (count - 1) * (2 * count + 5) / 18)
-    low = max(0, int((len(slopes) - width) / 2))
-    high = min(len(slopes) - 1, ceil((len(slopes) + width) / 2))
-    overall = median(slope[0] for slope in slopes)
-    late = [slope for slope in slopes if slope[2] >= since] or slopes
-    recent = _weighted_median(late)
-    if slopes[low][0] <= recent <= slopes[high][0]:
-        return overall
-    length = max(slope[2] for slope in slopes) - since
-    even = [growth for growth, span, _ in late if 0.8 * length <= span <= 1.2 * length]
-    return fmean((overall, recent, median(even) if even else recent))
-
-
-def _weighted_median(slopes: Sequence[_Slope]) -> float:
-    """The median of slopes in order, each counting by the shortness of its span."""
-    half = sum(1 / span for _, span, _ in slopes) / 2
-    for growth, span, _ in slopes:
-        half -= 1 / span
-        if half <= 0:
-            return growth
-    return slopes[-1][0]
-
-
-def _level(stretch: Sequence[Sample], slope: float) -> float:
-    """Where the line is at the last sample: there, unless it leapt away from those before as none of them did."""
-    value = stretch[-1][1]
-    *changes, last = (abs(after - before) for (_, before), (_, after) in pairwise(stretch)) if stretch[1:] else (0.0,)
-    if len(stretch) < FEWEST or last <= 2 * max(changes):
-        return value
-    at = stretch[-1][0]
-    return median(one + slope * (at - when) for when, one in stretch[-FEWEST:])
+    middle = fmean(off)
+    spread = sum((one - middle) ** 2 for one in off)
+    changed = sum((after - before) ** 2 for before, after in pairwise(off))
+    return min(1.0, changed / (2 * spread)) if spread > 0 else 1.0
 
 
 def _interval(growths: Sequence[float]) -> tuple[float, float]:

@@ -9,11 +9,11 @@ Analogues", 1969); comparing only the same times of days is what R. M. Hirsch, J
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
-from statistics import median
+from statistics import fmean, median
 
 from wcr_watchd.core.forecast import Sample, Trend, steady, trend
 
@@ -36,7 +36,9 @@ FAR = 2.0
 LINE = 40
 """Samples that a trend is made of: more are put together, as it is made with every run of a check."""
 COURSE = 500
-"""Samples of the week before that are looked at, all that are kept of it."""
+"""Samples of the weeks before that are looked at, all that are kept of them."""
+FAR_AHEAD = 2 * DAY
+"""Further ahead than so many seconds, weeks say more than days."""
 GAP = 3 * HOUR
 """Between values that are further apart nothing is known, unless a check is as slow as that."""
 
@@ -107,13 +109,13 @@ def value_at(samples: Sequence[Sample], at: float, gap: float = GAP) -> float | 
 def later(lately: Sequence[Sample], course: Sequence[Sample], at: float, ahead: float) -> float | None:
     """The value ``ahead`` seconds after the last sample, that of ``at`` (epoch seconds); None when too few are known.
 
-    ``lately`` are the samples of the last hours, ``course`` those of a week and more. It grows as it did from this time
-    on a day and a week ago, as far as that is known. But where the last hours grew far more than any before, their
-    trend is drawn on: something new has begun.
+    ``lately`` are the samples of the last hours, ``course`` those of a week and more, further ahead than
+    :data:`FAR_AHEAD` of weeks. It grows as it did from this time on a day and a week ago, or in those weeks, as far as
+    that is known. But where the last hours grew far more than any before, their trend is drawn on: something new began.
     """
-    line = trend(lately, LINE, recent=1 / 3)
+    line = trend(lately, LINE)
     steadied = steady(course, COURSE)
-    now = line.value(at) if line else lately[-1][1]
+    now = lately[-1][1]
     growth = _growth(steadied, at, now, ahead)
     if growth is not None and (line is None or not _new(line, steadied)):
         return now + growth
@@ -126,24 +128,35 @@ def later(lately: Sequence[Sample], course: Sequence[Sample], at: float, ahead: 
 
 
 def _growth(course: Sequence[Sample], at: float, now: float, ahead: float) -> float | None:
-    """How much a steady course grew over so many seconds, a day and a week ago on average; None when neither is known.
+    """How much a steady course grew over so many seconds from this time on; None when that is not known.
 
-    Further ahead than two days the week says more than the day.
+    That of a day and a week ago on average. Far ahead it is that of the last week, of the last two, three ... on
+    average, as :mod:`wcr_watchd.core.forecast` has it: the newest weeks count for most.
     """
     if len(course) < 2:
         return None
     gap = max(GAP, 2 * median(after - before for (before, _), (after, _) in pairwise(course)))
-    day, week = (_repeated(course, at, now, ahead, period, gap) for period in (DAY, WEEK * DAY))
-    if day is None or week is None:
-        return week if day is None else day
-    return week if ahead > 2 * DAY else (day + week) / 2
+    weeks = list(_repeated(course, at, now, ahead, WEEK * DAY, gap))
+    if weeks and ahead > FAR_AHEAD:
+        return fmean(fmean(weeks[:count]) for count in range(1, len(weeks) + 1))
+    days = list(_repeated(course, at, now, ahead, DAY, gap))
+    known = [*days[:1], *weeks[:1]]
+    return fmean(known) if known else None
 
 
-def _repeated(course: Sequence[Sample], at: float, now: float, ahead: float, period: float, gap: float) -> float | None:
-    """How much it grows if it does as it did one period ago."""
+def _repeated(
+    course: Sequence[Sample], at: float, now: float, ahead: float, period: float, gap: float
+) -> Iterator[float]:
+    """How much it grows if it does as it did one period ago, two periods ago ... as far as is known."""
     whole, rest = divmod(ahead, period)
-    then, after = value_at(course, at - period, gap), value_at(course, at - period + rest, gap)
-    return None if then is None or after is None else whole * (now - then) + after - then
+    end: float | None = now
+    begin = at - period
+    while (then := value_at(course, begin, gap)) is not None and end is not None:
+        after = value_at(course, begin + rest, gap)
+        if after is None:
+            return
+        yield whole * (end - then) + after - then
+        begin, end = begin - period, then
 
 
 def _new(line: Trend, course: Sequence[Sample]) -> bool:

@@ -14,7 +14,7 @@ from math import inf, isfinite
 from statistics import quantiles
 
 from wcr_watchd.core.model import Labels, Observation
-from wcr_watchd.core.rhythm import DAY, LATELY, WEEK, later, usual
+from wcr_watchd.core.rhythm import DAY, FAR_AHEAD, LATELY, WEEK, later, usual
 
 Samples = tuple[tuple[float, float], ...]
 """Times (epoch seconds) and values of a series, oldest first, no time twice."""
@@ -28,6 +28,8 @@ BASELINE_LEAST = WEEK * DAY / 2
 """Seconds of it without which there is none."""
 FORECAST_COURSE = WEEK * DAY + LEAD
 """Seconds of the past that a forecast compares the last hours with."""
+FORECAST_FAR_COURSE = 4 * WEEK * DAY + LEAD
+"""And one that looks further ahead than :data:`FAR_AHEAD`."""
 FORECAST_LEAST = LATELY / 2
 """Seconds of the past that are enough for every forecast."""
 MAX_SAMPLES = 500
@@ -103,8 +105,13 @@ def reaching_back(history: History, track: Track, labels: Labels, earlier: Sampl
     return History(series)
 
 
+def course_of(ahead: float) -> float:
+    """How many seconds of the past a forecast needs that looks so many ahead."""
+    return FORECAST_FAR_COURSE if ahead > FAR_AHEAD else FORECAST_COURSE
+
+
 def foretold(lately: Samples, course: Samples, at: float, ahead: float) -> float | None:
-    """The value ``ahead`` seconds after ``at``, by the last hours and a coarser course of the week before.
+    """The value ``ahead`` seconds after ``at``, by the last hours and a coarser course of the weeks before.
 
     None when there is no value of now or too little is known: a line is drawn out to at most eight times its length.
     """
