@@ -98,7 +98,15 @@ def test_what_is_not_made_up_for_is_left_out_after_its_grace() -> None:
     assert not task.is_missed(NEW, RUN, DUE, DUE + 30 * DAY)
     assert not task.is_missed(NEW, lax, None, DUE)
     left = task.missed(NEW, end(NEW, TaskOutcome.MISSED, DUE + HOUR))
-    assert (left.settled_at, left.failed, left.last_success_at) == (DUE + HOUR, False, None)
+    assert (left.settled_at, left.failed, left.last_success_at, left.missed) == (DUE + HOUR, False, None, 1)
+
+
+def test_turns_that_were_left_out_are_counted_until_it_is_done() -> None:
+    left = task.missed(task.missed(NEW, end(NEW, TaskOutcome.MISSED, DUE)), end(NEW, TaskOutcome.MISSED, DUE))
+    running = task.begun(left, "", DUE)
+    assert task.interrupted(running, end(running, TaskOutcome.INTERRUPTED, DUE)).missed == 2
+    assert task.ended(running, end(running, TaskOutcome.DONE, DUE), 1.0).missed == 0
+    assert task.signed_off(left, RUN, end(left, TaskOutcome.DONE, DUE, by="ann")).missed == 0
 
 
 def test_a_run_settles_what_was_due_up_to_its_start() -> None:
@@ -164,6 +172,9 @@ def test_how_it_stands_in_words() -> None:
     assert said(DUE + HOUR) == "is due since 09:00 EDT, and has until Mar 11 09:00 EDT; not done yet"
     known = replace(NEW, last_success_at=DUE - 30 * DAY)
     assert said(DUE + 2 * DAY, known) == "was due at Mar 10 09:00 EDT and is not done; last done 32 d ago"
+    missed = task.missed(known, end(known, TaskOutcome.MISSED, DUE))
+    assert said(DUE - 5 * DAY, missed) == "last done 25 d ago, missed once since, due at Mar 10 09:00 EDT"
+    assert said(DUE - 5 * DAY, replace(NEW, missed=2)) == "not done yet, missed 2 times, due at Mar 10 09:00 EDT"
     assert said(DUE + 90, task.begun(known, "", DUE), RUN) == "runs since 1 min 30 s; last done 30 d ago"
     assert task.told(known, SIGNED, None, DUE, "UTC") == "last done 30 d ago, and not due again"
 

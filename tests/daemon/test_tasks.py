@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,16 @@ def test_a_killed_daemon_leaves_a_run_that_the_next_one_waits_for(make_daemon: M
     eventually(lambda: history(daemon, "long"), "its end is noted")
     assert history(daemon, "long")[0]["outcome"] == "interrupted"
     assert (tmp_path / "ended").read_text() == "\n"
+
+
+def test_a_turn_that_is_left_out_is_told_until_the_next_is_done(make_daemon: Make) -> None:
+    lax = """[task.lax]\nperiod = "5s"\ngrace = "1s"\ncatch_up = false\nrun = ["true"]\n"""
+    daemon = make_daemon(lax)
+    assert daemon.stop() == 0
+    time.sleep(6.5)
+    daemon.start()
+    (incident,) = eventually(daemon.incidents, "a turn that was left out is an incident")
+    assert (incident["check"], incident["severity"]) == ("task.lax", "info")
+    assert history(daemon, "lax")[-1]["outcome"] == "missed"
+    eventually(lambda: not daemon.incidents(open_only=True), "the next turn ends it")
+    assert history(daemon, "lax")[0]["outcome"] == "done"

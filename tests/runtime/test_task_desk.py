@@ -18,7 +18,7 @@ from tests.real.running import probe_of
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.heartbeat import Book, HeartbeatState, Standing
 from wcr_watchd.core.setup import Check, Setup
-from wcr_watchd.core.task import TaskBook, TaskKind, TaskOutcome, TaskPhase, TaskRecord, TaskState
+from wcr_watchd.core.task import TaskBook, TaskKind, TaskOutcome, TaskPhase, TaskRecord, TaskState, mark_of_run
 from wcr_watchd.kit import calendars
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
@@ -396,6 +396,67 @@ async def test_a_run_that_outlives_a_killed_daemon_has_its_time_limit_still(
     assert bench.records[0].text == "the daemon ended while it ran; it went on for another 5 min and was ended"
     assert await orphan.wait() == -signal.SIGKILL
     assert await orphan.stdout.read() == b"", "what it had started is ended, too"
+
+
+STRAY = (
+    """setsid sh -c 'trap "" TERM; echo $$ >> {0}; while :; do sleep 1; done' & until [ -s {0} ]; do sleep 0.01; done"""
+)
+"""A program in a session of its own, which hears nothing of what its process group is told."""
+
+
+async def strays_begun(numbers: Path) -> str:
+    """The mark of the process that says its number in that file."""
+    async with asyncio.timeout(20):
+        while not numbers.exists() or not numbers.read_text().endswith("\n"):
+            await asyncio.sleep(0.01)
+    return mark_of(int(numbers.read_text().split()[-1]))
+
+
+@pytest.mark.parametrize(
+    ("then", "outcome"), [("sleep 60", TaskOutcome.FAILED), ("true", TaskOutcome.DONE), ("exit 3", TaskOutcome.FAILED)]
+)
+async def test_what_leaves_its_session_ends_with_its_run_all_the_same(
+    bench: Bench, tmp_path: Path, then: str, outcome: TaskOutcome
+) -> None:
+    bench.watch(
+        job=shell(f"{STRAY.format(tmp_path / 'numbers')}; {then}", time_limit="2s", retries=1, retry_after="1ms")
+    )
+    await bench.look(START + HOUR)
+    (record,) = bench.records
+    assert (record.outcome, record.attempts) == (outcome, 1 if outcome is TaskOutcome.DONE else 2)
+    numbers = (tmp_path / "numbers").read_text().split()
+    assert len(numbers) == record.attempts
+    assert not any(mark_of(int(number)) for number in numbers)
+
+
+async def test_what_leaves_its_session_ends_with_the_daemon(bench: Bench, tmp_path: Path) -> None:
+    bench.watch(job=shell(f"{STRAY.format(tmp_path / 'numbers')}; sleep 60"))
+    bench.at = START + HOUR
+    serving = asyncio.create_task(bench.desk.serve())
+    stray = await strays_begun(tmp_path / "numbers")
+    assert is_alive(stray)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    assert not is_alive(stray)
+
+
+async def test_what_left_its_session_and_outlives_a_killed_daemon_is_waited_for(bench: Bench, tmp_path: Path) -> None:
+    bench.watch(job=shell("true", time_limit="5m"))
+    bench.at = START + HOUR
+    left = replace(bench.state("job"), started_at=bench.at)
+    bench.book.states["task.job"] = left
+    environment = {"PATH": os.environ["PATH"], "WATCHD_RUN": mark_of_run(left)}
+    words = ("/bin/sh", "-c", STRAY.format(tmp_path / "numbers"))
+    begun = await asyncio.create_subprocess_exec(*words, env=environment)
+    await begun.wait()
+    stray = await strays_begun(tmp_path / "numbers")
+    serving = asyncio.create_task(bench.desk.serve())
+    for _ in range(20):
+        await asyncio.sleep(0.01)
+    assert (bench.records, is_alive(stray)) == ([], True)
+    bench.at += 300
+    await interrupted_and_done(bench, serving)
+    assert not is_alive(stray)
 
 
 async def test_a_clock_that_was_years_ahead_holds_up_nothing_once_it_is_right(bench: Bench) -> None:

@@ -143,7 +143,8 @@ class TaskState:
     It is due after ``settled_at``: when its last turn was settled, at first when it became known. ``schedule`` is when
     it is due in words; empty while it is not configured. ``failed`` says that its last run did not end well.
     ``started_at`` is when the run began that is going on (None: none is), ``started_by`` who wanted it, ``process``
-    what tells its process from others. ``count`` is the number of its last record, ``last`` that record.
+    what tells its process from others. ``count`` is the number of its last record, ``last`` that record. ``missed`` is
+    how often in a row its turn was left out since it was last done.
     """
 
     task: str
@@ -157,6 +158,7 @@ class TaskState:
     last_success_at: float | None = None
     duration: float | None = None
     last: TaskRecord | None = None
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,11 @@ class TaskBook:
 def name_of(check: str) -> str:
     """What the task of this check is called."""
     return check.removeprefix(PREFIX)
+
+
+def mark_of_run(state: TaskState) -> str:
+    """What tells the run that is going on from every other one of this machine."""
+    return f"{state.task}@{state.started_at!r}"
 
 
 # --- when -------------------------------------------------------------------------------------------------------------
@@ -289,12 +296,13 @@ def ended(state: TaskState, record: TaskRecord, duration: float) -> TaskState:
         process="",
         last_success_at=state.last_success_at if failed else record.at,
         duration=duration,
+        missed=0,
     )
 
 
 def missed(state: TaskState, record: TaskRecord) -> TaskState:
     """A turn of it is left out."""
-    return replace(_recorded(state, record), settled_at=record.at)
+    return replace(_recorded(state, record), settled_at=record.at, missed=state.missed + 1)
 
 
 def interrupted(state: TaskState, record: TaskRecord) -> TaskState:
@@ -310,7 +318,7 @@ def signed_off(state: TaskState, terms: TaskTerms, record: TaskRecord) -> TaskSt
     _check_sign_off(terms, record)
     early = record.due is not None and record.at < record.due <= record.at + terms.remind
     settled = record.due if early and not terms.drifting and record.due is not None else record.at
-    return replace(_recorded(state, record), settled_at=settled, failed=False, last_success_at=record.at)
+    return replace(_recorded(state, record), settled_at=settled, failed=False, last_success_at=record.at, missed=0)
 
 
 def _check_sign_off(terms: TaskTerms, record: TaskRecord) -> None:
@@ -370,10 +378,11 @@ def told(state: TaskState, terms: TaskTerms, due: float | None, now: float, time
 
 
 def _last_done(state: TaskState, now: float) -> str:
+    missed = {0: "", 1: ", missed once since"}.get(state.missed, f", missed {state.missed} times since")
     if state.last_success_at is None:
-        return "not done yet"
+        return f"not done yet{missed.removesuffix(' since')}"
     ago = now - state.last_success_at
-    return f"last done {format_duration(ago)} ago" if ago >= 1 else "done just now"
+    return f"last done {format_duration(ago)} ago{missed}" if ago >= 1 else "done just now"
 
 
 def evidence(state: TaskState, timezone: str, now: float) -> dict[str, str]:

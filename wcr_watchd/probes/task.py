@@ -4,7 +4,7 @@ Written as `[task.NAME]`, which is the check `task.NAME`. With `run` the daemon 
 beside itself, in its `window` only, again when it fails, and made up for after a time without the daemon. Without `run`
 a person does it and signs it off (`wcr-watchd task done NAME`), with a note and evidence. With `key` or `ping_key` in
 place of both, the job reports by itself: the table is then a check of type [heartbeat](heartbeat.md). It is an info
-`remind` before it is due, and down when it is `grace` late or has failed.
+`remind` before it is due, and down when it is `grace` late or has failed; a turn that was left out is an info.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ class Task(Options):
         MeasurementSpec("age", Unit.SECONDS, "Since it was last done"),
         MeasurementSpec("run_time", Unit.SECONDS, "How long its last run took, with all attempts"),
         MeasurementSpec("running", Unit.SECONDS, "How long the run that is going on has taken so far"),
+        MeasurementSpec("missed", Unit.COUNT, "How often in a row its turn was left out since it was last done"),
         MeasurementSpec("exit_status", Unit.COUNT, "The exit status of its last run"),
     )
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
-        (Severity.WARNING, "down"),
-        (Severity.INFO, "soon == 1"),
+        (Severity.WARNING, "down or missed >= 3"),
+        (Severity.INFO, "soon == 1 or missed >= 1"),
     )
     example: ClassVar[str] = 'schedule = "0 9 1 * *"\nabout = "Restore last night\'s dump by hand and look at it"\n'
 
@@ -93,7 +94,7 @@ class Task(Options):
     """When a run may begin: "Tue 03:00-05:00", "22:00-06:00", or a list; what is due outside waits for it."""
     catch_up: bool = True
     """Whether a run whose time passed while it could not begin is made up for, once; else it is left out after
-    `grace`."""
+    `grace`, which is an info until it is done again, and a warning when it happens three times in a row."""
 
     _calendar: Calendar = PrivateAttr()
 
@@ -187,6 +188,7 @@ class Task(Options):
                 "age": None if state.last_success_at is None else max(0.0, now - state.last_success_at),
                 "run_time": state.duration,
                 "running": None if state.started_at is None else max(0.0, now - state.started_at),
+                "missed": float(state.missed),
                 "exit_status": None if state.last is None else state.last.exit_status,
             }
         )

@@ -33,7 +33,9 @@ from wcr_watchd.core.task import (
     name_of,
 )
 from wcr_watchd.core.units import format_duration
+from wcr_watchd.kit.strays import end_strays, has_strays
 from wcr_watchd.kit.subprocess import end_stranger, is_alive, mark_of
+from wcr_watchd.kit.threads import Threads
 from wcr_watchd.runtime.task_run import ENDS_WITHIN, carry_out, seconds_until
 from wcr_watchd.runtime.task_views import reported_view, view
 
@@ -284,12 +286,15 @@ class TaskDesk:
         Nobody of that life ends it when it takes too long: it has its time limit once more, from now on.
         """
         since, text = self._clock.monotonic(), INTERRUPTED
+        mark, threads = task.mark_of_run(state), self._shared.get(Threads)
         try:
-            while is_alive(state.process):
+            while is_alive(state.process) or await has_strays(mark, threads):
                 probe = self._probes.get(state.task)
                 limit = probe.command.time_limit if probe is not None and probe.command is not None else inf
                 if self._clock.monotonic() - since >= limit:
-                    await end_stranger(state.process, ENDS_WITHIN)
+                    if is_alive(state.process):
+                        await end_stranger(state.process, ENDS_WITHIN)
+                    await end_strays(mark, threads)
                     text = f"{INTERRUPTED}; it went on for another {format_duration(limit)} and was ended"
                 await asyncio.sleep(LOOK_FOR_ORPHANS)
         finally:
@@ -299,7 +304,9 @@ class TaskDesk:
     async def _run(self, begun: TaskState, command: TaskCommand, due: float | None) -> None:
         since = self._clock.monotonic()
         try:
-            end = await carry_out(command, self._shared, self._redact, self._noting(begun.task))
+            end = await carry_out(
+                command, task.mark_of_run(begun), self._shared, self._redact, self._noting(begun.task)
+            )
         except asyncio.CancelledError:
             self._interrupt(self._book.states[begun.task])
             raise

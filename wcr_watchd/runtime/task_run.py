@@ -12,6 +12,7 @@ from wcr_watchd.core.run import Shared
 from wcr_watchd.core.task import OUTPUT_LIMIT, TaskCommand
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.kit.plain_text import plain
+from wcr_watchd.kit.strays import MARK, end_strays
 from wcr_watchd.kit.subprocess import Finished, Identity, identity_of, locate, run_child
 from wcr_watchd.kit.threads import Threads
 
@@ -41,39 +42,43 @@ class RunEnd:
 
 
 async def carry_out(
-    command: TaskCommand, shared: Shared, redact: Callable[[str], str], begun: Callable[[int], None]
+    command: TaskCommand, mark: str, shared: Shared, redact: Callable[[str], str], begun: Callable[[int], None]
 ) -> RunEnd:
     """Run the program until it succeeds, at most ``1 + retries`` times. Raises nothing but cancellation.
 
-    ``begun`` is called with the process number of each attempt.
+    ``mark`` tells this run from every other one, ``begun`` is called with the process number of each attempt. Whatever
+    an attempt started has ended when it is over.
     """
     number = 0
     while True:
         number += 1
-        attempt = await _attempt(command, shared, redact, begun)
+        attempt = await _attempt(command, mark, shared, redact, begun)
         if attempt.well or number > command.retries:
             return RunEnd(attempt, number)
         await asyncio.sleep(command.retry_after)
 
 
 async def _attempt(
-    command: TaskCommand, shared: Shared, redact: Callable[[str], str], begun: Callable[[int], None]
+    command: TaskCommand, mark: str, shared: Shared, redact: Callable[[str], str], begun: Callable[[int], None]
 ) -> Attempt:
     program, threads = command.words[0], shared.get(Threads)
     try:
         identity = await _identity(command, threads)
         file = await threads.call(locate, program, command.environment["PATH"], command.folder)
-        finished = await run_child(
-            _words(command, file),
-            _environment(command, identity),
-            command.folder,
-            limit=READ_LIMIT,
-            keep_end=True,
-            identity=identity,
-            time_limit=command.time_limit,
-            ends_within=ENDS_WITHIN,
-            begun=begun,
-        )
+        try:
+            finished = await run_child(
+                _words(command, file),
+                _environment(command, identity) | {MARK: mark},
+                command.folder,
+                limit=READ_LIMIT,
+                keep_end=True,
+                identity=identity,
+                time_limit=command.time_limit,
+                ends_within=ENDS_WITHIN,
+                begun=begun,
+            )
+        finally:
+            await end_strays(mark, threads)
     except (FileNotFoundError, NotADirectoryError) as error:
         what = f"the folder {command.folder} (cwd)" if error.filename == command.folder else f"{error.filename}"
         return Attempt(False, f"could not be run: {what} does not exist; install it or correct the path")
