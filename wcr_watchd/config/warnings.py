@@ -1,18 +1,21 @@
-"""What somebody should know of a configuration although it can be used: nobody on call, nobody to tell, all over."""
+"""What somebody should know of a configuration although it can be used: nobody on call, rights it lacks, all over."""
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 from wcr_watchd.config.checks import place_of
 from wcr_watchd.config.load import Loaded
+from wcr_watchd.config.look import user_name
 from wcr_watchd.core.errors import Problem
 from wcr_watchd.core.escalation import LOOK_AHEAD
 from wcr_watchd.core.knowledge import EntryKind
 from wcr_watchd.core.local_time import local_time
 from wcr_watchd.core.on_call import OnCallSchedule, gaps
-from wcr_watchd.core.protocols import Awaiting
+from wcr_watchd.core.protocols import Awaiting, Recurring
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.kit.refused import did_you_mean
 
@@ -46,6 +49,7 @@ def warnings(loaded: Loaded, now: float) -> tuple[Problem, ...]:
             over = "is over" if token.expires_at <= now else f"is over in {format_duration(token.expires_at - now)}"
             found.append(loaded.sources.problem(("token", token.name, "expires"), over, "make a new one, or remove it"))
     found += _knowledge(loaded, now)
+    found += _users(loaded)
     for check, other in _with_the_same_key(loaded):
         reason = f'reports by the same key and name as "{other}", so that its signals are refused'
         found.append(
@@ -71,6 +75,28 @@ def _knowledge(loaded: Loaded, now: float) -> Iterator[Problem]:
                 place = (*place_of(loaded.sources.table, check.name), kind.value)
                 reason = f'there is no {kind.value} "{name}" in the knowledge folder'
                 yield loaded.sources.problem(place, reason, did_you_mean(name, known[kind]))
+
+
+def _users(loaded: Loaded) -> Iterator[Problem]:
+    """Tasks that are to run with the rights of a user whom there is not, or whom only root can give to them."""
+    own = os.geteuid()
+    for name, probe in loaded.probes.items():
+        command = probe.command if isinstance(probe, Recurring) else None
+        if command is None or not command.user:
+            continue
+        place = (*place_of(loaded.sources.table, name), "user")
+        try:
+            wanted = pwd.getpwnam(command.user).pw_uid
+        except KeyError:
+            reason = f'there is no user "{command.user}" on this machine, so that its run fails'
+            yield loaded.sources.problem(place, reason, "make that user, or correct the name")
+            continue
+        if own not in (0, wanted):
+            reason = f'cannot run as "{command.user}": only a daemon that is root may, and this is {user_name()}'
+            remedy = (
+                'take it out, or have the service manager do it: run = ["systemctl", "start", "--wait", "x.service"]'
+            )
+            yield loaded.sources.problem(place, reason, remedy)
 
 
 def _with_the_same_key(loaded: Loaded) -> Iterator[tuple[str, str]]:
