@@ -17,7 +17,7 @@ from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.matchers import parse_matchers
 from wcr_watchd.core.model import Observation
 from wcr_watchd.core.modifications import Modification
-from wcr_watchd.runtime.changes import ChangeDesk
+from wcr_watchd.runtime.changes.desk import ChangeDesk
 
 STEPS = (
     Step(Phase.PRE, "Review <b>notes</b>"),
@@ -163,13 +163,13 @@ async def test_a_window_that_was_overrun_is_an_incident_and_one_that_is_extended
     await prepared(served)
     await served.post("/changes/1/start", {"text": "it burns"})
     world: Any = served.control
-    world.kept[1] = world.changes._changes[1] = replace(world.kept[1], ends_at=NOW - 1.0)
-    await world.changes._look_after(1)
+    world.kept[1] = world.changes._register._changes[1] = replace(world.kept[1], ends_at=NOW - 1.0)
+    await world.changes._course.look_after(1)
     assert world.troubles == ["change #1 overruns"]
     _, text = await served.get("/changes/1")
     assert "it overruns its window" in text
     await served.post("/changes/1/extend", {"for": "30m"})
-    await world.changes._look_after(1)
+    await world.changes._course.look_after(1)
     assert world.troubles == ["change #1 overruns"]
 
 

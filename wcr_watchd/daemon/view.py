@@ -24,7 +24,7 @@ from wcr_watchd.daemon.desks import Desks
 from wcr_watchd.daemon.in_force import InForce
 from wcr_watchd.daemon.telling import Telling
 from wcr_watchd.daemon.watching import Watching
-from wcr_watchd.runtime.changes import ChangeDesk
+from wcr_watchd.runtime.changes.desk import ChangeDesk
 from wcr_watchd.runtime.objectives import ObjectiveWatch
 from wcr_watchd.runtime.runs import must_be_configured
 

@@ -11,9 +11,9 @@ from wcr_watchd.core.heartbeat import Book
 from wcr_watchd.core.task import TaskBook
 from wcr_watchd.daemon.base import Base
 from wcr_watchd.daemon.in_force import InForce
-from wcr_watchd.runtime.changes import ChangeDesk
+from wcr_watchd.runtime.changes.desk import ChangeDesk
+from wcr_watchd.runtime.changes.hooks import Hooks
 from wcr_watchd.runtime.dispatcher import Dispatcher
-from wcr_watchd.runtime.hooks import Hooks
 from wcr_watchd.runtime.modifications import ModificationLog
 from wcr_watchd.runtime.monitor import Monitor
 from wcr_watchd.runtime.objectives import ObjectiveWatch

@@ -1,0 +1,93 @@
+"""The window of a change, and the platform's own maintenance mode, which its programs switch."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from uuid import uuid4
+
+from wcr_watchd.core import changes
+from wcr_watchd.core.changes import Change
+from wcr_watchd.core.errors import CommandError
+from wcr_watchd.core.silence import Silence
+from wcr_watchd.runtime.changes.register import Register
+
+Hook = Callable[[Sequence[str], Mapping[str, str], float], Awaitable[str]]
+"""Runs a program with further environment variables within so many seconds and returns what it said.
+
+Raises ``CommandError`` when it did not end with status 0.
+"""
+
+
+class MaintenanceMode:
+    """Opens and closes windows, and runs the programs by ``hook`` that switch maintenance mode."""
+
+    def __init__(self, register: Register, hook: Hook) -> None:
+        self._register = register
+        self._hook = hook
+
+    async def switch_on(self, change: Change, by: str) -> tuple[Silence, str]:
+        """Open its window, then switch maintenance mode on; when that fails, close the window again.
+
+        Returns the window and what the program said. Raises ``CommandError`` when it came to nothing.
+        """
+        register = self._register
+        window = self._window(change, by, register.clock.now() + change.plan.length)
+        register.keep(changes.starting(change, window.id))
+        try:
+            holds, _ = await register.engine.silence(window)
+            return holds, await self._run(change, change.plan.hooks.on)
+        except CommandError as error:
+            await self.close(window.id)
+            await register.kept(changes.not_started(register.newest(change), str(error), register.clock.now()), "")
+            raise CommandError(f"{change.name} was not started: {error}") from error
+
+    async def prolong(self, change: Change, by: str, ends_at: float) -> Silence:
+        """Keep its window open until then (epoch seconds), or open another one when it is over."""
+        engine = self._register.engine
+        held = engine.state.silences.get(change.silence)
+        if held is not None and held.active(self._register.clock.now()):
+            holds, _ = await engine.silence(replace(held, ends_at=ends_at), held.id)
+        else:
+            holds, _ = await engine.silence(self._window(change, by, ends_at))
+        return holds
+
+    async def close(self, window: str) -> None:
+        """Close a window, if it is open."""
+        engine = self._register.engine
+        held = engine.state.silences.get(window)
+        if held is not None and held.active(self._register.clock.now()):
+            await engine.expire(window)
+
+    async def switch_off(self, change: Change, override: str) -> str:
+        """Switch maintenance mode off; returns what the program said.
+
+        Raises ``CommandError`` when that fails, unless somebody gave a reason to ``override`` it.
+        """
+        register = self._register
+        try:
+            return await self._run(change, change.plan.hooks.off)
+        except CommandError as error:
+            if override.strip():
+                return f"failed, and finished although: {override.strip()} ({error})"
+            await register.kept(changes.logged(change, "", f"not finished: {error}", register.clock.now()), "")
+            raise CommandError(
+                f"{change.name} is not finished: {error}. Repair that, or finish with --override and the reason"
+            ) from error
+
+    def _window(self, change: Change, by: str, ends_at: float) -> Silence:
+        """The window of a change, from now on."""
+        now = self._register.clock.now()
+        matchers = change.plan.matchers
+        return Silence(str(uuid4()), matchers, now, ends_at, by, change.name, now, maintenance=True)
+
+    async def _run(self, change: Change, words: Sequence[str]) -> str:
+        if not words:
+            return ""
+        variables = {
+            "WATCHD_CHANGE": str(change.id),
+            "WATCHD_CHANGE_NAME": change.plan.name,
+            "WATCHD_CHANGE_CATEGORY": change.plan.category.name,
+            "WATCHD_CHANGE_TITLE": change.title.replace("\0", ""),
+        }
+        return await self._hook(words, variables, change.plan.hooks.timeout)
