@@ -46,7 +46,7 @@ post = [
 """
 HOOK = """\
 #!/bin/sh
-[ -e "$(dirname "$0")/broken" ] && { echo "the switch is stuck" >&2; exit 3; }
+[ -e "$(dirname "$0")/broken" -o -e "$(dirname "$0")/broken-$1" ] && { echo "the switch is stuck" >&2; exit 3; }
 touch "$(dirname "$0")/begun"
 while [ -e "$(dirname "$0")/slow" ]; do sleep 0.1; done
 echo "$1 $WATCHD_CHANGE $WATCHD_CHANGE_NAME $WATCHD_CHANGE_CATEGORY $WATCHD_CHANGE_TITLE" >> "$(dirname "$0")/switched"
@@ -283,21 +283,40 @@ def test_a_switch_that_does_not_switch_stops_the_start_and_the_end(
     running: Callable[..., RunningDaemon], platform: Platform
 ) -> None:
     daemon = running()
-    stuck = platform.folder / "broken"
+    stuck = platform.folder / "broken-on"
     stuck.touch()
     with pytest.raises(RefusedError) as refused:
         start(daemon)
     assert "was not started: " in str(refused.value)
-    assert "ended with status 3, expected status 0: the switch is stuck" in str(refused.value)
+    assert (
+        "ended with status 3, expected status 0: the switch is stuck; maintenance mode was switched off again"
+        in str(refused.value)
+    )
+    assert platform.switched == ["off 1 release feature the usual release"], "it may have been switched halfway"
     assert (windows(daemon), shown(daemon)["state"]) == ([], "prepared")
     stuck.unlink()
     start(daemon)
-    stuck.touch()
+    (platform.folder / "broken").touch()
     with pytest.raises(RefusedError, match="is not finished: "):
         daemon.api("POST", "/changes/1/finish")
     assert (len(windows(daemon)), shown(daemon)["state"]) == (1, "running"), "the window stays open"
     daemon.api("POST", "/changes/1/finish", {"override": "switched by hand"})
     assert any("although: switched by hand" in text for text in log_of(shown(daemon)))
+
+
+def test_a_switch_that_is_stuck_halfway_is_told_until_the_change_starts(
+    running: Callable[..., RunningDaemon], slack: Slack, platform: Platform
+) -> None:
+    daemon = running()
+    stuck = platform.folder / "broken"
+    stuck.touch()
+    with pytest.raises(RefusedError, match=r"it could not be switched off, .* ended with status 3"):
+        start(daemon)
+    assert windows(daemon) == []
+    eventually(lambda: any("but maintenance mode may be on" in text for text in told(slack)), "somebody is told")
+    stuck.unlink()
+    start(daemon)
+    assert [one for one in daemon.incidents(open_only=True) if one["check"] == "wcr-watchd"] == []
 
 
 def test_a_daemon_that_ends_while_a_change_starts_leaves_no_window_open(
@@ -312,6 +331,7 @@ def test_a_daemon_that_ends_while_a_change_starts_leaves_no_window_open(
         daemon.api("POST", "/changes/1/abandon")
     daemon.kill()
     starting.join()
+    (platform.folder / "slow").unlink()
     daemon.start()
 
     def broken_off() -> list[str]:
@@ -319,10 +339,9 @@ def test_a_daemon_that_ends_while_a_change_starts_leaves_no_window_open(
 
     eventually(broken_off, "somebody is told")
     assert broken_off()[0].startswith("the daemon ended while change #1 release: the usual release was started; its")
-    assert "visitors may see the page of maintenance" in broken_off()[0]
+    assert "maintenance mode was switched off again (now off)" in broken_off()[0]
     assert (windows(daemon), shown(daemon)["state"]) == ([], "prepared")
-    assert "not started: the daemon ended meanwhile" in log_of(shown(daemon))
-    (platform.folder / "slow").unlink()
+    assert any(text.startswith("not started: the daemon ended meanwhile; maint") for text in log_of(shown(daemon)))
     start(daemon)
     assert len(windows(daemon)) == 1
     assert not broken_off()

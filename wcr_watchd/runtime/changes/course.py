@@ -75,14 +75,13 @@ class Course:
     async def _broke_off(self, change: Change) -> Change:
         """The last life ended while it started this: nobody waits for that start, and its window hides what breaks."""
         async with self._register.alone(change.id, "cleared up"):
+            off = f"; {(await self._mode.switched_back(change))[1]}" if change.plan.hooks.on else ""
             await self._mode.close(change.silence)
-            seen = ", and visitors may see the page of maintenance" if change.plan.hooks.on else ""
-            because = f"the daemon ended while {change.name} was started; its window is closed{seen}"
+            because = f"the daemon ended while {change.name} was started; its window is closed{off}"
             because += f". Start it again, or: wcr-watchd change abandon {change.id}"
             self._register.trouble(change, BROKE_OFF, because, "by its start")
-            return self._register.keep(
-                changes.not_started(change, "the daemon ended meanwhile", self._register.clock.now())
-            )
+            change, now = self._register.newest(change), self._register.clock.now()
+            return self._register.keep(changes.not_started(change, f"the daemon ended meanwhile{off}", now))
 
     def _overran(self, change: Change, now: float) -> None:
         if change.overran:

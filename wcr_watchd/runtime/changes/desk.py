@@ -18,7 +18,7 @@ from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.run import Announced
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.runtime.changes.course import BROKE_OFF, OVERRUNS, Course
-from wcr_watchd.runtime.changes.mode import Hook, MaintenanceMode
+from wcr_watchd.runtime.changes.mode import HALFWAY, Hook, MaintenanceMode
 from wcr_watchd.runtime.changes.register import Engine, Register
 from wcr_watchd.runtime.changes.verification import Verification
 
@@ -105,7 +105,7 @@ class ChangeDesk:
                 self._register.newest(change), by, window.id, window.ends_at, override, self._clock.now()
             )
             change = self._with_words(change, "maintenance mode on", said)
-            self._register.trouble_over(change, BROKE_OFF, f"it is started by {by}")
+            self._not_halfway_any_more(change, f"it is started by {by}")
             until = clock_time(window.ends_at, self._engine.setup.timezone, now)
             self._register.say(
                 change,
@@ -161,7 +161,7 @@ class ChangeDesk:
         """Give a prepared change up."""
         async with self._register.alone(number, "abandoned"):
             change = changes.abandoned(await self.change(number), by, why, self._clock.now())
-            self._register.trouble_over(change, BROKE_OFF, f"it is abandoned by {by}")
+            self._not_halfway_any_more(change, f"it is abandoned by {by}")
             return await self._register.kept(change, f"{change.name} is abandoned")
 
     async def verify(self, number: int, by: str) -> Outcome:
@@ -195,6 +195,11 @@ class ChangeDesk:
             return await self._register.kept(change, f"{change.name} is finished; {verdict}", lines)
 
     # --- what these have in common ---
+
+    def _not_halfway_any_more(self, change: Change, why: str) -> None:
+        """Whatever a failed start left behind is settled."""
+        for what in (BROKE_OFF, HALFWAY):
+            self._register.trouble_over(change, what, why)
 
     def _plan(self, wish: ChangeWish) -> Plan:
         setup = self._engine.setup

@@ -19,6 +19,10 @@ Raises ``CommandError`` when it did not end with status 0.
 """
 
 
+HALFWAY = "left maintenance mode on"
+"""What a change may have done whose start failed."""
+
+
 class MaintenanceMode:
     """Opens and closes windows, and runs the programs by ``hook`` that switch maintenance mode."""
 
@@ -27,7 +31,7 @@ class MaintenanceMode:
         self._hook = hook
 
     async def switch_on(self, change: Change, by: str) -> tuple[Silence, str]:
-        """Open its window, then switch maintenance mode on; when that fails, close the window again.
+        """Open its window, then switch maintenance mode on; when that fails, switch it off and close the window again.
 
         Returns the window and what the program said. Raises ``CommandError`` when it came to nothing.
         """
@@ -36,11 +40,34 @@ class MaintenanceMode:
         register.keep(changes.starting(change, window.id))
         try:
             holds, _ = await register.engine.silence(window)
+        except CommandError as error:
+            raise await self._not_started(change, window.id, str(error)) from error
+        try:
             return holds, await self._run(change, change.plan.hooks.on)
         except CommandError as error:
-            await self.close(window.id)
-            await register.kept(changes.not_started(register.newest(change), str(error), register.clock.now()), "")
-            raise CommandError(f"{change.name} was not started: {error}") from error
+            # It may have been switched halfway: the platform is not to show its page of maintenance for a change
+            # that nobody makes. While that is cleared up, the window still covers what it does.
+            is_off, said = await self.switched_back(change)
+            if not is_off:
+                because = f"{change.name} was not started, but {said}. Switch it off by hand; then start the change "
+                because += f"again, or: wcr-watchd change abandon {change.id}"
+                register.trouble(change, HALFWAY, because, "by its start")
+            raise await self._not_started(change, window.id, f"{error}; {said}") from error
+
+    async def _not_started(self, change: Change, window: str, why: str) -> CommandError:
+        """Its window is closed again, and it is prepared as before."""
+        register = self._register
+        await self.close(window)
+        await register.kept(changes.not_started(register.newest(change), why, register.clock.now()), "")
+        return CommandError(f"{change.name} was not started: {why}")
+
+    async def switched_back(self, change: Change) -> tuple[bool, str]:
+        """Switch maintenance mode off after a start that failed; returns whether it is off now, and that in words."""
+        try:
+            said = await self._run(change, change.plan.hooks.off)
+        except CommandError as error:
+            return False, f"maintenance mode may be on, look what visitors see: it could not be switched off, {error}"
+        return True, f"maintenance mode was switched off again{f' ({said})' if said else ''}"
 
     async def prolong(self, change: Change, by: str, ends_at: float) -> Silence:
         """Keep its window open until then (epoch seconds), or open another one when it is over."""
