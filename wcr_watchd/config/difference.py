@@ -19,7 +19,7 @@ def differences(
 ) -> dict[str, tuple[str, str]]:
     """By dotted key, what was written before and what is now; ``masked`` takes secrets out of a text.
 
-    A table that is there on one side only, such as a check, is one difference.
+    A table that is there on one side only, such as a check, is one difference. The tables of a list are numbered.
     """
     return {key: (_shown(was, masked), _shown(now, masked)) for key, was, now in _walk("", before, after)}
 
@@ -29,12 +29,19 @@ _MISSING = object()
 
 def _walk(prefix: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     for name in dict.fromkeys((*before, *after)):
-        was, now = before.get(name, _MISSING), after.get(name, _MISSING)
+        was, now = _numbered(before.get(name, _MISSING)), _numbered(after.get(name, _MISSING))
         key = f"{prefix}{name}"
         if isinstance(was, Mapping) and isinstance(now, Mapping):
             yield from _walk(f"{key}.", was, now)
         elif was != now:
             yield key, was, now
+
+
+def _numbered(value: Any) -> Any:
+    """A list of tables as a table by their numbers: of a long checklist, it is told which step is another one."""
+    if isinstance(value, list | tuple) and value and all(isinstance(one, Mapping) for one in value):
+        return {str(number): one for number, one in enumerate(value, 1)}
+    return value
 
 
 def _shown(value: object, masked: Callable[[str], str]) -> str:
@@ -63,7 +70,7 @@ def since_outline(before: str, after: str) -> dict[str, tuple[str, str]]:
 def _outlined(table: Mapping[str, Any], masked: Callable[[str], str], key: bytes) -> dict[str, Any]:
     return {
         name: _outlined(value, masked, key) if isinstance(value, Mapping) else _remembered(str(value), masked, key)
-        for name, value in table.items()
+        for name, value in ((name, _numbered(value)) for name, value in table.items())
     }
 
 
