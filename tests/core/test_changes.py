@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,17 +12,18 @@ from hypothesis import strategies as st
 
 from tests.core.world import check
 from wcr_watchd.core import changes
-from wcr_watchd.core.changes import Category, Change, ChangeState, Phase, Plan, Step, Tick, Verified
+from wcr_watchd.core.changes import Category, Change, ChangeState, ChangeWish, Phase, Plan, Step, Tick, Verified
 from wcr_watchd.core.checklist import Sight, looked_over, tells
 from wcr_watchd.core.comparison import Compared, Finding
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.matchers import parse_matchers
-from wcr_watchd.core.model import Measurement, Observation, Outcome, Severity
+from wcr_watchd.core.model import Fact, Measurement, Observation, Outcome, Severity
 from wcr_watchd.core.recurrence import Once
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Window
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.units import Unit
+from wcr_watchd.core.versions import is_version
 
 NOW = 1_790_000_000.0
 STEPS = (
@@ -109,6 +111,74 @@ def test_staging_must_be_green_for_long_enough_and_looked_at_lately(state: Check
 def test_a_time_in_which_nobody_watched_is_not_green() -> None:
     unwatched = replace(sight(), watched_since=NOW - 60)
     assert why_not(prepared(), Tick.STAGING, unwatched) == "staging is green for 1 min; 30 min are asked for"
+
+
+def on(version: str, kind: str = "version", **more: Any) -> Sight:
+    """What is known while staging tells that it runs this."""
+    seen = sight()
+    facts = (Fact(kind, "staging", version), *((Fact("image", "redis", "77aa77aa77aa"),) if kind == "image" else ()))
+    run = Observation("staging", "here", NOW - 5, 0.1, Outcome.UP, "", "", facts=facts)
+    return replace(seen, latest={**seen.latest, "staging": run}, **more)
+
+
+def test_staging_must_run_the_version_that_the_change_names() -> None:
+    change = changes.prepare(4, PLAN, "", "ann", NOW, version="2.3")
+    assert why_not(change, Tick.STAGING, sight()) == "staging has not run since the daemon started"
+    told_nothing = replace(on("2.3"), latest={"staging": replace(on("2.3").latest["staging"], facts=None)})
+    assert "no check of staging tells which version runs, 2.3 is asked for" in why_not(
+        change, Tick.STAGING, told_nothing
+    )
+    assert why_not(change, Tick.STAGING, on("2.2")) == "staging sees version 2.2, not 2.3"
+    ticked = looked_over(change, on("2.3"))
+    assert dict(ticked.steps)[STEPS[1]].note == "staging green for 1 h with 2.3"  # type: ignore[union-attr]
+    assert "staging" not in done(looked_over(ticked, on("2.4"))), "another one came before the start"
+
+
+def test_staging_is_green_for_as_long_as_it_runs_that_version() -> None:
+    change = changes.prepare(4, PLAN, "", "ann", NOW, version="2.3")
+    lately = on("2.3", deployed={"staging": NOW - 120.0})
+    assert why_not(change, Tick.STAGING, lately) == "staging is green for 2 min; 30 min are asked for"
+    assert "staging" in done(looked_over(change, on("2.3", deployed={"staging": NOW - 1_801.0})))
+    assert "staging" in done(looked_over(prepared(), lately)), "a change that names no version does not ask"
+
+
+def test_of_several_images_one_is_enough() -> None:
+    change = changes.prepare(4, PLAN, "", "ann", NOW, version="sha256:0123456789abcdef0123456789abcdef")
+    assert "staging" in done(looked_over(change, on("0123456789ab", "image")))
+    assert "sees image 0123456789aa, image 77aa77aa77aa, not sha256" in why_not(
+        change, Tick.STAGING, on("0123456789aa", "image")
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted", "same"),
+    [
+        ("2.3", "2.3", True),
+        ("v2.3", "2.3", True),
+        ("2.3", "V2.3", True),
+        ("2.3+build.7", "2.3", True),
+        ("registry/app:2.3@sha256:00", "2.3", True),
+        ("release 2.3 (main)", "2.3", True),
+        ("2.3.1", "2.3", False),
+        ("12.3", "2.3", False),
+        ("1.2.3", "2.3", False),
+        ("2.3-rc1", "2.3", False),
+        ("2x3", "2.3", False),
+        ("0123456789ab", "sha256:0123456789abcd", True),
+        ("0123456789ab", "012345", False),
+        ("2.3", "", False),
+        ("2.3", "v", False),
+    ],
+)
+def test_which_version_is_the_wanted_one(told: str, wanted: str, same: bool) -> None:
+    assert is_version(told, wanted) is same
+
+
+def test_who_starts_a_prepared_change_may_say_more_of_it() -> None:
+    change = changes.altered(prepared(), ChangeWish("release", title="2.3.1", length=60.0, version="2.3.1"), "ben", NOW)
+    assert (change.title, change.version, change.plan.length) == ("2.3.1", "2.3.1", 60.0)
+    assert change.entries[-1].text == "altered: title 2.3.1, version 2.3.1, a window of 1 min"
+    assert changes.altered(change, ChangeWish("release", title="2.3.1"), "ben", NOW) == change
 
 
 def test_an_info_does_not_make_staging_red() -> None:

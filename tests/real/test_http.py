@@ -593,6 +593,16 @@ def test_names_are_looked_up_by_the_system() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "told"),
+    [("status", "Healthy"), ("users", "42"), ("load", "0.5"), ("none", ""), ("data", ""), ("up", ""), ("gone", "")],
+)
+async def test_the_version_that_answers_is_stated(api: Nginx, observe: Observe, path: str, told: str) -> None:
+    seen = await observe("http", url=api.url("/health"), version=path)
+    assert [(one.kind, one.value) for one in seen.facts or ()] == ([("version", told)] if told else [])
+    assert (await observe("http", url=api.url("/text"), version=path)).facts is None, "no JSON tells nothing"
+
+
+@pytest.mark.parametrize(
     ("toml", "words"),
     [
         ('url = "ftp://example.org"', "http://"),

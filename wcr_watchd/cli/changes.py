@@ -38,6 +38,7 @@ def _wish(command: C) -> C:
         click.argument("name", default=""),
         click.option("--category", default="", help="For a change that is not in the configuration: its category."),
         click.option("--title", default="", help="What exactly is done: 'release 2.3'."),
+        click.option("--version", default="", help="Which version is to run afterwards; staging must run it: 2.3."),
         click.option("--check", multiple=True, help="A check that it touches; * stands for any part of its name."),
         click.option("--tag", multiple=True, help="All checks with this tag."),
         click.option("--match", "matchers", multiple=True, help="Matchers such as 'group=\"web\"'."),

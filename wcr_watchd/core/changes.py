@@ -17,6 +17,7 @@ from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.modifications import Mark
 from wcr_watchd.core.run import Announced
 from wcr_watchd.core.silence import Matcher
+from wcr_watchd.core.units import format_duration
 
 SUBJECT = "change #"
 """The daemon's own incidents about a change begin so, with its number."""
@@ -178,6 +179,7 @@ class Change:
 
     ``ticks`` has an element for each step of the category. ``ends_at`` is when its window ends, ``silence`` the id of
     that window; a prepared one has it only while it is being started. ``overran`` says that it went on after that.
+    ``version`` is what is to run afterwards (empty: not told).
     """
 
     id: int
@@ -198,6 +200,7 @@ class Change:
     verified_at: float | None = None
     compared: tuple[Compared, ...] = ()
     compared_at: float | None = None
+    version: str = ""
 
     @property
     def steps(self) -> tuple[tuple[Step, Ticked | None], ...]:
@@ -216,11 +219,27 @@ class Change:
         return self.finished_at + self.plan.category.comparison if self.finished_at is not None else None
 
 
-def prepare(number: int, plan: Plan, title: str, by: str, now: float) -> Change:
+def prepare(number: int, plan: Plan, title: str, by: str, now: float, version: str = "") -> Change:
     """A new change, with nothing done yet."""
     about = title.strip()[:LONGEST_NOTE] or plan.comment
-    change = Change(number, plan, about, ChangeState.PREPARED, by, now, (None,) * len(plan.category.steps))
-    return logged(change, by, f"prepared, category {plan.category.name}", now)
+    undone_yet = (None,) * len(plan.category.steps)
+    change = Change(number, plan, about, ChangeState.PREPARED, by, now, undone_yet, version=version)
+    return logged(
+        change, by, f"prepared, category {plan.category.name}{f', version {version}' if version else ''}", now
+    )
+
+
+def altered(change: Change, wish: ChangeWish, by: str, now: float) -> Change:
+    """A prepared change with what whoever starts it says anew: its title, its version, how long its window is open."""
+    said: list[str] = []
+    if wish.title and wish.title != change.title:
+        change, said = replace(change, title=wish.title), [*said, f"title {wish.title}"]
+    if wish.version and wish.version != change.version:
+        change, said = replace(change, version=wish.version), [*said, f"version {wish.version}"]
+    if wish.length and wish.length != change.plan.length:
+        change = replace(change, plan=replace(change.plan, length=wish.length))
+        said = [*said, f"a window of {format_duration(wish.length)}"]
+    return logged(change, by, f"altered: {', '.join(said)}", now) if said else change
 
 
 def logged(change: Change, by: str, text: str, now: float) -> Change:
@@ -410,7 +429,7 @@ class ChangeWish:
     """What somebody asks for who prepares or starts a change.
 
     ``plan`` is the name of a configured one; or ``category`` that of a category, for a change of its own with these
-    ``matchers``. ``length`` is how long its window is (seconds; 0: as configured).
+    ``matchers``. ``length`` is how long its window is (seconds; 0: as configured), ``version`` what is to run then.
     """
 
     plan: str = ""
@@ -418,6 +437,7 @@ class ChangeWish:
     title: str = ""
     matchers: tuple[Matcher, ...] = ()
     length: float = 0.0
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wcr_watchd.core import changes
 from wcr_watchd.core.announcements import covered
@@ -13,6 +13,7 @@ from wcr_watchd.core.mute import open_span
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.units import format_duration
+from wcr_watchd.core.versions import another, facts_of
 
 AGES = ("age", "exposure", "copy_age")
 """Measurements (seconds) that tell how old a backup is, by which a check of backups is read."""
@@ -30,13 +31,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What is known at this time (epoch seconds); from ``watched_since`` on somebody watched all the time."""
+    """What is known at this time (epoch seconds); from ``watched_since`` on somebody watched all the time.
+
+    ``deployed`` is when checks last saw another version come, as far back as a step asks for.
+    """
 
     setup: Setup
     state: State
     latest: Mapping[str, Observation]
     now: float
     watched_since: float = 0.0
+    deployed: Mapping[str, float] = field(default_factory=dict)
 
 
 def looked_over(change: Change, sight: Sight) -> Change:
@@ -57,7 +62,7 @@ def tells(change: Change, step: Step, sight: Sight) -> Answer:
     plan = change.plan
     match step.tick:
         case Tick.STAGING:
-            return _green(plan.staging, "staging", step.span, sight)
+            return _staged(change, step.span, sight)
         case Tick.BACKUPS:
             return _backed_up(plan.backups, step.span, sight)
         case Tick.WINDOW:
@@ -80,8 +85,31 @@ _TO_DO = {
 }
 
 
-def _green(names: tuple[str, ...], what: str, span: float, sight: Sight) -> Answer:
-    """All of these checks are up without an incident, and have been for so many seconds."""
+def _staged(change: Change, span: float, sight: Sight) -> Answer:
+    """Staging is green for so long and, where the change names a version, with that one."""
+    names = change.plan.staging
+    if not change.version or not names:
+        return _green(names, "staging", span, sight)
+    for name in names:
+        if why := _not_green(name, sight):
+            return Answer(False, f"{name} {why}")
+        if name not in sight.latest:
+            return Answer(False, f"{name} has not run since the daemon started")
+    telling = {name: facts for name in names if (facts := facts_of(sight.latest[name]))}
+    if not telling:
+        return Answer(False, f"no check of staging tells which version runs, {change.version} is asked for: {_HOW}")
+    for name, facts in telling.items():
+        if other := another(facts, change.version):
+            return Answer(False, f"{name} sees {other}, not {change.version}")
+    found = _green(names, "staging", span, sight, max(sight.deployed.get(name, 0.0) for name in telling))
+    return Answer(found.holds, f"{found.why} with {change.version}" if found.holds else found.why)
+
+
+_HOW = "give `version` in an http check of staging, or name a docker check in `staging`"
+
+
+def _green(names: tuple[str, ...], what: str, span: float, sight: Sight, begun: float = 0.0) -> Answer:
+    """All of these checks are up without an incident, and have been for so many seconds, ``begun`` then or later."""
     if not names:
         return Answer(False, f"the change names no checks of {what}")
     for name in names:
@@ -89,7 +117,7 @@ def _green(names: tuple[str, ...], what: str, span: float, sight: Sight) -> Answ
         if why:
             return Answer(False, f"{name} {why}")
     youngest = max(names, key=lambda name: sight.state.checks[name].since)
-    lasts = sight.now - max(sight.state.checks[youngest].since, sight.watched_since)
+    lasts = sight.now - max(sight.state.checks[youngest].since, sight.watched_since, begun)
     if lasts < span:
         return Answer(False, f"{youngest} is green for {format_duration(lasts)}; {format_duration(span)} are asked for")
     return Answer(True, f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''} green for {format_duration(lasts)}")

@@ -19,6 +19,7 @@ from yarl import URL
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit
+from wcr_watchd.core.versions import VERSION
 from wcr_watchd.kit.asking import Auth, WebUrl, shown_chain
 from wcr_watchd.kit.certificates import SERVED_EXPIRES_SOON, SERVED_MEASUREMENTS, in_words, measure_served
 from wcr_watchd.kit.expectations import Document, Expect, Path, shown
@@ -115,6 +116,10 @@ values.users = "userCount"
     values: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Path] = Field(default_factory=dict)
     """Measurements of one's own: name = JMESPath to a number, true or false in the JSON of the body."""
 
+    version: Path | None = None
+    """JMESPath to what tells which version answers, in the JSON of the body; another one is a modification (see
+    changes.md), and a change that names its version waits until staging runs it."""
+
     @model_validator(mode="after")
     def _fits_together(self) -> Http:
         if sum((bool(self.body), self.json_ is not None, bool(self.form))) > 1:
@@ -210,6 +215,7 @@ values.users = "userCount"
         run.evidence["http_version"] = answer.version
         document = Document(answer)
         self._measure_values(run, document)
+        self._note_version(run, document)
         try:
             failures = await self.expect.failures(answer, document, run.remaining)
         except PatternsTooSlowError as error:
@@ -234,6 +240,12 @@ values.users = "userCount"
                 run.measure(name, value)
             else:
                 run.missing((name,), document.problem or f"{path} is {shown(value)}, not a number")
+
+    def _note_version(self, run: Run, document: Document) -> None:
+        """State which version answers; an answer that does not tell says nothing of it."""
+        version = document.at(self.version) if self.version else None
+        if isinstance(version, str | int | float) and not isinstance(version, bool) and str(version).strip():
+            run.fact(VERSION, run.check, str(version).strip())
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from wcr_watchd.web import quiet
 from wcr_watchd.web.shapes import Json, time_text
 
 LONGEST_TITLE = 200
+LONGEST_VERSION = 100
 
 
 def wish(view: View, asked: Mapping[str, Any]) -> ChangeWish:
@@ -22,6 +23,7 @@ def wish(view: View, asked: Mapping[str, Any]) -> ChangeWish:
         plan=str(asked.get("plan") or ""),
         category=str(asked.get("category") or ""),
         title=str(asked.get("title") or "").strip()[:LONGEST_TITLE],
+        version=str(asked.get("version") or "").strip()[:LONGEST_VERSION],
         matchers=quiet.matchers(view, asked),
         length=quiet.length(str(asked["for"])) if asked.get("for") else 0.0,
     )
@@ -62,6 +64,7 @@ def summary(found: Change) -> Json:
         "plan": found.plan.name,
         "category": found.plan.category.name,
         "title": found.title,
+        "version": found.version,
         "name": found.name,
         "state": found.state.value,
         "by": found.by,

@@ -33,6 +33,7 @@ class Course:
     async def serve(self) -> None:
         """Tick what ticks itself, notice windows that are over, compare after the end. Runs until cancelled."""
         while True:
+            await self._register.look_for_versions()
             for number in [one.id for one in self._register.known]:
                 try:
                     await self.look_after(number)

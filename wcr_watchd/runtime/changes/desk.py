@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from wcr_watchd.core import changes
 from wcr_watchd.core.announcements import covered, in_short
-from wcr_watchd.core.changes import Change, ChangeWish, Outcome, Phase, Plan, Tick, Verified
+from wcr_watchd.core.changes import Change, ChangeState, ChangeWish, Outcome, Phase, Plan, Tick, Verified
 from wcr_watchd.core.checklist import looked_over, tells
 from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.comparison import Finding
@@ -82,14 +82,19 @@ class ChangeDesk:
         same = self._register.under_way(plan.name)
         if same is not None:
             raise CommandError(f"{same.name} is {same.state.value} already; finish or abandon it first")
-        change = changes.prepare(self._register.take_number(), plan, wish.title, by, self._clock.now())
+        number, now = self._register.take_number(), self._clock.now()
+        change = self._register.keep(changes.prepare(number, plan, wish.title, by, now, wish.version))
+        await self._register.look_for_versions()
         change = looked_over(change, self._register.sight())
         return await self._register.kept(change, f"{change.name} is prepared", self._to_do(change, Phase.PRE))
 
     async def start(self, wish: ChangeWish, by: str, override: str = "") -> Outcome:
         """Start the prepared change of this plan, or a new one: open its window, then switch maintenance mode on."""
-        same = self._register.under_way(wish.plan) if wish.plan else None
-        change = same or (await self.prepare(wish, by)).change
+        change = self._register.under_way(wish.plan) if wish.plan else None
+        if change is None:
+            change = (await self.prepare(wish, by)).change
+        elif change.state is ChangeState.PREPARED:
+            self._register.keep(changes.altered(change, wish, by, self._clock.now()))
         return await self.start_prepared(change.id, by, override)
 
     async def start_prepared(self, number: int, by: str, override: str = "") -> Outcome:
@@ -97,6 +102,7 @@ class ChangeDesk:
         async with self._register.alone(number, "started"):
             change = await self.change(number)
             await self._verification.results(change.plan.backups)  # what they tell is to be of now
+            await self._register.look_for_versions()
             change = self._register.keep(looked_over(await self.change(number), self._register.sight()))
             changes.must_be_startable(change, override)
             now = self._clock.now()

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+import structlog
+
 from wcr_watchd.core import changes
 from wcr_watchd.core.announcements import covered, in_short, readers
 from wcr_watchd.core.changes import Change
 from wcr_watchd.core.checklist import Sight
 from wcr_watchd.core.clock import Clock
-from wcr_watchd.core.errors import CommandError
+from wcr_watchd.core.errors import CommandError, StoreError
 from wcr_watchd.core.escalation import recipients
 from wcr_watchd.core.life import Finding
 from wcr_watchd.core.model import EventKind, Notification, Observation, Severity
@@ -21,7 +23,12 @@ from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Setup, Target
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
+from wcr_watchd.core.versions import IMAGE, VERSION
 
+log = structlog.get_logger(__name__)
+
+MOST_MODIFICATIONS = 5_000
+"""Modifications that are looked through for versions."""
 KEPT_IN_MIND = 50
 """Changes that are over and still at hand; all of them are in the store."""
 
@@ -85,6 +92,7 @@ class Register:
         self._changes = {one.id: one for one in sorted(restored, key=lambda one: one.id)}
         self._next = max(self._changes, default=0) + 1
         self._busy: dict[int, str] = {}
+        self._deployed: dict[str, float] = {}
 
     # --- what is known ---
 
@@ -103,6 +111,7 @@ class Register:
 
     async def change(self, number: int) -> Change:
         """One change. Raises ``CommandError`` when there is none of this number."""
+        await self.look_for_versions()  # so that what its steps wait for is said by what is known now
         found = self._changes.get(number) or await self._store.change(number)
         if found is None:
             raise CommandError(f"there is no change #{number}; `wcr-watchd change list --all` shows all")
@@ -115,7 +124,28 @@ class Register:
     def sight(self) -> Sight:
         """What tells now whether steps are done."""
         engine = self.engine
-        return Sight(engine.setup, engine.state, engine.latest, self.clock.now(), self._watching_since)
+        now = self.clock.now()
+        return Sight(engine.setup, engine.state, engine.latest, now, self._watching_since, self._deployed)
+
+    async def look_for_versions(self) -> None:
+        """Find out when other versions came, for changes that name one."""
+        spans = [
+            step.span
+            for one in self.known
+            if one.version and one.state is changes.ChangeState.PREPARED
+            for step, _ in one.steps
+            if step.tick is changes.Tick.STAGING
+        ]
+        if not spans:
+            return
+        await self.engine.flush()
+        now = self.clock.now()
+        try:
+            found = await self._store.modifications(since=now - max(spans), until=now + 1.0, limit=MOST_MODIFICATIONS)
+        except StoreError as error:
+            log.warning("when versions came is looked up when the store works again", error=str(error))
+            return
+        self._deployed = {one.source: one.at for one in reversed(found) if one.kind in (VERSION, IMAGE)}
 
     def about(self, change: Change) -> str:
         """What it touches, in short."""

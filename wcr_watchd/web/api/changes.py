@@ -49,6 +49,7 @@ class Prepared(By):
     plan: str | None = Field(None, description="A configured change.")
     category: str | None = Field(None, description="A category, in place of a plan.")
     title: str | None = Field(None, description="What it is about.")
+    version: str | None = Field(None, description="The version that is to run afterwards; staging must run it.")
     check: str | list[str] | None = Field(None, description="A check, or several.")
     tag: str | list[str] | None = Field(None, description="All checks with this tag.")
     matchers: str | list[str] | None = Field(None, description="Matchers that must all hold.")
@@ -109,8 +110,8 @@ async def change(request: web.Request) -> web.Response:
 async def prepare(request: web.Request) -> web.Response:
     """Begin the checklist of a change.
 
-    JSON body: ``{"plan": name, "title": …, "for": "1h", "by": …}``, or ``category`` with ``check``, ``tag`` and
-    ``matchers`` in place of ``plan``.
+    JSON body: ``{"plan": name, "title": …, "version": …, "for": "1h", "by": …}``, or ``category`` with ``check``,
+    ``tag`` and ``matchers`` in place of ``plan``.
     """
     view, body = request.app[CONTROL], await json_body(request)
     return _answer(request, await view.changes.prepare(words.wish(view, body), by(request, body)))

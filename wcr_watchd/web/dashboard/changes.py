@@ -102,7 +102,7 @@ async def _all(request: web.Request, form: Form | None = None, said: str = "") -
         past=past,
         log=log,
         plans=list(view.setup.changes.values()),
-        form={"plan": "", "title": "", "for": "", **(form or {})},
+        form={"plan": "", "title": "", "version": "", "for": "", **(form or {})},
         said=said,
         tone=_tone,
     )

@@ -13,6 +13,7 @@ class Change(Answer):
     plan: str
     category: str
     title: str
+    version: str
     name: str
     state: str
     by: str
