@@ -67,5 +67,6 @@ pytest_plugins = [
     "tests.real.servers.providers",
     "tests.real.servers.pagers",
     "tests.real.servers.chats",
+    "tests.real.servers.backup_machine",
     "tests.real.servers.beats",
 ]

@@ -39,6 +39,9 @@ passphrase() {
         echo env:WCR_BACKUP_PASSPHRASE
     else
         [ -r "${PASSPHRASE_FILE-}" ] || fail "no passphrase: set PASSPHRASE_FILE in $settings to a file that is readable"
+        [ -s "$PASSPHRASE_FILE" ] || fail "$PASSPHRASE_FILE is empty: a backup without a passphrase is open to everybody"
+        [ -z "$(find -L "$PASSPHRASE_FILE" -perm /o=rwx)" ] ||
+            fail "everybody may read $PASSPHRASE_FILE: chmod o= it, and make another one if somebody has"
         echo "file:$PASSPHRASE_FILE"
     fi
 }
@@ -53,11 +56,29 @@ unseal() {
     openssl enc -d -aes-256-cbc -pbkdf2 -pass "$key" -in "$1"
 }
 
+# backups FOLDER SET: the finished ones of a set, oldest first: their names have the time, so that their order is that of
+# time. Of "production" those of "production_2" are none.
+digits='[0-9][0-9][0-9][0-9][0-9][0-9]'
+backups() {
+    find "$1" -maxdepth 1 -type f -name "$2_${digits}[0-9][0-9]_$digits.*.enc" 2>/dev/null | sort
+}
+
+# remove_tree FOLDER: also one with folders in it that nobody may write into. Of files nothing is changed: they are
+# hard links, and the other trees' as well.
+remove_tree() {
+    [ ! -d "$1" ] || find "$1" -type d ! -perm -u=rwx -exec chmod u+rwx {} +
+    rm -rf -- "$1"
+}
+
 # begin FOLDER NAME: $part is what to write; it goes when the script ends before `finish`. What a run left behind that
 # was killed goes now: the lock says that nobody writes it any more.
 begin() {
+    local left
     mkdir -p "$ROOT/$1"
     rm -f "$ROOT/$1/.${2%_*_*}"_????????_??????.*.part*
+    for left in "$ROOT/$1/${2%_*_*}"_????????_??????.*.sha256; do
+        [ -e "${left%.sha256}" ] || rm -f "$left"
+    done
     file=$ROOT/$1/$2
     part=$ROOT/$1/.$2.part
     [ ! -e "$file" ] || fail "$file is there already"
