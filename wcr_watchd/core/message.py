@@ -98,15 +98,15 @@ def one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def clock_time(at: float, timezone: str, relative_to: float) -> str:
+def clock_time(at: float, timezone: str, relative_to: float, *, dated: bool = False) -> str:
     """A point in time as people of that zone write it: ``03:12 EST``, or ``Nov 23 03:12 EST`` on another day.
 
-    With the year when it is more than half a year away.
+    With the year when it is more than half a year away. ``dated`` names the day of today as well, for what is read later.
     """
     local = datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(timezone))
     today = datetime.fromtimestamp(relative_to, UTC).astimezone(ZoneInfo(timezone))
     year = f"{local.year} " if abs(at - relative_to) > HALF_A_YEAR else ""
-    day = "" if local.date() == today.date() else f"{local:%b} {local.day} {year}"
+    day = "" if local.date() == today.date() and not dated else f"{local:%b} {local.day} {year}"
     return f"{day}{local:%H:%M} {local.tzname()}"
 
 

@@ -203,8 +203,9 @@ def _figure_of_people(facts: Facts) -> list[tuple[str, str, str, bool]]:
     """How often people rehearsed something, where there are tasks for that."""
     if not facts.by_people:
         return []
-    late = any(one.late for one in facts.by_people)
-    return [("Rehearsed by people", str(len(facts.signed) or "never"), "", bool(facts.signed) and not late)]
+    late = sum(bool(one.late) for one in facts.by_people)
+    note = f"{late} of {counted(len(facts.by_people), 'task')} late" if late else ""
+    return [("Rehearsed by people", str(len(facts.signed) or "never"), note, bool(facts.signed) and not late)]
 
 
 def _measured(taken: float | None, objective: float | None) -> tuple[str, str]:

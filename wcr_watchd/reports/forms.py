@@ -61,7 +61,7 @@ def written(
         "style": STYLE,
         "made": f"{datetime.fromtimestamp(wanted.now, ZoneInfo(wanted.timezone)):%-d %B %Y %H:%M %Z}",
         "duration": format_duration,
-        "moment": lambda at: clock_time(at, wanted.timezone, wanted.now),
+        "moment": lambda at: clock_time(at, wanted.timezone, wanted.now, dated=True),
     }
     page, mail, text = (_templates.get_template(name).render(shared | dict(values)) for name in form)
     return Document(

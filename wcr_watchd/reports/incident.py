@@ -85,7 +85,7 @@ def _public_figures(wanted: IncidentWanted) -> list[tuple[str, str]]:
 
 
 def _moment(wanted: IncidentWanted) -> Callable[[float], str]:
-    return lambda at: clock_time(at, wanted.timezone, wanted.now)
+    return lambda at: clock_time(at, wanted.timezone, wanted.now, dated=True)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
