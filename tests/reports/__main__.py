@@ -22,7 +22,7 @@ import click
 
 from tests.reports import year
 from tests.reports.test_incident import wanted as incident_wanted
-from tests.simulation.test_virtual_year import configured
+from tests.simulation.calendar_year import configured
 from wcr_watchd.core.report import Audience, Document, Rehearsable, ReportKind, Upcoming, Wanted, period, upcoming
 from wcr_watchd.kit.chromium import DevTools, browser
 from wcr_watchd.kit.printed import pdf
