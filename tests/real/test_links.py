@@ -71,6 +71,30 @@ async def test_all_is_well(nginx: StartNginx, observe: Observe, tmp_path: Path) 
     assert seen.summary == "3 links of 2 files lead somewhere"
 
 
+async def test_what_a_vendors_head_and_the_runbooks_of_checks_lead_to_is_asked(
+    nginx: StartNginx, observe: Observe, tmp_path: Path
+) -> None:
+    base = nginx(Site(PAGES)).url("")
+    head = f"""+++
+kind = "vendor"
+match = ['target=~"{base}/gone.*"']
+support = "tickets ({base}/private), or {base}/gone, or +1 555 0100"
+[[escalation]]
+after = "1h"
+contact = "the form of {base}/gone."
++++
+# A vendor
+"""
+    runbooks = {"api": f"{base}/", "site": f"{base}/gone#steps", "task.restore": f"{base}/moved"}
+    seen = await observe("links", folder=write(tmp_path, vendor=head), runbooks=runbooks)
+    assert seen.evidence["broken"].splitlines() == [
+        f"runbook of site: {base}/gone#steps: answered 410 Gone",
+        f"vendor.md:4: {base}/gone: answered 410 Gone",
+        f"vendor.md:7: {base}/gone: answered 410 Gone",
+    ]
+    assert (measured(seen, "broken"), measured(seen, "links")) == (3, 4)
+
+
 async def test_a_page_that_is_silent_costs_its_patience_and_a_run_its_time(
     odd: StartOdd, nginx: StartNginx, observe: Observe, tmp_path: Path
 ) -> None:

@@ -73,6 +73,28 @@ def read_checks(
     return found
 
 
+def with_runbooks(data: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with the URLs that checks name as their runbooks in every check that looks for dead links."""
+    written: dict[str, dict[str, Any]] = {
+        section: {name: one for name, one in tables.items() if isinstance(one, dict)}
+        for section in ("check", "task")
+        if isinstance(tables := data.get(section), dict)
+    }
+    named = {
+        (name if section == "check" else PREFIX + name): url
+        for section, tables in written.items()
+        for name, one in tables.items()
+        if isinstance(url := one.get("runbook"), str) and url.startswith(("https://", "http://"))
+        if one.get("enabled", True)
+    }
+    looking = {
+        name: one | {"runbooks": named | dict(given)}
+        for name, one in written.get("check", {}).items()
+        if one.get("type") == "links" and isinstance(given := one.get("runbooks", {}), dict)
+    }
+    return data | {"check": data["check"] | looking} if named and looking else data
+
+
 def names_of_checks(data: Mapping[str, Any]) -> Iterator[str]:
     """The names of all checks, as written, those of tasks among them."""
     for section, before in (("check", ""), ("task", PREFIX)):

@@ -20,7 +20,7 @@ from pydantic import BaseModel, SecretStr
 
 from wcr_watchd.config.access import read_access
 from wcr_watchd.config.changes import read_changes
-from wcr_watchd.config.checks import DEFAULT_POLICY, Checks, fingerprint, names_of_checks, read_checks
+from wcr_watchd.config.checks import DEFAULT_POLICY, Checks, fingerprint, names_of_checks, read_checks, with_runbooks
 from wcr_watchd.config.contacts import with_verifications
 from wcr_watchd.config.faults import Faults, did_you_mean
 from wcr_watchd.config.knowledge import read_knowledge
@@ -166,7 +166,7 @@ def _loaded(sources: Sources) -> Loaded:
     secrets = Secrets(faults, sources.folder)
     data = secrets.resolve(sources.table)
     _check_sections(faults, data)
-    data = with_verifications(faults, data)
+    data = with_runbooks(with_verifications(faults, data))
     watchd = _single(faults, data, "watchd", Watchd)
     store = _single(faults, data, "store", Store)
     web = _single(faults, data, "web", Web)

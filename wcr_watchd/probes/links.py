@@ -1,17 +1,19 @@
 """Looks for dead links in the Markdown files of a folder, such as the knowledge folder.
 
 A runbook whose links are dead is found out about at night. Links to other files and their headings must lead somewhere
-within the folder; links to the web are asked, each once, some side by side. What needs a sign-in (401, 403) or asks to
-wait (429) is there. When no host at all answers, of two or more, this machine is offline, and nothing is said of links.
-What there was no time for comes first the next time.
+within the folder; links to the web are asked, each once, some side by side: those of the texts, those in a vendor's
+head, and the URLs that checks name as their `runbook`. What needs a sign-in (401, 403) or asks to wait (429) is there.
+When no host at all answers, of two or more, this machine is offline, and nothing is said of links. What there was no
+time for comes first the next time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -25,7 +27,7 @@ from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.entry_files import LARGEST_ENTRY, MOST_ENTRIES, entry_files, halves, leads_out
 from wcr_watchd.kit.fetch import NotFetchedError, fetch
 from wcr_watchd.kit.http import Request
-from wcr_watchd.kit.markdown import Outline, outline
+from wcr_watchd.kit.markdown import Link, Outline, outline
 from wcr_watchd.kit.options import Duration, Options
 from wcr_watchd.kit.threads import StillBlockedError, Threads
 
@@ -40,17 +42,21 @@ SILENT = frozenset({"dns", "connect", "timeout"})
 """Why nothing was heard of a host."""
 NAMED = 3
 
+_SAYS_WHERE = re.compile(r"\s*(?:support|hours|account|agreement|contact)\s*=")
+"""A line of a head that may tell people where to go."""
+_URL = re.compile(r"""https?://[^\s"'<>()\[\]{}\\]+""")
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A link and where it stands."""
+    """A link and where it stands; ``line`` is 0 for what stands in no file of the folder."""
 
     file: str
     line: int
     target: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.target}"
+        return f"{self.file}:{self.line}: {self.target}" if self.line else f"{self.file}: {self.target}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,8 @@ class Links(Options):
 
     folder: Annotated[str, Field(pattern=r"^/.+")]
     """The folder with the files and its subfolders."""
+    runbooks: dict[str, str] = Field(default_factory=dict)
+    """What else is asked: URLs by the check that names them as its `runbook`. Those of all checks are put in here."""
     exclude: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Beginnings of URLs that are not asked, such as those of an intranet that this machine does not reach."""
     patience: Annotated[Duration, Field(gt=0)] = 15.0
@@ -111,6 +119,7 @@ class Links(Options):
             found = await run.shared.get(Threads).call(read_folder, self.folder)
         except (OSError, StillBlockedError) as error:
             return run.down("missing", f"{self.folder} cannot be read: {error}")
+        found = _with_runbooks(found, self.runbooks)
         asked = [url for url in found.web if not url.startswith(self.exclude)] if self.exclude else list(found.web)
         said = await self._ask_all(run, _from(asked, str(run.memory.get("next", ""))))
         left = [url for url in asked if url not in said]
@@ -179,6 +188,15 @@ def _from(urls: list[str], first: str) -> list[str]:
     return urls[start:] + urls[:start]
 
 
+def _with_runbooks(found: Found, runbooks: Mapping[str, str]) -> Found:
+    """What was found, with the pages that checks name as their runbooks."""
+    web = dict(found.web)
+    for check, target in runbooks.items():
+        url = urldefrag(target).url
+        web[url] = (*web.get(url, ()), Place(f"runbook of {check}", 0, target))
+    return replace(found, web=web)
+
+
 # --- in a thread ------------------------------------------------------------------------------------------------------
 
 
@@ -187,22 +205,22 @@ def read_folder(folder: str) -> Found:
     top = Path(folder)
     if not top.is_dir():
         raise NotADirectoryError(f"there is no folder {folder}")
-    texts: dict[Path, tuple[Outline, int]] = {}
+    texts: dict[Path, Outline] = {}
     unread: list[str] = []
     for path in entry_files(top)[:MOST_ENTRIES]:
         if leads_out(path, top):
             unread.append(f"{path.relative_to(top)}: is a link that leads out of the folder")
             continue
         try:
-            texts[path] = _outline(path)
+            texts[path] = _read(path)
         except (OSError, ValueError) as error:
             unread.append(f"{path.relative_to(top)}: {error}")
     web: dict[str, list[Place]] = {}
     broken: list[tuple[Place, str]] = []
     others = 0
-    for path, (known, line) in texts.items():
+    for path, known in texts.items():
         for link in known.links:
-            place = Place(path.relative_to(top).as_posix(), line + link.line - 1, link.target)
+            place = Place(path.relative_to(top).as_posix(), link.line, link.target)
             if link.target.startswith(("http://", "https://")):
                 url = urldefrag(link.target).url
                 if url in web or len(web) < MOST_LINKS:
@@ -214,8 +232,8 @@ def read_folder(folder: str) -> Found:
     return Found(len(texts), others, {url: tuple(places) for url, places in web.items()}, tuple(broken), tuple(unread))
 
 
-def _outline(path: Path) -> tuple[Outline, int]:
-    """What a file has, and the line on which its text begins."""
+def _read(path: Path) -> Outline:
+    """The links of a file, by its lines, and its headings."""
     if not path.is_file():  # a pipe could block for ever
         raise ValueError("is not a regular file")
     with path.open("rb") as file:
@@ -224,10 +242,20 @@ def _outline(path: Path) -> tuple[Outline, int]:
         raise ValueError(f"has more than {LARGEST_ENTRY} bytes")
     decoded = content.decode("utf-8-sig")
     parts = halves(decoded)
-    return (outline(decoded), 1) if parts is None else (outline(parts.text), parts.text_line)
+    if parts is None:
+        return outline(decoded)
+    text = outline(parts.text)
+    links = (replace(link, line=parts.text_line + link.line - 1) for link in text.links)
+    return Outline((*_links_of_head(parts.head), *links), text.anchors)
 
 
-def _astray(top: Path, path: Path, target: str, texts: Mapping[Path, tuple[Outline, int]]) -> str:
+def _links_of_head(head: str) -> Iterator[Link]:
+    for number, line in enumerate(head.splitlines(), 1):
+        if _SAYS_WHERE.match(line):
+            yield from (Link(found[0].rstrip(".,;:!?"), number) for found in _URL.finditer(line))
+
+
+def _astray(top: Path, path: Path, target: str, texts: Mapping[Path, Outline]) -> str:
     """What is wrong with a link that does not lead to the web; empty: nothing."""
     parts = urlsplit(target)
     if parts.scheme or target.startswith("/"):  # mail, telephone; a page of the dashboard
@@ -237,6 +265,6 @@ def _astray(top: Path, path: Path, target: str, texts: Mapping[Path, tuple[Outli
         return "leads out of the folder"
     if not leads.exists():
         return "there is no such file"
-    if parts.fragment and leads in texts and unquote(parts.fragment) not in texts[leads][0].anchors:
+    if parts.fragment and leads in texts and unquote(parts.fragment) not in texts[leads].anchors:
         return f'{leads.name} has no heading "{unquote(parts.fragment)}"'
     return ""
