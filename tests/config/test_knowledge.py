@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -12,11 +14,11 @@ from click.testing import CliRunner
 from tests.config.knowledge import CHECKS, loaded, write
 from tests.store.samples import an_incident
 from wcr_watchd.cli.main import cli
-from wcr_watchd.config.load import load, loads
+from wcr_watchd.config.load import Loaded, load, loads
 from wcr_watchd.config.warnings import warnings
 from wcr_watchd.core.errors import ConfigError
 from wcr_watchd.core.guidance import checks_of, guidance_for_check, guidance_for_incident, runbook_address
-from wcr_watchd.core.knowledge import EntryKind, Rating, Support, SupportLevel
+from wcr_watchd.core.knowledge import FIRST_READ, EntryKind, Rating, Support, SupportLevel
 from wcr_watchd.probes.links import read_folder
 
 DAY = 86_400.0
@@ -149,10 +151,45 @@ def test_an_entry_with_words_alone_is_about_every_incident_that_says_them(tmp_pa
 def test_warnings_name_what_is_to_be_read_and_what_is_not_there(tmp_path: Path) -> None:
     config = write(tmp_path)
     config.write_text(CHECKS.replace('"hosting"', '"hostin"') + 'runbook = "databse"\n')
-    said = [str(one) for one in warnings(load(config), NOW)]
-    assert any("3 of 4 entries are to be read again: connections, disk, hosting" in one for one in said)
+    read = load(config)
+    said = [str(one) for one in warnings(read, came(read) + FIRST_READ)]
+    assert any("1 of 4 entries is to be read again: hosting (set" in one for one in said)
+    assert any("2 of 4 entries are not read yet: connections, disk (put in" in one for one in said)
     assert any('check.api.vendor: there is no vendor "hostin"' in one and '"hosting"?' in one for one in said)
     assert any('check.mail.runbook: there is no runbook "databse"' in one and '"database"?' in one for one in said)
+
+
+def test_the_check_of_links_knows_the_runbooks_that_checks_name_by_url(tmp_path: Path) -> None:
+    config = write(tmp_path)
+    links = '[check.links]\ntype = "links"\nfolder = "/srv/knowledge"\n'
+    tasks = '[task.restore]\nschedule = "0 9 1 * *"\nrunbook = "https://wiki.example.org/restore"\n'
+    off = '[check.off]\ntype = "tcp"\naddress = "h:1"\nenabled = false\nrunbook = "https://wiki.example.org/off"\n'
+    config.write_text(CHECKS + links + tasks + off)
+    before = load(config)
+    assert getattr(before.probes["links"], "runbooks") == {  # noqa: B009 - it is a probe of any type
+        "api": "https://wiki.example.org/api",
+        "task.restore": "https://wiki.example.org/restore",
+    }
+    # Another address is another check to run: it is asked at once after a reload.
+    config.write_text(CHECKS.replace("org/api", "org/other") + links + tasks)
+    assert load(config).setup.checks["links"].fingerprint != before.setup.checks["links"].fingerprint
+
+
+def came(read: Loaded) -> float:
+    """When the last entry was written."""
+    return max(one.here_since for one in read.setup.knowledge.entries.values())
+
+
+def test_nobody_is_reminded_to_read_what_came_lately_though_it_is_on_the_list(tmp_path: Path) -> None:
+    begin = time.time() - 60
+    read = load(write(tmp_path))
+    assert begin < came(read) < time.time() + 60
+    entries = {name: replace(one, here_since=NOW) for name, one in read.setup.knowledge.entries.items()}
+    book = replace(read.setup.knowledge, entries=entries)
+    assert [one.name for one in book.due(NOW)] == ["connections", "disk", "hosting"]
+    # One that was read once is told on its day, however lately the file was changed.
+    assert [one.name for one in book.late(NOW + FIRST_READ - 1)] == ["hosting"]
+    assert [one.name for one in book.late(NOW + FIRST_READ)] == ["connections", "disk", "hosting"]
 
 
 def test_a_folder_that_is_not_there_is_a_warning(tmp_path: Path) -> None:

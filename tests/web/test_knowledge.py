@@ -42,7 +42,7 @@ async def test_an_incident_shows_what_to_do_and_whom_to_ask(served: Served) -> N
     assert '<details class="entry" open><summary><span class="badge">runbook</span> The database does not' in page
     assert '<a href="/knowledge/hosting#tickets" rel="noopener noreferrer">hosting</a>' in page
     assert '<a href="/knowledge/database" rel="noreferrer">Runbook</a>' in page
-    assert "+1 555 0100, &lt;support@hosting.example&gt;" in page
+    assert '+1 555 0100, &lt;<a href="mailto:support@hosting.example">support@hosting.example</a>&gt;' in page
     assert page.index("<dt>After 1 h</dt><dd>second level") < page.index("<dt>After 4 h</dt><dd>the manager")
     assert 'href="/knowledge/disk">One disk holds all data</a>' in page
     assert "What ate the connections" not in page
@@ -66,7 +66,7 @@ async def test_a_check_shows_its_runbook_closed(served: Served) -> None:
 async def test_the_list_finds_by_text_kind_and_what_is_due(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     status, page = await served.get("/knowledge")
     assert status == 200
-    assert "3 of 4 entries are to be read again" in page
+    assert "1 of 4 entries is to be read again, 2 of 4 entries are not read yet" in page
     assert "bad.md:1: does not begin with a head" in page
     _, found = await served.get("/knowledge?q=customer+number")
     assert 'href="/knowledge/hosting"' in found
@@ -93,6 +93,7 @@ async def test_an_entry_has_a_page_on_which_nothing_can_run(served: Served) -> N
     assert 'class="chip" href="/checks/api"' in page
     assert (await served.get("/knowledge/gone"))[0] == 404
     assert "It is to be read again" in (await served.get("/knowledge/hosting"))[1]
+    assert "Nobody has read it yet" in (await served.get("/knowledge/disk"))[1]
 
 
 async def test_a_review_becomes_a_draft_that_the_folder_takes(served: Served, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def _show(found: Json, check: str) -> None:
 
 
 def _show_entry(entry: Json) -> None:
-    due = ", to be read again" if entry["due"] else ""
+    due = (", to be read again" if entry["reviewed"] else ", not read yet") if entry["due"] else ""
     render.console.print(f"[bold]{escape(entry['title'])}[/bold]")
     render.console.print(escape(f"{entry['kind']} {entry['file']}, kept by {entry['owner'] or 'nobody'}{due}"))
     support = entry["support"] or {"escalation": ()}
@@ -80,7 +80,7 @@ def _show_entry(entry: Json) -> None:
 @click.argument("name", required=False)
 @click.option("--kind", type=click.Choice([kind.value for kind in EntryKind]), help="Only of this kind.")
 @click.option("--find", "text", help="Only those with this text.")
-@click.option("--due", is_flag=True, help="Only those that are to be read again.")
+@click.option("--due", is_flag=True, help="Only those that are to be read, for the first time or again.")
 @socket_option
 @json_option
 @exits
@@ -104,6 +104,8 @@ def knowledge(name: str | None, kind: str | None, text: str | None, due: bool, s
         "KIND": [row["kind"] for row in rows],
         "TITLE": [escape(row["title"]) for row in rows],
         "OWNER": [escape(row["owner"]) for row in rows],
-        "LAST READ": [(row["reviewed"] or "never") + (", due" if row["due"] else "") for row in rows],
+        "LAST READ": [
+            row["reviewed"] + (", due" if row["due"] else "") if row["reviewed"] else "not yet" for row in rows
+        ],
     }
     render.table(columns)

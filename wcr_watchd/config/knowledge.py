@@ -172,6 +172,7 @@ class _Reading:
             matchers=matchers,
             words=table.words,
             owner=table.owner,
+            here_since=_here_since(path),
             reviewed=table.reviewed,
             review_every=table.review_every or self._review_every,
             support=_support(table) if isinstance(table, VendorTable) else None,
@@ -180,6 +181,14 @@ class _Reading:
 
     def _note(self, path: Path, line: int, reason: str, suggestion: str = "") -> None:
         self.problems.append(Problem(str(path), line, "", reason, suggestion))
+
+
+def _here_since(path: Path) -> float:
+    """When a file came here or was last changed; its mtime may be that of the archive which brought it."""
+    try:
+        return path.stat().st_ctime
+    except OSError:  # it went just now
+        return 0.0
 
 
 def _support(table: VendorTable) -> Support:

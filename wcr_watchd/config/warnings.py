@@ -61,12 +61,19 @@ def warnings(loaded: Loaded, now: float) -> tuple[Problem, ...]:
 
 
 def _knowledge(loaded: Loaded, now: float) -> Iterator[Problem]:
-    """Entries of the knowledge folder that are to be read again, and checks that name what does not stand in it."""
+    """Entries of the knowledge folder that are to be read, and checks that name what does not stand in it."""
     book = loaded.setup.knowledge
-    if due := book.due(now):
-        names = ", ".join(one.name for one in due[:NAMED]) + (" …" if len(due) > NAMED else "")
-        reason = f"{len(due)} of {len(book.entries)} entries are to be read again: {names}"
-        yield loaded.sources.problem(("knowledge",), reason, "set `reviewed` in what is still right")
+    late = book.late(now)
+    for found, stand, help_ in (
+        ([one for one in late if one.reviewed], "to be read again", "set `reviewed` in what is still right"),
+        ([one for one in late if not one.reviewed], "not read yet", "put in what is true for you, and set `reviewed`"),
+    ):
+        if found:
+            names = ", ".join(one.name for one in found[:NAMED]) + (" …" if len(found) > NAMED else "")
+            reason = (
+                f"{len(found)} of {len(book.entries)} entries {'is' if len(found) == 1 else 'are'} {stand}: {names}"
+            )
+            yield loaded.sources.problem(("knowledge",), reason, help_)
     known = {kind: {one.name for one in book.of(kind)} for kind in (EntryKind.RUNBOOK, EntryKind.VENDOR)}
     for check in loaded.setup.checks.values():
         for kind, name in ((EntryKind.RUNBOOK, check.runbook), (EntryKind.VENDOR, check.vendor)):

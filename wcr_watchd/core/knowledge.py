@@ -12,6 +12,8 @@ from wcr_watchd.core.silence import Facts, Matcher, covers
 
 USUAL_REVIEW = 180 * 86_400.0
 """Seconds after which an entry is to be read again."""
+FIRST_READ = 14 * 86_400.0
+"""Seconds that an entry may lie there before somebody is reminded that nobody has read it yet."""
 
 
 class EntryKind(StrEnum):
@@ -57,8 +59,8 @@ class Entry:
 
     ``text`` is its Markdown without the heading that became the title. It is about what the ``matchers`` cover; with
     ``words``, only about incidents that say one of them, and without matchers about all that do. ``review_every`` is in
-    seconds, ``reviewed`` the day on which somebody last read it and found it right. ``file`` is where it stands below
-    the folder.
+    seconds, ``reviewed`` the day on which somebody last read it and found it right (None: nobody said so yet).
+    ``file`` is where it stands below the folder, since ``here_since`` (epoch seconds) as it is.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Entry:
     matchers: tuple[Matcher, ...] = ()
     words: tuple[str, ...] = ()
     owner: str = ""
+    here_since: float = 0.0
     reviewed: date | None = None
     review_every: float = USUAL_REVIEW
     support: Support | None = None
@@ -76,7 +79,7 @@ class Entry:
 
     @property
     def due_at(self) -> float:
-        """When it is to be read again (epoch seconds); 0 when nobody has said that it ever was."""
+        """When it is to be read (epoch seconds); 0 when nobody has said that it ever was."""
         if self.reviewed is None:
             return 0.0
         day = datetime(self.reviewed.year, self.reviewed.month, self.reviewed.day, tzinfo=UTC)
@@ -109,7 +112,11 @@ class Book:
         return (entry for entry in self.entries.values() if entry.kind in kinds)
 
     def due(self, now: float) -> list[Entry]:
-        """Those that somebody should read again by now, the longest due first."""
+        """Those that somebody should read by now, for the first time or again, the longest due first."""
         return sorted(
             (one for one in self.entries.values() if one.due_at <= now), key=lambda one: (one.due_at, one.name)
         )
+
+    def late(self, now: float) -> list[Entry]:
+        """Those of them that somebody is reminded of: not what came lately, as nobody could have read it."""
+        return [one for one in self.due(now) if one.reviewed is not None or one.here_since + FIRST_READ <= now]

@@ -101,7 +101,7 @@ def one_line(text: str) -> str:
 def clock_time(at: float, timezone: str, relative_to: float, *, dated: bool = False) -> str:
     """A point in time as people of that zone write it: ``03:12 EST``, or ``Nov 23 03:12 EST`` on another day.
 
-    With the year when it is more than half a year away. ``dated`` names the day of today as well, for what is read later.
+    With the year when it is more than half a year away. ``dated``: also with the day of today.
     """
     local = datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(timezone))
     today = datetime.fromtimestamp(relative_to, UTC).astimezone(ZoneInfo(timezone))

@@ -25,7 +25,7 @@ class Listing(Paged):
 
     kind: str | None = Field(None, description="Only runbook, vendor, risk or article.")
     q: str | None = Field(None, description="Only those with this text in name, title, owner or text.")
-    due: str | None = Field(None, description="1: only those that are to be read again.")
+    due: str | None = Field(None, description="1: only those that are to be read, for the first time or again.")
 
 
 def add_routes(app: web.Application) -> None:

@@ -28,10 +28,11 @@ def add_routes(app: web.Application) -> None:
 
 
 async def show_all(request: web.Request) -> web.Response:
-    """Every entry; ``?q=…`` those with a text, ``?kind=…`` of a kind, ``?due=1`` those that are to be read again."""
+    """Every entry; ``?q=…`` those with a text, ``?kind=…`` of a kind, ``?due=1`` those that are to be read."""
     view = request.app[CONTROL]
     book, asked = view.setup.knowledge, request.query
     due = {entry.name for entry in book.due(view.now())}
+    unread = sum(entry.reviewed is None for entry in book.entries.values())
     kinds = [kind for kind in EntryKind if kind.value == asked.get("kind")] or list(EntryKind)
     text, only_due = asked.get("q", "").strip(), "due" in asked
     # Thousands of long texts are looked through.
@@ -46,9 +47,22 @@ async def show_all(request: web.Request) -> web.Response:
         text=text,
         only_due=only_due,
         due=due,
+        sentence=_sentence(len(book.entries), len(due) - unread, unread),
         entries=wanted[:SHOWN],
         more=max(0, len(wanted) - SHOWN),
     )
+
+
+def _sentence(entries: int, again: int, unread: int) -> str:
+    """How the entries stand: how many are to be read again, and how many nobody has read yet."""
+    if not entries:
+        return "Nothing is written down"
+    parts = [
+        f"{count} of {entries} entries {'is' if count == 1 else 'are'} {stand}"
+        for count, stand in ((again, "to be read again"), (unread, "not read yet"))
+        if count
+    ]
+    return ", ".join(parts) or f"{entries} entr{'y' if entries == 1 else 'ies'}, all read lately"
 
 
 def _counted(view: View) -> Counter[EntryKind]:
