@@ -9,15 +9,16 @@ import pytest
 
 from tests.core.world import check
 from wcr_watchd.core.burning import HOUR
+from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.life import Finding
 from wcr_watchd.core.matchers import parse_matchers
-from wcr_watchd.core.model import Observation, Outcome
+from wcr_watchd.core.model import Observation, Outcome, Severity
 from wcr_watchd.core.objectives import DAY, Objective
-from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.setup import OWN, Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import State
 from wcr_watchd.core.uptime import Outcomes
-from wcr_watchd.runtime.objectives import ObjectiveWatch
+from wcr_watchd.runtime.objectives import RECKON_EVERY, ObjectiveWatch
 
 NOW = 1_790_000_000.0 // HOUR * HOUR
 OBJECTIVE = Objective("api", ("api", "web"), 0.999)
@@ -31,18 +32,25 @@ class World:
                            objectives={"api": OBJECTIVE})  # fmt: skip
         self.state = State()
         self.at = NOW
-        self.open: set[str] = set()
+        self.told: list[tuple[str, Severity, str]] = []
         self.past: dict[str, list[Outcomes]] = {}
         self.watch = ObjectiveWatch(self, self, self)  # type: ignore[arg-type]
 
     def now(self) -> float:
         return self.at
 
+    @property
+    def open(self) -> set[str]:
+        """What is open now: it survives a restart, as incidents do."""
+        return set(self.state.by_check.get(OWN.name, {}))
+
     def trouble(self, subject: str, finding: Finding, confirmed: str) -> None:
-        self.open.add(subject)
+        if subject not in self.open:
+            self.told.append((subject.removeprefix("objective api "), finding.severity, finding.because))
+        self.state.by_check.setdefault(OWN.name, {})[subject] = 1
 
     def trouble_over(self, subject: str, why: str) -> None:
-        self.open.discard(subject)
+        self.state.by_check.get(OWN.name, {}).pop(subject, None)
 
     async def outcomes(self, name: str, *, since: float, until: float, fine: bool = False) -> Sequence[Outcomes]:
         return self.past.get(name, [])
@@ -108,7 +116,8 @@ async def test_after_a_start_nothing_is_told_or_ended_before_somebody_watched(wo
     world.past["api"].append(Outcomes(NOW - 3_000, 2_400.0, 40, 0, 0))
     assert await world.look() == {"objective api burns"}
     again = ObjectiveWatch(world, world, world)  # type: ignore[arg-type]
-    world.watch, world.open = again, {"objective api burns fast"}
+    world.watch = again
+    world.state.by_check[OWN.name] = {"objective api burns fast": 1}
     assert await world.look() == {"objective api burns fast", "objective api burns"}
     world.runs("api", Outcome.UP, 40)
     assert await world.look() == {"objective api burns"}
@@ -138,3 +147,69 @@ async def test_the_days_make_up_the_budget(world: World) -> None:
     assert sum(one.used for one in days) == pytest.approx(1 - days[-1].left)
     world.setup = replace(world.setup, checks={})
     assert {one.left for one in await world.watch.days(OBJECTIVE)} == {1.0}
+
+
+async def used(world: World, minutes: float) -> list[str]:
+    """What is told, as words, after the records say that a budget of 86.4 minutes lost so many, long ago."""
+    start = NOW - 20 * DAY
+    world.past["api"] = [Outcomes(start + number * HOUR, HOUR, 0, 60, 0) for number in range(int(minutes // 60))]
+    rest = round(minutes % 60)
+    world.past["api"].append(Outcomes(start + minutes // 60 * HOUR, HOUR, 60 - rest, rest, 0))
+    world.at += RECKON_EVERY
+    told = len(world.told)
+    await world.watch._reckon(world.setup.objectives["api"])
+    return [word for word, *_ in world.told[told:]]
+
+
+async def test_each_share_of_the_budget_is_told_once(world: World) -> None:
+    """Two checks, 30 days, 99.9 %: 86.4 minutes."""
+    assert await used(world, 40) == []
+    assert await used(world, 44) == ["half used"]
+    assert world.told[-1][1:] == (
+        Severity.INFO,
+        "50.9 % of the error budget of api are used: down for 44 min of the 1 h 26 min that 99.9 % allows in 30 d",
+    )
+    assert await used(world, 45) == []
+    assert await used(world, 70) == ["nearly used up"]
+    assert await used(world, 87) == ["used up"]
+    assert await used(world, 200) == []
+    assert {severity for _, severity, _ in world.told[1:]} == {Severity.WARNING}
+    again = ObjectiveWatch(world, world, world)  # type: ignore[arg-type]
+    world.watch = again
+    assert await used(world, 200) == [], "a restart tells nothing again"
+    assert await used(world, 75) == []
+    assert world.open == {"objective api half used", "objective api nearly used up"}, "it recovers"
+    assert await used(world, 41) == []
+    assert world.open == {"objective api half used"}, "a little below is no end"
+    assert await used(world, 10) == []
+    assert world.open == set()
+    assert await used(world, 44) == ["half used"], "it is a new time"
+
+
+async def test_a_budget_that_goes_at_once_is_told_at_once_and_once(world: World) -> None:
+    assert await used(world, 10) == []
+    assert await used(world, 150) == ["used up"]
+    assert await used(world, 75) == [], "on the way back nothing begins"
+    assert world.open == set()
+    world.setup = replace(world.setup, objectives={"api": replace(OBJECTIVE, target=0.9995)})
+    assert await used(world, 75) == ["used up"], "less is allowed by now"
+
+
+async def test_a_store_that_fails_leaves_what_was_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await used(world, 44)
+
+    async def fails(name: str, **more: object) -> Sequence[Outcomes]:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(world, "outcomes", fails)
+    assert await used(world, 90) == []
+    assert world.open == {"objective api half used"}
+    monkeypatch.undo()
+    assert await used(world, 90) == ["used up"]
+
+
+async def test_what_an_objective_left_open_that_is_gone_since_a_restart_ends(world: World) -> None:
+    world.state.by_check[OWN.name] = {
+        "objective old burns": 1, "objective old used up": 1, "objective api half used": 1, "channel mail": 1
+    }  # fmt: skip
+    assert await world.look() == {"objective api half used", "channel mail"}

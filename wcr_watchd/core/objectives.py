@@ -5,15 +5,24 @@ Whoever is told of that, and when, is in :mod:`wcr_watchd.core.burning`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from wcr_watchd.core.model import Severity
+from wcr_watchd.core.units import Unit, format_duration, format_value
 from wcr_watchd.core.uptime import Uptime, total
 
 SUBJECT = "objective"
 """What the subject of an incident about one begins with; its name and one of :data:`BURNS` follow."""
 BURNS = {Severity.CRITICAL: "burns fast", Severity.WARNING: "burns"}
+SPENT = (
+    (0.5, Severity.INFO, "half used"),
+    (0.8, Severity.WARNING, "nearly used up"),
+    (1.0, Severity.WARNING, "used up"),
+)
+"""Shares of the budget: somebody is told, once, when so much is used; what the subject of that ends with."""
+BACK = 0.05
+"""So much less (of the budget) must be used again until that is over: in time, old failures leave the period."""
 DAY = 86_400.0
 USUAL_PERIOD = 30 * DAY
 
@@ -89,3 +98,48 @@ def stretches(objective: Objective, parts: Sequence[tuple[float, float, Sequence
         left -= used
         found.append(Stretch(start, end, one, used, left))
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """That so much of a budget is used, or is so no longer: whether that ``holds``, by which word, how bad, and why."""
+
+    word: str
+    holds: bool
+    severity: Severity
+    because: str
+
+
+def spent(objective: Objective, found: Budget, told: Collection[str], before: float | None) -> tuple[Spent, ...]:
+    """What is to be told of how much of the budget is used, and what of that is over; ``told`` are the words that hold.
+
+    ``before`` is what share was used at the last look (None: not known): nothing begins while a budget recovers. Of
+    several shares that are passed at once only the largest is told; where nothing is known, whatever was told holds.
+    """
+    if found.left is None:
+        return ()
+    used = 1.0 - found.left
+    passed = [
+        (word, severity) for share, severity, word in SPENT if used >= share and (before is None or before < share)
+    ]
+    because = _spent_because(objective, found, used)
+    over = [
+        Spent(
+            word, False, severity, f"{format_value(max(0.0, used), Unit.RATIO, 3)} of the error budget are used by now"
+        )
+        for share, severity, word in SPENT
+        if word in told and used < share - BACK
+    ]
+    if not passed or passed[-1][0] in told:
+        return tuple(over)
+    word, severity = passed[-1]
+    return (*over, Spent(word, True, severity, because))
+
+
+def _spent_because(objective: Objective, found: Budget, used: float) -> str:
+    allowed = found.down / used if used else 0.0
+    return (
+        f"{format_value(used, Unit.RATIO, 3)} of the error budget of {objective.name} are used: down for "
+        f"{format_duration(found.down)} of the {format_duration(allowed)} that "
+        f"{format_value(objective.target, Unit.RATIO, 5)} allows in {format_duration(objective.period)}"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
@@ -15,9 +16,9 @@ from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.life import Finding
 from wcr_watchd.core.model import Observation, Outcome
 from wcr_watchd.core.mute import is_planned, planned_spans
-from wcr_watchd.core.objectives import BURNS, DAY, SUBJECT, Budget, Objective, Stretch, budget, stretches
+from wcr_watchd.core.objectives import BURNS, DAY, SPENT, SUBJECT, Budget, Objective, Stretch, budget, spent, stretches
 from wcr_watchd.core.protocols import Store
-from wcr_watchd.core.setup import Setup
+from wcr_watchd.core.setup import OWN, Setup
 from wcr_watchd.core.state import State
 from wcr_watchd.core.uptime import Uptime, joined, uptime, uptimes
 
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY = 15.0
 """Seconds between two looks at the burn rates."""
+RECKON_EVERY = 300.0
+"""Seconds between two looks at how much of the budgets is used: each reads the records of a whole period."""
 
 
 class Engine(Protocol):
@@ -42,6 +45,15 @@ class Engine(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Reckoned:
+    """When the budget of an objective was reckoned last, and what share of it was used (None: not known)."""
+
+    objective: Objective
+    at: float
+    used: float | None
+
+
 class ObjectiveWatch:
     """Counts the runs that objectives are about; those in planned maintenance and those that could not tell do not."""
 
@@ -50,6 +62,7 @@ class ObjectiveWatch:
         self._store = store
         self._clock = clock
         self._counts: dict[str, tuple[Objective, Counts]] = {}
+        self._reckoned: dict[str, _Reckoned] = {}
 
     def see(self, observation: Observation) -> None:
         """Count a run."""
@@ -74,7 +87,7 @@ class ObjectiveWatch:
                 log.warning("objectives know only what comes from now on", error=str(error))
             for objective, counts in list(self._counts.values()):
                 self._judge(objective, counts)
-                await asyncio.sleep(0)
+                await self._reckon(objective)
             await asyncio.sleep(LOOK_EVERY)
 
     async def budget(self, objective: Objective) -> Budget:
@@ -111,13 +124,36 @@ class ObjectiveWatch:
             else:
                 self._engine.trouble_over(subject, "the error budget goes no faster than it may")
 
+    async def _reckon(self, objective: Objective) -> None:
+        """Tell when much of the budget is used. What was told is an incident, so that a restart tells nothing again."""
+        now, known = self._clock.now(), self._reckoned.get(objective.name)
+        if known is not None and known.objective == objective and now - known.at < RECKON_EVERY:
+            return
+        before = known.used if known is not None and known.objective == objective else None
+        self._reckoned[objective.name] = _Reckoned(objective, now, before)
+        try:
+            found = await self.budget(objective)
+        except StoreError as error:
+            log.warning("how much of a budget is used is reckoned later", objective=objective.name, error=str(error))
+            return
+        if found.left is not None:
+            self._reckoned[objective.name] = _Reckoned(objective, now, 1.0 - found.left)
+        opened = self._engine.state.by_check.get(OWN.name, {})
+        told = [word for _, _, word in SPENT if f"{SUBJECT} {objective.name} {word}" in opened]
+        for one in spent(objective, found, told, before):
+            subject = f"{SUBJECT} {objective.name} {one.word}"
+            if one.holds:
+                self._engine.trouble(subject, Finding(one.severity, one.because, ""), "by its error budget")
+            else:
+                self._engine.trouble_over(subject, one.because)
+
     async def _reconfigure(self) -> None:
         """Count for the objectives of the present configuration; what is new begins with what the records say."""
         objectives = self._engine.setup.objectives
         for name in self._counts.keys() - objectives.keys():
             del self._counts[name]
-            for word in BURNS.values():
-                self._engine.trouble_over(f"{SUBJECT} {name} {word}", "there is no such objective any more")
+            self._reckoned.pop(name, None)
+        self._end_what_is_gone()
         for name, objective in objectives.items():
             known = self._counts.get(name)
             if known is None or known[0].checks != objective.checks:
@@ -126,6 +162,14 @@ class ObjectiveWatch:
                 self._counts[name] = (objective, await self._filled(objective))
             elif known[0] != objective:
                 self._counts[name] = (objective, known[1])
+
+    def _end_what_is_gone(self) -> None:
+        """End the incidents of objectives that are not there any more, also of those that the last life had."""
+        words = (*BURNS.values(), *(word for _, _, word in SPENT))
+        there = {f"{SUBJECT} {name} {word}" for name in self._engine.setup.objectives for word in words}
+        for subject in list(self._engine.state.by_check.get(OWN.name, {})):
+            if subject.startswith(f"{SUBJECT} ") and subject not in there:
+                self._engine.trouble_over(subject, "there is no such objective any more")
 
     async def _filled(self, objective: Objective) -> Counts:
         """Counts of the past days by the records, without planned maintenance."""
