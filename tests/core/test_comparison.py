@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import random
 from itertools import combinations
 from math import comb
+from statistics import median
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wcr_watchd.core.comparison import FEWEST, Finding, compare, fisher, holm, mann_whitney
+from wcr_watchd.core.comparison import FEWEST, FEWEST_INDEPENDENT, Finding, compare, fisher, holm, mann_whitney
 from wcr_watchd.core.model import Measurement, Observation, Outcome
+from wcr_watchd.core.resemblance import inflation
 
 MALES = [19.0, 22.0, 16.0, 29.0, 24.0]
 FEMALES = [20.0, 11.0, 17.0, 12.0]
@@ -70,6 +73,72 @@ def test_holm_stops_at_the_first_that_fails() -> None:
     assert holm([]) == ()
 
 
+def course(source: random.Random, count: int, alike: float, middle: float = 0.2) -> list[float]:
+    """Times of runs, each of which resembles the one before it by so much."""
+    found, at = [], source.gauss(0, 1)
+    for _ in range(count):
+        at = alike * at + math.sqrt(1 - alike**2) * source.gauss(0, 1)
+        found.append(middle * math.exp(0.4 * at))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("alike", "count", "most"), [(0.0, 60, 0.02), (0.5, 60, 0.1), (0.9, 60, 0.12), (0.9, 240, 0.1)]
+)
+def test_runs_that_resemble_each_other_give_no_alarm_of_their_own(alike: float, count: int, most: float) -> None:
+    """Counted as if they knew nothing of each other, more than a third of the quiet changes looked worse."""
+    source = random.Random(3)
+    worse, by_counting = 0, 0
+    for _ in range(150):
+        sides = course(source, count, alike), course(source, count, alike)
+        worse += findings(*map(runs, sides))["duration"] is Finding.WORSE
+        by_counting += mann_whitney(*sides) <= 0.05
+    assert worse <= 150 * most
+    assert by_counting >= 150 * 0.25 or alike < 0.9
+
+
+@pytest.mark.parametrize(
+    ("alike", "count", "slower", "least"),
+    [(0.0, 15, 3.0, 0.9), (0.0, 60, 1.5, 0.9), (0.5, 60, 2.0, 0.9), (0.9, 240, 2.0, 0.75), (0.9, 30, 10.0, 0.75)],
+)
+def test_what_is_much_slower_is_found(alike: float, count: int, slower: float, least: float) -> None:
+    source = random.Random(4)
+    found = sum(
+        findings(runs(course(source, count, alike)), runs(course(source, count, alike, 0.2 * slower)))["duration"]
+        is Finding.WORSE
+        for _ in range(100)
+    )
+    assert found >= 100 * least
+
+
+def test_runs_that_tell_no_more_than_a_few_say_nothing() -> None:
+    """One slow wave on either side: whether it is the update or the time of day, nobody can tell."""
+    sides = [0.2 + 0.1 * math.sin(at / 7) for at in range(20)], [0.24 + 0.1 * math.sin(at / 7) for at in range(20)]
+    assert inflation(*sides) > 20 / FEWEST_INDEPENDENT
+    assert findings(*map(runs, sides))["duration"] is Finding.UNDECIDED
+    found = compare({"a": runs(sides[0])}, {"a": runs(sides[1])}, {}, 0.25)
+    assert found[0].text.endswith("undecided (20 and 20 runs)")
+
+
+def test_the_inflation_is_that_of_a_process_of_the_first_order() -> None:
+    source = random.Random(6)
+    for alike in (0.0, 0.5, 0.8):
+        truth = (1 + alike) / (1 - alike)
+        found = median(inflation(course(source, 400, alike), course(source, 400, alike)) for _ in range(21))
+        assert truth * 0.85 <= found <= truth * 1.35
+
+
+@given(st.lists(st.floats(-1e9, 1e9), max_size=40), st.lists(st.floats(-1e9, 1e9), max_size=40))
+def test_the_inflation_is_a_number_and_never_below_one(before: list[float], after: list[float]) -> None:
+    assert 1.0 <= inflation(before, after) < 1e6
+
+
+@pytest.mark.parametrize("same", [[0.2] * 30, []])
+def test_values_that_do_not_vary_need_no_inflation(same: list[float]) -> None:
+    assert inflation(same, same) == 1.0
+    assert inflation([0.3] * 30, [0.7] * 30) == 1.0
+
+
 def test_level_holds_when_nothing_changed() -> None:
     """Of 400 changes that change nothing, with 5 series each, hardly one in twenty may look worse by the test alone."""
     source = random.Random(7)
@@ -93,7 +162,7 @@ def runs(durations: list[float], down: int = 0, memory: float = 0.5, check: str 
 
 
 UNITS = {"api": {"memory_used": "ratio", "size": "bytes"}}
-STEADY = [0.2 + index / 1000 for index in range(30)]
+STEADY = [0.2 + (index * 11) % 30 / 1000 for index in range(30)]
 
 
 def findings(before: list[Observation], after: list[Observation]) -> dict[str, Finding]:

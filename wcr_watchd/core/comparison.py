@@ -6,6 +6,7 @@ ties, else by the normal approximation with corrections for ties and continuity 
 1.2 and 1.4). Failures are compared by Fisher's exact test (R. A. Fisher, "Statistical Methods for Research Workers",
 1934, 21.02). Several series are compared at once, so the levels are those of S. Holm ("A Simple Sequentially Rejective
 Multiple Test Procedure", 1979): the chance of calling anything worse that is not stays below the level as a whole.
+Runs that follow each other resemble each other; what that takes from the test is in :mod:`wcr_watchd.core.resemblance`.
 
 A difference is only called worse when it is also large enough to matter: with enough values any difference is certain.
 """
@@ -20,12 +21,15 @@ from enum import StrEnum
 from statistics import median
 
 from wcr_watchd.core.model import Observation, Outcome
+from wcr_watchd.core.resemblance import inflation
 from wcr_watchd.core.units import Unit, format_value
 
 LEVEL = 0.05
 """The chance of calling something worse although nothing is."""
 FEWEST = 8
 """Values on either side below which nothing is said."""
+FEWEST_INDEPENDENT = 4
+"""Runs that know nothing of each other to which those of a side must amount; below that nothing is said either."""
 EXACT_UP_TO = 20
 """Values on each side up to which the distribution of U is counted out."""
 SMALLEST_SHARE = 0.02
@@ -42,14 +46,14 @@ class Finding(StrEnum):
     WORSE = "worse"
     NOT_WORSE = "not worse"
     UNDECIDED = "undecided"
-    """There are too few values."""
+    """There are too few values, or they resemble each other too much to tell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
     """One series before and after: typical values (medians, or the share of failures), and how sure the test is.
 
-    ``p`` is the chance to see such a difference although nothing became worse (None: too few values).
+    ``p`` is the chance to see such a difference although nothing became worse (None: it cannot be told).
     """
 
     check: str
@@ -71,8 +75,11 @@ class Compared:
         return f"{self.check} {self.what}: {values}, {self.finding.value} ({sure}{runs})"
 
 
-def mann_whitney(before: Sequence[float], after: Sequence[float]) -> float:
-    """The chance that values drawn alike are as much larger ``after`` as these are (one-sided p; 1.0 for no values)."""
+def mann_whitney(before: Sequence[float], after: Sequence[float], inflated: float = 1.0) -> float:
+    """The chance that values drawn alike are as much larger ``after`` as these are (one-sided p; 1.0 for no values).
+
+    ``inflated`` is how many times as large the variance is as of values that know nothing of each other.
+    """
     m, n = len(before), len(after)
     if not m or not n:
         return 1.0
@@ -83,9 +90,9 @@ def mann_whitney(before: Sequence[float], after: Sequence[float]) -> float:
         wins += below
         ties += bisect_right(ordered, value) - below
     together = sorted((*before, *after))
-    if not ties and len(set(together)) == m + n and max(m, n) <= EXACT_UP_TO:
+    if inflated == 1.0 and not ties and len(set(together)) == m + n and max(m, n) <= EXACT_UP_TO:
         return _exact_tail(m, n, wins)
-    return _normal_tail(m, n, wins + ties / 2, together)
+    return _normal_tail(m, n, wins + ties / 2, together, inflated)
 
 
 def _exact_tail(m: int, n: int, u: int) -> float:
@@ -99,7 +106,7 @@ def _exact_tail(m: int, n: int, u: int) -> float:
     return sum(counts[u:]) / math.comb(m + n, n)
 
 
-def _normal_tail(m: int, n: int, u: float, together: Sequence[float]) -> float:
+def _normal_tail(m: int, n: int, u: float, together: Sequence[float], inflated: float) -> float:
     size = m + n
     tied = 0
     start = 0
@@ -107,7 +114,7 @@ def _normal_tail(m: int, n: int, u: float, together: Sequence[float]) -> float:
         end = bisect_right(together, together[start], start)
         tied += (end - start) ** 3 - (end - start)
         start = end
-    variance = m * n / 12 * (size + 1 - tied / (size * (size - 1)))
+    variance = inflated * m * n / 12 * (size + 1 - tied / (size * (size - 1)))
     if variance <= 0:  # all values are the same
         return 1.0
     return _upper((u - m * n / 2 - 0.5) / math.sqrt(variance))
@@ -217,7 +224,8 @@ def _values(
 ) -> _Trial:
     old, new = sides
     before, after = (median(side) if side else 0.0 for side in sides)
-    p = mann_whitney(old, new) if min(len(old), len(new)) >= FEWEST else None
+    shorter, inflated = min(len(old), len(new)), inflation(old, new)
+    p = mann_whitney(old, new, inflated) if shorter >= max(FEWEST, FEWEST_INDEPENDENT * inflated) else None
     grew = after - before > max(worse_by * abs(before), smallest)
     return _Trial(check, what, unit, before, after, (len(old), len(new)), p, grew)
 

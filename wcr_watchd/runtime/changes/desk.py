@@ -260,4 +260,7 @@ def _comparison_lines(change: Change) -> tuple[str, ...]:
     decided = [one for one in change.compared if one.finding is not Finding.UNDECIDED]
     if decided:
         return (f"{len(decided)} series are no worse than before the change",)
-    return ("too few runs before or after the update to compare; verify again later",) if change.compared else ()
+    return (f"it cannot be told yet whether anything is worse: {_TOO_FEW}",) if change.compared else ()
+
+
+_TOO_FEW = "too few runs before or after the update, or they follow each other too closely; verify again later"
