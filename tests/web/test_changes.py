@@ -15,7 +15,7 @@ from tests.web.test_web import Served, serve
 from wcr_watchd.core.changes import Category, Change, Hooks, Phase, Plan, Step, Tick
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.matchers import parse_matchers
-from wcr_watchd.core.model import Observation
+from wcr_watchd.core.model import Observation, Severity
 from wcr_watchd.core.modifications import Modification
 from wcr_watchd.runtime.changes.desk import ChangeDesk
 
@@ -44,6 +44,7 @@ class World(Showcase):
         self.broken = False
         self.kept: dict[int, Change] = {}
         self.troubles: list[str] = []
+        self.open: dict[str, Any] = {}
         self.store = Store(self)
         self.changes: Any = ChangeDesk(self, self.store, self, self.run_now, self.hook)
 
@@ -66,9 +67,10 @@ class World(Showcase):
 
     def trouble(self, subject: str, finding: object, confirmed: str) -> None:
         self.troubles.append(subject)
+        self.open.setdefault(subject, finding)
 
     def trouble_over(self, subject: str, why: str) -> None:
-        pass
+        self.open.pop(subject, None)
 
     async def run_now(self, check: str) -> Observation:
         return self.latest[check]
@@ -171,6 +173,26 @@ async def test_a_window_that_was_overrun_is_an_incident_and_one_that_is_extended
     await served.post("/changes/1/extend", {"for": "30m"})
     await world.changes._course.look_after(1)
     assert world.troubles == ["change #1 overruns"]
+
+
+async def test_what_is_left_undone_is_told_after_some_days(served: Served) -> None:
+    await prepared(served)
+    await served.post("/changes/1/start", {"text": "it burns"})
+    await served.post("/changes/1/finish")
+    world: Any = served.control
+    register, course = world.changes._register, world.changes._course
+
+    async def after(days: float) -> list[str]:
+        register._changes[1] = replace(register.at_hand(1), finished_at=NOW - days * 86_400.0)
+        await course.look_after(1)
+        return [one for one in world.open if "left undone" in one]
+
+    assert await after(2.9) == []
+    assert await after(3.1) == ["change #1 left undone"]
+    assert "not done: Feedback. wcr-watchd change show 1" in world.open["change #1 left undone"].because
+    assert world.open["change #1 left undone"].severity is Severity.INFO
+    assert (await served.post("/changes/1/tick", {"step": "4", "text": "all happy"}))[0] == 303
+    assert await after(3.2) == []
 
 
 async def test_what_is_not_there_and_who_may_not(served: Served) -> None:

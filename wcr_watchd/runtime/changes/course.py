@@ -7,9 +7,11 @@ import asyncio
 import structlog
 
 from wcr_watchd.core import changes
-from wcr_watchd.core.changes import Change, ChangeState, Tick
+from wcr_watchd.core.changes import Change, ChangeState, Phase, Tick
 from wcr_watchd.core.checklist import looked_over
 from wcr_watchd.core.errors import StoreError
+from wcr_watchd.core.model import Severity
+from wcr_watchd.core.units import format_duration
 from wcr_watchd.runtime.changes.mode import MaintenanceMode
 from wcr_watchd.runtime.changes.register import Register
 from wcr_watchd.runtime.changes.verification import Verification
@@ -19,7 +21,10 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY = 30.0
 """Seconds after which it is looked again what ticks itself."""
 SHORTEST_WAIT = 0.5
-OVERRUNS, BROKE_OFF, WORSE = "overruns", "was not started", "made it worse"
+OVERRUNS, BROKE_OFF, WORSE, UNDONE = "overruns", "was not started", "made it worse", "left undone"
+DAY = 86_400.0
+UNDONE_AFTER, UNDONE_UNTIL = 3 * DAY, 14 * DAY
+"""Seconds after the end of a change from which on, and until which, it is told what of its checklist is not done."""
 
 
 class Course:
@@ -72,6 +77,24 @@ class Course:
             last = change.compared_at or 0.0
             if now <= change.watched_until + LOOK_EVERY and last < change.watched_until:
                 await self.compared(change)
+            self._remind(self._register.newest(change), now)
+
+    def _remind(self, change: Change, now: float) -> None:
+        """Tell what is not done of the checklist some days after the end: feedback, what went wrong, the logs."""
+        since = now - (change.finished_at or now)
+        left = changes.undone(change, Phase.POST)
+        if left and UNDONE_AFTER <= since < UNDONE_UNTIL:
+            steps = "; ".join(step.text for step in left)
+            because = (
+                f"{change.name} is over since {format_duration(since)}, and of its checklist is not done: {steps}. "
+            )
+            because += (
+                f"wcr-watchd change show {change.id} says what each waits for; a step can be ticked with a reason"
+            )
+            self._register.trouble(change, UNDONE, because, "by its checklist", Severity.INFO)
+        elif since >= UNDONE_AFTER:
+            why = "nobody is reminded any more" if left else "its checklist is done"
+            self._register.trouble_over(change, UNDONE, why)
 
     async def _broke_off(self, change: Change) -> Change:
         """The last life ended while it started this: nobody waits for that start, and its window hides what breaks."""

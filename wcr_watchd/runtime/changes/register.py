@@ -206,12 +206,14 @@ class Register:
         self.engine.tell(notice(setup, EventKind.PLANNED, who, summary, reason, identifier, now) for who in to)
         return len(to)
 
-    def trouble(self, change: Change, what: str, because: str, confirmed: str) -> None:
-        """Open a warning of the daemon itself about a change."""
-        self.engine.trouble(_subject(change, what), Finding(Severity.WARNING, because, ""), confirmed)
+    def trouble(
+        self, change: Change, what: str, because: str, confirmed: str, severity: Severity = Severity.WARNING
+    ) -> None:
+        """Open an incident of the daemon itself about a change."""
+        self.engine.trouble(_subject(change, what), Finding(severity, because, ""), confirmed)
 
     def trouble_over(self, change: Change, what: str, why: str) -> None:
-        """End that warning."""
+        """End that incident."""
         self.engine.trouble_over(_subject(change, what), why)
 
 
