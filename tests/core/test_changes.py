@@ -23,7 +23,7 @@ from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Window
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.versions import is_version
+from wcr_watchd.core.versions import in_words, is_version
 
 NOW = 1_790_000_000.0
 STEPS = (
@@ -172,6 +172,13 @@ def test_of_several_images_one_is_enough() -> None:
 )
 def test_which_version_is_the_wanted_one(told: str, wanted: str, same: bool) -> None:
     assert is_version(told, wanted) is same
+
+
+def test_what_runs_is_told_in_words() -> None:
+    seen = Observation("api", "here", NOW, 0.1, Outcome.UP, "", "", facts=(Fact("version", "api", "2.2"),))
+    docker = replace(seen, facts=(Fact("image", "web", "0123456789ab"), Fact("certificate", "x", "serial 7")))
+    assert in_words([seen, None, docker, seen]) == "api 2.2; image web 0123456789ab"
+    assert in_words([None]) == ""
 
 
 def test_who_starts_a_prepared_change_may_say_more_of_it() -> None:

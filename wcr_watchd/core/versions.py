@@ -36,6 +36,12 @@ def facts_of(seen: Observation | None) -> tuple[Fact, ...]:
     return tuple(one for one in (seen.facts if seen else None) or () if one.kind in (VERSION, IMAGE))
 
 
+def in_words(seen: Iterable[Observation | None]) -> str:
+    """Which versions run by what these checks told last: ``api 2.3; image web 0123456789ab``; empty: none tells."""
+    facts = dict.fromkeys(fact for one in seen for fact in facts_of(one))
+    return "; ".join(f"{'' if one.kind == VERSION else 'image '}{one.name} {one.value}" for one in facts)
+
+
 def another(facts: Iterable[Fact], wanted: str) -> str:
     """What of these facts of one check tells that another version runs; empty: it is the wanted one.
 

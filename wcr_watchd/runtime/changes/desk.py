@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
-from wcr_watchd.core import changes
+from wcr_watchd.core import changes, versions
 from wcr_watchd.core.announcements import covered, in_short
 from wcr_watchd.core.changes import Change, ChangeState, ChangeWish, Outcome, Phase, Plan, Tick, Verified
 from wcr_watchd.core.checklist import looked_over, tells
@@ -111,6 +111,7 @@ class ChangeDesk:
                 self._register.newest(change), by, window.id, window.ends_at, override, self._clock.now()
             )
             change = self._with_words(change, "maintenance mode on", said)
+            change = self._with_words(change, "ran before", self._versions(change))
             self._not_halfway_any_more(change, f"it is started by {by}")
             until = clock_time(window.ends_at, self._engine.setup.timezone, now)
             self._register.say(
@@ -194,6 +195,7 @@ class ChangeDesk:
             bad = [one for one in found if not one.good]
             change = changes.finished(self._register.newest(change), by, bad, self._clock.now())
             change = self._with_words(change, "maintenance mode off", said)
+            change = self._with_words(change, "runs now", self._versions(change))
             self._register.trouble_over(change, OVERRUNS, f"it is finished by {by}")
             verdict = f"still bad: {in_short([one.check for one in bad])}" if bad else "nothing is bad"
             self._register.say(change, f"{change.name} is over; {verdict}")
@@ -228,9 +230,14 @@ class ChangeDesk:
         verify = plan.verify or tuple(covered(self._engine.setup, plan.matchers))
         return replace(plan, verify=verify, compare=plan.compare or verify)
 
+    def _versions(self, change: Change) -> str:
+        """Which versions its checks see: what to go back to, and what came of it."""
+        names = dict.fromkeys((*change.plan.verify, *change.plan.compare))
+        return versions.in_words(self._engine.latest.get(name) for name in names)[: changes.LONGEST_NOTE]
+
     @staticmethod
     def _with_words(change: Change, what: str, said: str) -> Change:
-        """The change with what a hook said in its log."""
+        """The change with what a hook said, or checks saw, in its log."""
         if not said:
             return change
         at = change.entries[-1].at if change.entries else change.prepared_at
