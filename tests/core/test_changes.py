@@ -266,7 +266,24 @@ def test_a_comparison_ticks_its_step_and_is_logged_only_when_it_says_something_n
     assert again.entries == worse.entries
     more = changes.with_comparison(again, (a_comparison(Finding.WORSE), a_comparison(Finding.WORSE, "cpu")), NOW + 3)
     assert len(more.entries) == len(worse.entries) + 1
-    assert "performance" in done(changes.with_comparison(more, (a_comparison(Finding.NOT_WORSE),), NOW + 4))
+    better = (a_comparison(Finding.NOT_WORSE),)
+    assert "performance" not in done(changes.with_comparison(more, better, NOW + 4)), "maintenance mode is on"
+    over = changes.finished(more, "ann", (), NOW + 5)
+    ticked = changes.with_comparison(over, better, NOW + 6)
+    assert "performance" in done(ticked)
+    assert "performance" in done(changes.with_comparison(ticked, (a_comparison(Finding.UNDECIDED),), NOW + 7))
+    slow_at_last = changes.with_comparison(ticked, (a_comparison(Finding.WORSE),), NOW + 8)
+    assert "performance" not in done(slow_at_last), "at first there were too few runs to see it"
+    assert why_not(slow_at_last, Tick.COMPARED, sight()) == "worse than before: api duration"
+
+
+def test_nothing_is_no_worse_of_which_only_failures_are_told() -> None:
+    over = changes.finished(changes.started(prepared(), "ann", "s1", NOW + 3_600, "", NOW), "ann", (), NOW + 5)
+    few = (a_comparison(Finding.NOT_WORSE, "failures"), a_comparison(Finding.UNDECIDED))
+    change = changes.with_comparison(over, few, NOW + 6)
+    assert "performance" not in done(change)
+    assert why_not(change, Tick.COMPARED, sight()).startswith("it cannot be told yet of api: too few runs")
+    assert "performance" in done(changes.with_comparison(change, (*few, a_comparison(Finding.NOT_WORSE, "cpu")), NOW))
 
 
 def test_the_end_says_what_is_still_bad_and_logs_are_looked_at_afterwards() -> None:

@@ -7,12 +7,12 @@ here are values and pure functions; what cannot be done raises :class:`~wcr_watc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import inf
 
-from wcr_watchd.core.comparison import Compared, Finding
+from wcr_watchd.core.comparison import FAILURES, Compared, Finding
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.modifications import Mark
 from wcr_watchd.core.run import Announced
@@ -281,10 +281,12 @@ def _with_tick(change: Change, index: int, ticked: Ticked | None) -> Change:
     return replace(change, ticks=(*change.ticks[:index], ticked, *change.ticks[index + 1 :]))
 
 
-def ticked_by_itself(change: Change, kind: Tick, why: str, now: float) -> Change:
-    """Every step of this kind is done by itself, if it was not done already."""
+def ticked_by_itself(
+    change: Change, kind: Tick, why: str, now: float, phases: Collection[Phase] = tuple(Phase)
+) -> Change:
+    """Every step of this kind and these phases is done by itself, if it was not done already."""
     for index, (step, done) in enumerate(change.steps):
-        if step.tick is kind and done is None:
+        if step.tick is kind and done is None and step.phase in phases:
             change = _with_tick(change, index, Ticked(now, "", why))
     return change
 
@@ -362,8 +364,10 @@ def _verdict(found: Sequence[Verified], red: Sequence[Verified]) -> str:
 
 
 def with_comparison(change: Change, found: Sequence[Compared], now: float) -> Change:
-    """It was compared with before; a step that waits for that is done when there was enough and nothing is worse.
+    """It was compared with before; a step that waits for that is done for as long as nothing is worse.
 
+    Before that it must be told of every check, of more than its failures: how many of a few runs failed says little.
+    A step of afterwards is not done before the end: until then visitors may see the page of maintenance.
     Only a comparison that says another thing than the last one is written into the log.
     """
     before = {(one.check, one.what) for one in worse(change.compared)}
@@ -371,8 +375,11 @@ def with_comparison(change: Change, found: Sequence[Compared], now: float) -> Ch
     change = replace(change, compared=tuple(found), compared_at=now)
     bad = worse(found)
     decided = [one for one in found if one.finding is not Finding.UNDECIDED]
-    if decided and not bad:
-        change = ticked_by_itself(change, Tick.COMPARED, f"{len(decided)} series are no worse than before", now)
+    if bad:
+        change = unticked(change, Tick.COMPARED)
+    elif decided and not untold(found):
+        phases = tuple(Phase) if change.finished_at is not None else (Phase.PRE, Phase.DURING)
+        change = ticked_by_itself(change, Tick.COMPARED, f"{len(decided)} series are no worse than before", now, phases)
     if bad and (first or {(one.check, one.what) for one in bad} - before):
         change = logged(change, "", f"worse than before: {'; '.join(one.text for one in bad)}", now)
     return change
@@ -381,6 +388,14 @@ def with_comparison(change: Change, found: Sequence[Compared], now: float) -> Ch
 def worse(found: Iterable[Compared]) -> tuple[Compared, ...]:
     """What is worse than before."""
     return tuple(one for one in found if one.finding is Finding.WORSE)
+
+
+def untold(found: Iterable[Compared]) -> tuple[str, ...]:
+    """The checks of which it is not told yet whether they are worse: neither how long they take nor any share."""
+    told = {one.check: False for one in found}
+    for one in found:
+        told[one.check] |= one.what != FAILURES and one.finding is not Finding.UNDECIDED
+    return tuple(name for name, is_told in told.items() if not is_told)
 
 
 def finished(change: Change, by: str, still_bad: Sequence[Verified], now: float) -> Change:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from wcr_watchd.core import changes
 from wcr_watchd.core.announcements import covered
-from wcr_watchd.core.changes import Change, ChangeState, Step, Tick
+from wcr_watchd.core.changes import Change, ChangeState, Phase, Step, Tick
 from wcr_watchd.core.model import Observation, Outcome, Severity
 from wcr_watchd.core.mute import open_span
 from wcr_watchd.core.setup import Setup
@@ -69,6 +69,8 @@ def tells(change: Change, step: Step, sight: Sight) -> Answer:
             return _in_window(change, sight)
         case Tick.LOGS:
             return _clean(change, step, sight)
+        case Tick.COMPARED:
+            return Answer(False, _not_compared(change, step))
         case _:
             return Answer(False, _TO_DO[step.tick])
 
@@ -80,7 +82,6 @@ _TO_DO = {
     Tick.TOLD: "wcr-watchd change tell",
     Tick.STARTED: "wcr-watchd change start",
     Tick.VERIFIED: "wcr-watchd change verify, when everything is green",
-    Tick.COMPARED: "wcr-watchd change verify, some runs after the update",
     Tick.FINISHED: "wcr-watchd change finish",
 }
 
@@ -177,6 +178,18 @@ def _in_window(change: Change, sight: Sight) -> Answer:
         if span is not None and wanted <= set(covered(sight.setup, window.matchers)):
             return Answer(True, f"maintenance {window.name} is open for {format_duration(span[1] - sight.now)}")
     return Answer(False, "no planned maintenance window is open that covers it")
+
+
+def _not_compared(change: Change, step: Step) -> str:
+    """Why it is not said that nothing is worse than before."""
+    if change.finished_at is None and step.phase is Phase.POST:
+        return "after the end of the change, by itself"
+    if bad := changes.worse(change.compared):
+        return f"worse than before: {'; '.join(f'{one.check} {one.what}' for one in bad[:3])}"
+    if names := changes.untold(change.compared):
+        some = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+        return f"it cannot be told yet of {some}: too few runs, or they resemble each other too much"
+    return "some runs after the update"
 
 
 def _clean(change: Change, step: Step, sight: Sight) -> Answer:

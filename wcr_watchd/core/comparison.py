@@ -26,6 +26,8 @@ from wcr_watchd.core.units import Unit, format_value
 
 LEVEL = 0.05
 """The chance of calling something worse although nothing is."""
+FAILURES = "failures"
+"""The series of each check that is the share of its runs that were down."""
 FEWEST = 8
 """Values on either side below which nothing is said."""
 FEWEST_INDEPENDENT = 4
@@ -216,7 +218,7 @@ def _failures(check: str, old: Sequence[Observation], new: Sequence[Observation]
     shares = [count / len(side) if side else 0.0 for count, side in zip(down, (old, new), strict=True)]
     enough = min(len(old), len(new)) >= FEWEST
     p = fisher(down[0], len(old), down[1], len(new)) if enough else None
-    return _Trial(check, "failures", Unit.RATIO, shares[0], shares[1], (len(old), len(new)), p, shares[1] > shares[0])
+    return _Trial(check, FAILURES, Unit.RATIO, shares[0], shares[1], (len(old), len(new)), p, shares[1] > shares[0])
 
 
 def _values(
