@@ -125,6 +125,50 @@ def test_what_belongs_to_a_change_is_a_step_of_one(line: int) -> None:
     assert re.search(r"\bstep\b|change_category|changes\.md|wcr-watchd change", rows()[line][1]), GUIDE[line - 1]
 
 
+STEPS = {
+    72: [("security", "Test in staging", "staging")],
+    74: [("security", "Rollback is ready", "backups")],
+    78: [("feature", "Full quality assurance", "hand")],
+    80: [("feature", "Rollback is planned", "hand")],
+    79: [("feature", "In the maintenance window", "window")],
+    84: [("performance", "Load test", "hand")],
+    85: [("performance", "In a period of low traffic", "hand")],
+    86: [("performance", "Monitor performance, roll back", "compared")],
+    91: [("*", "Review release notes", "hand")],
+    92: [("*", "Test in staging", "staging")],
+    93: [("*", "ackup", "backups")],
+    94: [("*", "Notify stakeholders", "told")],
+    95: [("*", "ollback", None)],
+    98: [("*", "Enable maintenance mode", "started")],
+    99: [("*", "Execute update", "updated")],
+    100: [("*", "Run verification", "verified")],
+    101: [("*", "Test critical paths", "verified")],
+    102: [("feature", "Monitor systems", "hand"), ("performance", "Monitor systems", "hand")],
+    105: [("*", "Disable maintenance mode", "finished")],
+    106: [("*", "Monitor performance", "compared")],
+    107: [("*", "Check error logs", "logs")],
+    108: [("feature", "Gather feedback", "hand"), ("performance", "Gather feedback", "hand")],
+    109: [("*", "Document issues", "hand")],
+    123: [("security", "Test in staging, minimally", "staging")],
+    209: [("certificate", "Test in staging", "staging")],
+    210: [("certificate", "Schedule update", "window")],
+    211: [("certificate", "Deploy carefully", "updated")],
+    212: [("certificate", "Verify functionality", "verified"), ("certificate", "15 min", "logs")],
+}
+"""The steps of a change that lines ask for: category (``*``: the guide's three), words of it, what ticks it."""
+
+
+@pytest.mark.parametrize("line", sorted(STEPS.keys() | (numbers(CHECKLISTS) - {63})))
+def test_a_step_that_a_line_asks_for_stands_in_its_category(line: int) -> None:
+    categories = tomllib.loads((ROOT / "etc" / "conf.d" / "96-changes.toml").read_text())["change_category"]
+    for wanted, words, tick in STEPS[line]:
+        for name in ("security", "feature", "performance") if wanted == "*" else (wanted,):
+            steps = [step for part in ("pre", "during", "post") for step in categories[name][part]]
+            found = [step for step in steps if words in step["text"]]
+            assert found, f"{name}: {GUIDE[line - 1]}"
+            assert tick is None or tick in {step.get("tick", "hand") for step in found}, f"{name}: {words}"
+
+
 @pytest.mark.parametrize("line", sorted(numbers(REPORTS)))
 def test_what_is_told_in_hindsight_is_in_a_report(line: int) -> None:
     assert re.search(r"`\[report\.\w+\]` of etc/", rows()[line][1]), GUIDE[line - 1]
@@ -156,6 +200,9 @@ def test_tables_that_are_named_stand_in_etc() -> None:
     said = set(re.findall(r"`\[(\w+)\.([\w-]+)(?:\.\w+)?\]`", TABLE))
     assert len(said) > 5
     assert said <= known
+    notify = tomllib.loads((ROOT / "etc" / "conf.d" / "notify.toml").read_text())
+    levels = set(re.findall(r"`\[policy\.default\.(\w+)\]`", TABLE))
+    assert levels == {"critical", "warning", "info"} == notify["policy"]["default"].keys() & levels
 
 
 def test_what_acts_on_the_system_is_off_and_what_people_do_is_on() -> None:
