@@ -182,6 +182,12 @@ async def test_it_makes_way_and_gets_what_it_is_given_and_no_more(
     assert not any("never" in line for line in lines)
 
 
+async def test_the_kernel_ends_it_before_the_daemon_when_memory_runs_out(bench: Bench) -> None:
+    bench.watch(job=shell("sleep 0.3; cat /proc/self/oom_score_adj; head -c 20 /proc/$$/oom_score_adj"))
+    await bench.look(START + HOUR)
+    assert bench.records[0].output.split() == ["500", "500"]
+
+
 async def test_it_has_the_rights_of_its_user(bench: Bench) -> None:
     me = pwd.getpwuid(os.getuid()).pw_name
     bench.watch(

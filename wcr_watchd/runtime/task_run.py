@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.task import OUTPUT_LIMIT, TaskCommand
@@ -19,6 +21,9 @@ from wcr_watchd.kit.threads import Threads
 READ_LIMIT = 2 * OUTPUT_LIMIT
 """Bytes from the end of each output that are looked through for secrets; one that is cut off there is not shown."""
 LONGEST_LINE = 200
+DIES_FIRST = "500"
+"""What makes the kernel end a run before anything else of usual weight when memory runs out (proc(5), oom_score_adj):
+it would have the daemon's own protection, and the platform would be ended in its place."""
 ENDS_WITHIN = 10.0
 """Seconds between the request to end and the end by force."""
 
@@ -62,6 +67,11 @@ async def _attempt(
     command: TaskCommand, mark: str, shared: Shared, redact: Callable[[str], str], begun: Callable[[int], None]
 ) -> Attempt:
     program, threads = command.words[0], shared.get(Threads)
+
+    def noted(process: int) -> None:
+        _dies_first(process)
+        begun(process)
+
     try:
         identity = await _identity(command, threads)
         file = await threads.call(locate, program, command.environment["PATH"], command.folder)
@@ -75,7 +85,7 @@ async def _attempt(
                 identity=identity,
                 time_limit=command.time_limit,
                 ends_within=ENDS_WITHIN,
-                begun=begun,
+                begun=noted,
             )
         finally:
             await end_strays(mark, threads)
@@ -95,6 +105,11 @@ async def _attempt(
     well = finished.status == 0 and not finished.timed_out
     ending = _ending(command, finished, _last_line(err) or _last_line(out))
     return Attempt(well, redact(ending), finished.status, "\n".join(filter(None, (out, err)))[-OUTPUT_LIMIT:])
+
+
+def _dies_first(process: int) -> None:
+    with contextlib.suppress(OSError):  # it has ended, or the daemon's own weight is above that
+        Path(f"/proc/{process}/oom_score_adj").write_text(DIES_FIRST)
 
 
 async def _identity(command: TaskCommand, threads: Threads) -> Identity | None:
