@@ -277,6 +277,26 @@ async def test_it_waits_for_its_window(bench: Bench) -> None:
     assert bench.records[0].started_at == START + 15 * HOUR
 
 
+async def test_it_is_not_tried_again_when_its_window_has_closed(bench: Bench, tmp_path: Path) -> None:
+    tries = tmp_path / "tries"
+    failing = shell(f"echo >> {tries}; exit 1", window="Tue 03:00-05:00", retries=5, retry_after="1s")
+    bench.watch(job=failing)
+    bench.at = START + 17 * HOUR - 1
+    async with asyncio.TaskGroup() as runs:
+        await bench.desk._look(runs)
+        async with asyncio.timeout(20):
+            while not tries.exists():
+                await asyncio.sleep(0.01)
+        bench.at += 2
+    (record,) = bench.records
+    assert (record.outcome, record.attempts) == (TaskOutcome.FAILED, 1)
+    assert record.text.endswith("ended with status 1, expected status 0; not tried again, as its window is closed")
+    bench.watch(job={**failing, "retries": 1, "retry_after": "1ms"})
+    await bench.desk.run_now("job", "ann")
+    await bench.look()
+    assert bench.records[-1].attempts == 2, "whoever has it run now wants it now"
+
+
 async def test_somebody_has_it_run_now_outside_of_its_window(bench: Bench) -> None:
     bench.watch(
         job=shell("true", window="Sun 03:00-05:00"), person={"schedule": "0 9 1 * *"}, beat={"key": KEY, "period": "1d"}

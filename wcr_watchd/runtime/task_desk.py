@@ -305,7 +305,12 @@ class TaskDesk:
         since = self._clock.monotonic()
         try:
             end = await carry_out(
-                command, task.mark_of_run(begun), self._shared, self._redact, self._noting(begun.task)
+                command,
+                task.mark_of_run(begun),
+                self._shared,
+                self._redact,
+                self._noting(begun.task),
+                lambda: self._may_begin(begun),
             )
         except asyncio.CancelledError:
             self._interrupt(self._book.states[begun.task])
@@ -327,6 +332,11 @@ class TaskDesk:
         )
         log.info("a task ended", task=name_of(begun.task), outcome=record.outcome.value, said=record.text)
         self._take(task.ended(self._book.states[begun.task], record, self._clock.monotonic() - since), record)
+
+    def _may_begin(self, begun: TaskState) -> bool:
+        """Whether an attempt may begin now: in its window, or when a person wants it."""
+        probe, now = self._probes.get(begun.task), self._clock.now()
+        return bool(begun.started_by) or probe is None or task.opens(probe.terms.window, now) == now
 
     def _noting(self, check: str) -> Callable[[int], None]:
         return lambda process: self._records.task_is(replace(self._book.states[check], process=mark_of(process)))

@@ -7,7 +7,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wcr_watchd.core.run import Shared
@@ -47,12 +47,17 @@ class RunEnd:
 
 
 async def carry_out(
-    command: TaskCommand, mark: str, shared: Shared, redact: Callable[[str], str], begun: Callable[[int], None]
+    command: TaskCommand,
+    mark: str,
+    shared: Shared,
+    redact: Callable[[str], str],
+    begun: Callable[[int], None],
+    may_begin: Callable[[], bool] = lambda: True,
 ) -> RunEnd:
     """Run the program until it succeeds, at most ``1 + retries`` times. Raises nothing but cancellation.
 
-    ``mark`` tells this run from every other one, ``begun`` is called with the process number of each attempt. Whatever
-    an attempt started has ended when it is over.
+    ``mark`` tells this run from every other one, ``begun`` is called with the process number of each attempt, and
+    ``may_begin`` says whether another attempt may begin now. Whatever an attempt started has ended when it is over.
     """
     number = 0
     while True:
@@ -61,6 +66,8 @@ async def carry_out(
         if attempt.well or number > command.retries:
             return RunEnd(attempt, number)
         await asyncio.sleep(command.retry_after)
+        if not may_begin():
+            return RunEnd(replace(attempt, text=f"{attempt.text}; not tried again, as its window is closed"), number)
 
 
 async def _attempt(
