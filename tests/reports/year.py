@@ -20,7 +20,7 @@ from tests.store.samples import an_incident
 from wcr_watchd.core.drill_report import DrillReport, DrillState
 from wcr_watchd.core.model import Incident, IncidentState, Labels, Severity
 from wcr_watchd.core.protocols import Batch
-from wcr_watchd.core.report import Planned, Subject
+from wcr_watchd.core.report import Limit, Planned, Subject
 from wcr_watchd.core.task import TaskOutcome, TaskRecord
 from wcr_watchd.store.codec import labels_text
 from wcr_watchd.store.pack import PackedRow
@@ -44,8 +44,32 @@ SUBJECTS = (
     Subject("site", "http", "Web", ("web",), "lead", "site", EVERY, _SLOW, _WEB, "https://wcr.example"),
     Subject("payment-webhook", "http", "Payments", (), "", "", EVERY, (), _WEB, "https://wcr.example/hooks"),
     Subject("host", "host", "Machine", (), "lead", "host", EVERY, (), _HOST + _NETWORK, "this machine"),
-    Subject("db-prod", "postgres", "Data", (), "second", "database", EVERY, (), _DATABASE, "db.example:25060/wcr"),
-    Subject("cost-hosting", "http", "Costs", ("costs",), "lead", "", EVERY, (), (("spent", "count"),), "invoice"),
+    Subject(
+        "db-prod",
+        "postgres",
+        "Data",
+        (),
+        "second",
+        "database",
+        EVERY,
+        (),
+        _DATABASE,
+        "db.example:25060/wcr",
+        (Limit("database_size", ">", 20 * 2.0**30),),
+    ),
+    Subject(
+        "cost-hosting",
+        "http",
+        "Costs",
+        ("costs",),
+        "lead",
+        "",
+        EVERY,
+        (),
+        (("spent", ""),),
+        "invoice",
+        (Limit("spent", ">", 140.0), Limit("spent", ">", 175.0)),
+    ),
     Subject("backup-db-prod", "backup", "Data", (), "lead", "backups", DAYS, (), (("total_size", "bytes"),), SET),
     Subject("restore-test", "restore", "Data", (), "lead", "backups", EVERY, (), (), SET),
     Subject("recovery-point", "recovery_point", "Data", (), "lead", "recovery", EVERY, (), (), SET),

@@ -15,7 +15,7 @@ from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.escalation import unreachable
 from wcr_watchd.core.local_time import instant, local_time
 from wcr_watchd.core.message import clock_time
-from wcr_watchd.core.model import MeasurementSpec
+from wcr_watchd.core.model import Labels, MeasurementSpec
 from wcr_watchd.core.mute import facts_of_check, window_spans
 from wcr_watchd.core.objectives import Objective
 from wcr_watchd.core.on_call import by_people, turns
@@ -25,6 +25,7 @@ from wcr_watchd.core.silence import Matcher, Silence, covers
 from wcr_watchd.core.similar import Earlier
 from wcr_watchd.core.status import StatusPage
 from wcr_watchd.core.task import PREFIX
+from wcr_watchd.core.thresholds import thresholds
 
 DAY = 86_400.0
 UPCOMING = 14 * DAY
@@ -94,10 +95,24 @@ class ReportWish:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """A value that a rule holds a measurement against: ``>`` 50 GiB; ``filters`` are label, ``=`` or ``!=``, value."""
+
+    measurement: str
+    symbol: str
+    value: float
+    filters: tuple[tuple[str, str, str], ...] = ()
+
+    def is_of(self, labels: Labels) -> bool:
+        """Whether the series with these labels is meant."""
+        return all(((label, value) in labels) is (symbol == "=") for label, symbol, value in self.filters)
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """A check as a report needs it; ``rules`` are severity and text, ``measures`` name and unit.
 
-    ``target`` is what it looks at, in one line.
+    ``target`` is what it looks at, in one line, ``limits`` what its rules hold its measurements against.
     """
 
     name: str
@@ -110,6 +125,7 @@ class Subject:
     rules: tuple[tuple[str, str], ...]
     measures: tuple[tuple[str, str], ...]
     target: str = ""
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +340,15 @@ def subject(check: Check, specs: Sequence[MeasurementSpec]) -> Subject:
         tuple((rule.severity.word, rule.text) for rule in check.rules),
         tuple((spec.name, spec.unit.value) for spec in specs if not spec.counter),
         check.target,
+        tuple(_limits(check, specs)),
     )
+
+
+def _limits(check: Check, specs: Sequence[MeasurementSpec]) -> Iterator[Limit]:
+    for spec in specs:
+        for one in thresholds(check.rules, spec.name):
+            filters = tuple((known.label, known.symbol, known.value) for known in one.series.filters)
+            yield Limit(spec.name, one.symbol, one.value, filters)
 
 
 def public_subjects(

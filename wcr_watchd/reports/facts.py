@@ -7,20 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wcr_watchd.core.forecast import Reach, reach, trend
+from wcr_watchd.core.forecast import Reach
 from wcr_watchd.core.handling import Handling, handling
 from wcr_watchd.core.model import DeliveryState, Incident, Labels, Severity
 from wcr_watchd.core.report import ReportKind, Subject, Wanted
-from wcr_watchd.core.units import Unit
 from wcr_watchd.core.uptime import Span, Uptime, total
+from wcr_watchd.reports import ahead
+from wcr_watchd.reports.ahead import Courses, Prospect
+from wcr_watchd.reports.costs import Cost, costs
+from wcr_watchd.reports.costs import measured as measured_costs
 from wcr_watchd.reports.earlier import earlier, growth
 from wcr_watchd.reports.earlier import measures as measures_of_months
-from wcr_watchd.reports.months import Earlier, Growth
+from wcr_watchd.reports.months import Earlier, Growth, chosen
 from wcr_watchd.reports.promises import RECOVERY, Promise, Recovery, promises, recovery
 from wcr_watchd.reports.reckoning import (
     LIMITED,
     LOAD,
-    SPEED,
     by_parts,
     days_of,
     growing_of,
@@ -29,13 +31,7 @@ from wcr_watchd.reports.reckoning import (
     speed_of,
 )
 from wcr_watchd.store.recorded import Owed, Recorded
-from wcr_watchd.store.rollup import DAY
 from wcr_watchd.store.totals import Distribution, Totals
-
-FULL = 1.0
-LOOK_BACK = 30 * 86_400.0
-"""Seconds of the past that a forecast follows, also in the report of a week."""
-COST_TAG = "costs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +85,6 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What a check with the tag ``costs`` measured last, at the beginning and at the end of the period."""
-
-    check: str
-    name: str
-    first: float
-    last: float
-
-
-@dataclass(frozen=True, slots=True)
 class ChannelFacts:
     """What became of the messages on one channel."""
 
@@ -123,6 +109,8 @@ class Facts:
     recovery: tuple[Recovery, ...] = ()
     growth: tuple[Growth, ...] = ()
     """Of a monthly report how much was in use of what grows."""
+    prospects: tuple[Prospect, ...] = ()
+    """And what comes of the most important of it."""
     earlier: Earlier = Earlier()
     """And what is known of the months before."""
 
@@ -130,17 +118,17 @@ class Facts:
 def gather(wanted: Wanted) -> Facts:
     """Read the facts of a report from the records. Raises ``StoreError`` when they cannot be read."""
     with Recorded(Path(wanted.store)) as records:
-        reach_back = wanted.since - LOOK_BACK if wanted.kind is ReportKind.WEEKLY else wanted.before
         is_monthly = wanted.kind is ReportKind.MONTHLY
         measures = {one.name: _measures(one) for one in wanted.subjects}
         now = records.totals(wanted.since, wanted.until, measures)
-        former = measures_of_months(wanted.subjects) if is_monthly else {n.name: speed_of(n) for n in wanted.subjects}
+        courses_of = {name: found for one in wanted.subjects if (found := _foretold(one)) for name in (one.name,)}
+        speeds = measures_of_months(wanted.subjects) if is_monthly else {n.name: speed_of(n) for n in wanted.subjects}
+        former = {name: found | courses_of.get(name, frozenset()) for name, found in speeds.items()}
         before = records.totals(wanted.before, wanted.since, former, sketches=False)
-        courses = records.totals(
-            min(reach_back, wanted.before),
-            wanted.until,
-            {name: limited for name in measures if (limited := _limited(measures[name]))},
-        )
+        back = min(wanted.until - ahead.LOOK_BACK, wanted.before)
+        older = records.totals(back, wanted.before, courses_of, sketches=False)
+        courses = ahead.joined((older, before, now))
+        grown = tuple(growth(wanted.subjects, now, records)) if is_monthly else ()
         names = {one.name for one in wanted.subjects}
         incidents = tuple(one for one in records.incidents(wanted.since, wanted.until) if one.check in names)
         incidents_before = [
@@ -160,11 +148,12 @@ def gather(wanted: Wanted) -> Facts:
             len(incidents_before),
             _channels(owed),
             tuple(_resources(wanted, now, courses, records)),
-            tuple(_costs(wanted, now, records)),
+            tuple(costs(wanted, courses, records)),
             handling(incidents),
             tuple(promises(wanted, records)),
             tuple(recovery(wanted, now, records)),
-            tuple(growth(wanted.subjects, now, records)) if is_monthly else (),
+            grown,
+            tuple(_prospects(wanted, grown, courses, records)),
             earlier(wanted, records, before) if is_monthly else Earlier(),
         )
 
@@ -174,13 +163,13 @@ def gather(wanted: Wanted) -> Facts:
 
 def _measures(one: Subject) -> frozenset[str]:
     known = {name for name, _ in one.measures}
-    costs = known if COST_TAG in one.tags else set()
     promised = RECOVERY.get(one.probe, frozenset())
-    return frozenset(speed_of(one) | growing_of(one) | (known & set(LOAD)) | costs | promised)
+    return frozenset(speed_of(one) | growing_of(one) | (known & set(LOAD)) | measured_costs(one) | promised)
 
 
-def _limited(names: frozenset[str]) -> frozenset[str]:
-    return names & set(LIMITED)
+def _foretold(one: Subject) -> frozenset[str]:
+    """The measurements whose past is read for what comes of them."""
+    return frozenset({name for name, _ in one.measures} & set(LIMITED)) | growing_of(one) | measured_costs(one)
 
 
 def _by_check(incidents: Iterable[Incident]) -> Mapping[str, Sequence[Incident]]:
@@ -241,19 +230,16 @@ def _speed(found: Distribution | None) -> Speed | None:
     return Speed(found.bucket.mean, found.quantile(0.5), found.quantile(0.95), found.quantile(0.99))
 
 
-# --- what runs out, and what it costs ---------------------------------------------------------------------------------
+# --- what runs out ----------------------------------------------------------------------------------------------------
 
 
-def _resources(
-    wanted: Wanted, now: Mapping[str, Totals], courses: Mapping[str, Totals], records: Recorded
-) -> Iterable[Resource]:
+def _resources(wanted: Wanted, now: Mapping[str, Totals], courses: Courses, records: Recorded) -> Iterable[Resource]:
     for one in wanted.subjects:
         for number, found in now[one.name].values.items():
             name, labels = records.labels(number)
             if name not in LOAD or not found.sketch:
                 continue
-            course = courses[one.name].daily.get(number, {}) if one.name in courses else {}
-            days = [((day + DAY / 2) / 1000, bucket.mean) for day, bucket in sorted(course.items())]
+            days = ahead.means(courses[one.name].get(number, {}), wanted.until)
             yield Resource(
                 one.name,
                 name,
@@ -262,25 +248,16 @@ def _resources(
                 found.quantile(0.95),
                 found.bucket.maximum,
                 tuple(days),
-                _full(days) if name in LIMITED else None,
+                ahead.full(name, days) if name in LIMITED else None,
             )
 
 
-def _full(days: Sequence[tuple[float, float]]) -> Reach | None:
-    line = trend(days)
-    return reach(line, FULL) if line is not None and line.slope > 0 else None
-
-
-def _costs(wanted: Wanted, now: Mapping[str, Totals], records: Recorded) -> Iterable[Cost]:
-    for one in wanted.subjects:
-        if COST_TAG not in one.tags:
-            continue
-        own = {name for name, unit in one.measures if unit == Unit.COUNT.value and name not in SPEED}
-        for number, course in now[one.name].daily.items():
-            name, _ = records.labels(number)
-            if name in own and course:
-                days = sorted(course.items())
-                yield Cost(one.name, name, days[0][1].mean, days[-1][1].maximum)
+def _prospects(wanted: Wanted, grown: Sequence[Growth], courses: Courses, records: Recorded) -> Iterable[Prospect]:
+    subjects = {one.name: one for one in wanted.subjects}
+    for one in chosen(grown):
+        known = ((records.labels(number), course) for number, course in courses.get(one.check, {}).items())
+        course = next((course for labels, course in known if labels == (one.name, one.labels)), {})
+        yield ahead.prospect(one, subjects[one.check], ahead.means(course, wanted.until), wanted.until)
 
 
 # --- incidents and messages -------------------------------------------------------------------------------------------

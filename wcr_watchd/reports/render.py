@@ -13,15 +13,15 @@ from zoneinfo import ZoneInfo
 
 from wcr_watchd.core.model import Incident, Severity
 from wcr_watchd.core.report import Audience, Document, Picture, ReportKind
-from wcr_watchd.core.units import Unit, format_value
+from wcr_watchd.core.units import Unit, format_duration, format_value
 from wcr_watchd.core.uptime import Uptime, total
-from wcr_watchd.reports import charts
+from wcr_watchd.reports import charts, foretold
 from wcr_watchd.reports.advice import advice
 from wcr_watchd.reports.facts import CheckFacts, Facts, Resource
 from wcr_watchd.reports.forms import Files, cell, written
 from wcr_watchd.reports.months import Figures, Growth, Month, as_json, figures, grown, public, series
 from wcr_watchd.reports.promises import Promise
-from wcr_watchd.reports.words import FORESEEN, counted, foreseen, percent, share
+from wcr_watchd.reports.words import counted, percent, share
 
 MOST_ROWS = 25
 """Checks that a mail lists; the page and the files have all."""
@@ -29,6 +29,8 @@ MOST_CHARTS = 4
 NEARLY_ALL, MOSTLY = 0.999, 0.98
 """Shares of a day from which on it is drawn as good, or as middling."""
 OTHERS = "Other"
+LEAST_UNWATCHED = 3_600.0
+"""Seconds without a watch that are worth a word."""
 CHECK_COLUMNS = (
     *("check", "group", "availability", "without_maintenance", "seconds_down", "seconds_unmonitored"),
     *("p50", "p95", "p99", "incidents", "outages", "longest_outage"),
@@ -98,6 +100,12 @@ def _values(
         # Of tasks and people on call stakeholders read no name, and without one they say nothing.
         "coming": [one for one in wanted.upcoming if internal or one.kind == "maintenance"],
         "growth_words": growth_words,
+        "prospects": {one.growth.key: one for one in facts.prospects},
+        "three_months": foretold.in_three_months,
+        "limit_met": lambda one: foretold.limit_met(one, wanted.until),
+        "prospect_words": lambda one: foretold.prospect_words(one, wanted.until),
+        "spent": foretold.spent,
+        "to_come": lambda one: foretold.to_come(one, wanted),
         "unknown_month": lambda one: "comes with the next report" if one.later else "not measured",
         "facts": facts,
         "groups": groups,
@@ -113,6 +121,7 @@ def _values(
         "change": change,
         "bars": bars,
         "words_of": incident_words,
+        "trouble_words": trouble_words,
         "percent": percent,
         "promised": lambda target: format_value(target, Unit.RATIO, 5),
         "left": budget_left,
@@ -173,6 +182,19 @@ def budget_left(left: float | None) -> str:
     if left > 0:
         return f"{percent(left)} left"
     return f"used up, and {-left * 100:.0f} % more" if left < -0.005 else "used up"
+
+
+def trouble_words(one: CheckFacts) -> str:
+    """What else is to be said of a check's availability, in words; empty where it was and is up all the time."""
+    now, before = one.uptime, one.before.share_with_planned
+    words = [
+        f"{share(now.share)} without planned maintenance" if now.share != now.share_with_planned else "",
+        f"{share(before)} in the period before" if before is not None and before != now.share_with_planned else "",
+        f"down for {format_duration(now.all_down)}" if now.all_down else "",
+        counted(one.outages, "outage") if one.outages else "",
+        f"not watched for {format_duration(one.unwatched)}" if one.unwatched >= LEAST_UNWATCHED else "",
+    ]
+    return ", ".join(filter(None, words))
 
 
 def incident_words(one: Incident) -> str:
@@ -294,15 +316,8 @@ def _course(facts: Facts, one: Resource, name: str) -> Chart:
 
 
 def when_full(facts: Facts, one: Resource) -> str:
-    """When something is full, with the interval: ``in about 40 d (31 d to 55 d)``; empty when that is years away."""
-    until = facts.wanted.until
-    if one.full is None or one.full.expected is None or one.full.expected - until > FORESEEN:
-        return ""
-    expected, earliest, latest = (
-        "never" if at is None else foreseen(at - until)
-        for at in (one.full.expected, one.full.earliest, one.full.latest)
-    )
-    return f"in about {expected}" + (f" ({earliest} to {latest})" if earliest != latest else "")
+    """When something is full, with the interval; empty when that is years away."""
+    return foretold.when_met(one.full, facts.wanted.until)
 
 
 def _ends(facts: Facts, begin: float, end: float) -> tuple[str, str]:
@@ -338,6 +353,7 @@ def _json(facts: Facts, groups: Sequence[Group], months: Sequence[Month], own: F
         "recovery": [asdict(one) | {"is_met": one.is_met} for one in facts.recovery],
         "resources": [asdict(one) | {"days": len(one.days)} for one in facts.resources],
         "costs": [asdict(one) for one in facts.costs],
+        "growth": [foretold.as_json(one) for one in facts.prospects],
         "channels": [asdict(one) for one in facts.channels],
         "mean_time_to_acknowledge": facts.handling.acknowledge,
         "mean_time_to_resolve": facts.handling.resolve,

@@ -1,0 +1,114 @@
+"""What comes of what grows: over steps, clean-ups, restarts and gaps; and when it meets what rules name."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from wcr_watchd.core.forecast import drift
+from wcr_watchd.core.report import Limit, Subject
+from wcr_watchd.reports.ahead import FULL, HORIZON, Days, Prospect, full, highest, means, prospect
+from wcr_watchd.reports.foretold import limit_met, prospect_words
+from wcr_watchd.reports.months import Growth
+from wcr_watchd.store.rollup import Bucket
+
+DAY = 86_400.0
+GIB = 2.0**30
+LIMITS = (Limit("database_size", ">", 40 * GIB), Limit("database_size", ">", 50 * GIB), Limit("requests", "<", 1.0))
+SUBJECT = Subject("db", "postgres", "", (), "", "", 60.0, (), (), "", LIMITS)
+SIZE = Growth("db", "database_size", (), "bytes", 30 * GIB)
+DISK = Growth("host", "disk_used", (("mount", "/data"),), "ratio", 0.6)
+
+
+def days(value: Callable[[int], float], count: int = 92) -> list[tuple[float, float]]:
+    return [(number * DAY + DAY / 2, value(number)) for number in range(count)]
+
+
+def of(growth: Growth, known: Days) -> Prospect:
+    return prospect(growth, SUBJECT, known, known[-1][0] + DAY / 2)
+
+
+def test_even_growth_is_drawn_on_and_meets_the_highest_limit_of_the_rules() -> None:
+    found = of(SIZE, days(lambda number: (20 + 0.1 * number) * GIB))
+    assert found.ahead is not None
+    assert found.met is not None
+    assert found.met.expected is not None
+    assert found.ahead.expected == pytest.approx((20 + 0.1 * (91.5 + 91)) * GIB, rel=0.01)
+    assert found.limit == 50 * GIB
+    assert found.met.expected == pytest.approx(300 * DAY, abs=2 * DAY)
+    assert limit_met(found, 92 * DAY).startswith("50 GiB in about 20")
+
+
+def test_a_clean_up_and_a_restore_of_old_data_are_no_growth() -> None:
+    def cleaned(number: int) -> float:
+        return (20 + 0.1 * number - (5 if number >= 60 else 0)) * GIB
+
+    found = of(SIZE, days(cleaned))
+    assert found.ahead is not None
+    assert found.ahead.expected == pytest.approx((15 + 0.1 * 182.5) * GIB, rel=0.02)
+
+
+def test_days_that_nobody_measured_change_nothing() -> None:
+    every = days(lambda number: 0.3 + 0.003 * number)
+    found, whole = of(DISK, [*every[:40], *every[55:]]), of(DISK, every)
+    assert found.ahead is not None
+    assert whole.ahead is not None
+    assert found.ahead.expected == pytest.approx(whole.ahead.expected, abs=0.01)
+    assert found.met is not None
+    assert found.met.expected == pytest.approx(DAY * 700 / 3, rel=0.02)
+
+
+def test_a_share_ends_at_all_of_it_and_no_amount_is_below_nothing() -> None:
+    filling = of(DISK, days(lambda number: 0.5 + 0.005 * number))
+    assert filling.ahead is not None
+    assert (filling.limit, filling.ahead.expected, filling.ahead.high) == (FULL, 1.0, 1.0)
+    emptying = of(SIZE, days(lambda number: (30 - 0.3 * number) * GIB))
+    assert emptying.ahead is not None
+    assert (emptying.ahead.low, emptying.ahead.expected, emptying.met) == (0.0, 0.0, None)
+    assert limit_met(emptying, 92 * DAY) == "not at 50 GiB within 2 years"
+
+
+def test_what_is_known_for_days_says_nothing_of_months_but_when_it_is_full() -> None:
+    found = of(DISK, days(lambda number: 0.5 + 0.02 * number, 10))
+    assert found.ahead is None
+    assert prospect_words(found, 10 * DAY).startswith("; full in about 1")
+    assert prospect_words(of(DISK, days(lambda _: 0.5, 3)), 3 * DAY) == "; not full within 2 years"
+
+
+def test_what_is_over_its_limit_is_said_to_be() -> None:
+    assert limit_met(of(SIZE, days(lambda number: (51 + 0.1 * number) * GIB)), 92 * DAY) == "above 50 GiB already"
+
+
+def test_rules_on_other_series_or_from_above_are_no_limit() -> None:
+    limits = (Limit("total_size", ">", 5.0, (("set", "=", "daily"),)), Limit("requests", "<", 1.0))
+    assert highest(limits, "total_size", (("set", "daily"),)) == 5.0
+    assert highest(limits, "total_size", (("set", "weekly"),)) is None
+    assert highest(limits, "requests", ()) is None
+
+
+def test_traffic_with_weekends_and_noise_goes_on_about_as_it_is() -> None:
+    chance = random.Random(4)
+    noisy = days(lambda number: (100 if number % 7 < 5 else 30) * chance.lognormvariate(0, 0.3))
+    found = of(Growth("host", "network_sent", (), "bytes_per_second", 80.0), noisy)
+    assert found.ahead is not None
+    assert 55 < found.ahead.expected < 115, "the mean is 80 or so, whichever day of the week it is"
+    assert found.ahead.low <= 80 <= found.ahead.high < 250
+
+
+def test_traffic_that_grows_every_week_grows_on() -> None:
+    growing = days(lambda number: (100 if number % 7 < 5 else 30) * (1 + number / 92))
+    line = drift(growing)
+    assert line is not None
+    assert line.value(92 * DAY + HORIZON) == pytest.approx(80 * 3, rel=0.1)
+    assert drift(growing[:30]) is None
+
+
+def test_the_day_that_goes_on_counts_at_its_middle_so_far() -> None:
+    course = {0: Bucket(24, 24.0, 1.0, 1.0), 86_400_000: Bucket(6, 12.0, 2.0, 2.0)}
+    assert means(course, DAY + 6 * 3_600.0) == [(DAY / 2, 1.0), (DAY + 3 * 3_600.0, 2.0)]
+
+
+def test_a_share_that_shrinks_is_never_full() -> None:
+    assert full("disk_used", days(lambda number: 0.9 - 0.001 * number)) is None
