@@ -136,16 +136,16 @@ def test_calm_hours_made_one_are_the_same_uptime(
     since: int,
     until: int,
 ) -> None:
-    spans = [(number * HOUR, runs) for number, runs in sorted(hours)]
+    spans = [(number * HOUR, HOUR, runs) for number, runs in sorted(hours)]
     planned = [(start * HOUR + 600, (start + length) * HOUR) for start, length in windows]
-    one_by_one = [Outcomes(start, HOUR, *runs) for start, runs in spans]
+    one_by_one = [Outcomes(start, width, *runs) for start, width, runs in spans]
     span = (since * HOUR + 900, until * HOUR)
     expected = uptime(one_by_one, every, *span, planned)
-    found = uptime(gathered(spans, HOUR, every), every, *span, planned)
+    found = uptime(gathered(spans, every), every, *span, planned)
     for name in ("up", "down", "planned_up", "planned_down", "unwatched"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name)), name
 
 
 def test_a_calm_month_is_one_span() -> None:
-    [one] = gathered([(number * HOUR, (60, 0, 0)) for number in range(720)], HOUR, 60.0)
+    [one] = gathered([(number * HOUR, HOUR, (60, 0, 0)) for number in range(720)], 60.0)
     assert one == Outcomes(0.0, 720 * HOUR, 43_200, 0, 0)

@@ -171,6 +171,7 @@ def test_the_time_before_a_check_was_there_is_no_gap(records: Path) -> None:
     assert "watched since Thu 29 Oct 00:00" in found.html
     week = document(gather(wanted(records)))
     assert "database: 100 %, not watched for 12 h" in week.text, "a gap between two runs is one"
+    assert "not watched for 12 h" in week.mail
     assert "watched since" not in week.text
     assert ", 1 outage\n" in week.text
 

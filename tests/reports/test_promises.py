@@ -135,7 +135,6 @@ async def test_what_was_promised_stands_in_every_form_of_the_report(tmp_path: Pa
         assert "used up, and " in text
     assert "(98.78 % without planned maintenance)" in told.text
     assert "98.78 % without planned maintenance" in told.mail
-    assert "Not watched" in told.mail
     assert "the error budget of strict is gone, 6 h down in 30 d have used it up" in told.text
 
 

@@ -125,3 +125,21 @@ async def test_the_status_page_is_apart_by_what_was_not_confirmed(records: Path)
     shown = await by_status_page(records)
     unconfirmed = CONFIRMED + EVERY  # until the outage was one, and the blip that never was
     assert shown == pytest.approx(in_report.share + unconfirmed / (in_report.up + in_report.down))
+
+
+async def test_the_hour_that_goes_on_is_reckoned_as_on_the_page_of_the_check(tmp_path: Path) -> None:
+    """A run a minute for 23 minutes; one fails, and two more confirm that."""
+    path, now = tmp_path / "watchd.db", END + 23 * 60.0
+    store = SqliteStore(path)
+    await store.open()
+    times = [END - HOUR + 60.0 * number for number in range(83)]
+    runs = [an_observation("api", at, Outcome.DOWN if at == END + 600 else Outcome.UP) for at in times]
+    confirming = [an_observation("api", END + 600 + later, Outcome.DOWN) for later in (5.0, 10.0)]
+    await store.commit(Batch(observations=(*runs, *confirming)))
+    on_page = uptime(await store.outcomes("api", since=END, until=now), 60.0, END, now, ())
+    await store.close()
+    subject = replace(SUBJECTS[0], every=60.0)
+    wanted = replace(a_wanted(path), before=END - DAY, since=END, until=now, subjects=(subject,), planned=())
+    [facts] = gather(wanted).checks
+    assert on_page.down == pytest.approx(60.0, rel=0.05)
+    assert (facts.uptime.up, facts.uptime.down) == pytest.approx((on_page.up, on_page.down))

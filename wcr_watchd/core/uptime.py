@@ -87,8 +87,8 @@ def total(found: Iterable[Uptime]) -> Uptime:
     return Uptime(up, down, planned_up, planned_down, unwatched)
 
 
-def gathered(spans: Iterable[tuple[float, Sequence[int]]], width: float, every: float) -> list[Outcomes]:
-    """Runs that were up, down and unknown, by the start of their spans of ``width`` seconds, in order, as outcomes.
+def gathered(spans: Iterable[tuple[float, float, Sequence[int]]], every: float) -> list[Outcomes]:
+    """Runs that were up, down and unknown, by start and width of their spans (seconds), in order, as outcomes.
 
     Neighbours that were watched and up throughout are made one: that is the same uptime, and a month has few of them in
     place of seven hundred.
@@ -96,9 +96,8 @@ def gathered(spans: Iterable[tuple[float, Sequence[int]]], width: float, every: 
     found: list[Outcomes] = []
     begin = end = 0.0
     runs = 0
-    enough = max(1.0, WHOLE * width / every) if every < width else float("inf")
-    for start, (up, down, unknown) in spans:
-        calm = not down and not unknown and up >= enough
+    for start, width, (up, down, unknown) in spans:
+        calm = not down and not unknown and every < width and up >= max(1.0, WHOLE * width / every)
         if runs and not (calm and start == end):
             found.append(Outcomes(begin, end - begin, runs, 0, 0))
             runs = 0

@@ -120,7 +120,7 @@ def gather(wanted: Wanted) -> Facts:
     with Recorded(Path(wanted.store)) as records:
         is_monthly = wanted.kind is ReportKind.MONTHLY
         measures = {one.name: _measures(one) for one in wanted.subjects}
-        now = records.totals(wanted.since, wanted.until, measures)
+        now = records.totals(wanted.since, wanted.until, measures, shares=LOAD)
         courses_of = {name: found for one in wanted.subjects if (found := _foretold(one)) for name in (one.name,)}
         speeds = measures_of_months(wanted.subjects) if is_monthly else {n.name: speed_of(n) for n in wanted.subjects}
         former = {name: found | courses_of.get(name, frozenset()) for name, found in speeds.items()}
@@ -212,8 +212,8 @@ def _check(
 
 def _begun(now: Totals, before: Totals, wanted: Wanted) -> float | None:
     """When a check ran for the first time, to the hour; None where that was not in this period."""
-    first = min(now.runs, default=0) / 1000
-    return first if first > wanted.since and not before.runs else None
+    first = min((start for start, _ in now.runs()), default=0) / 1000
+    return first if first > wanted.since and not any(before.runs()) else None
 
 
 def _series(totals: Totals, names: frozenset[str], records: Recorded) -> int:
@@ -225,7 +225,7 @@ def _distribution(totals: Totals, one: Subject, records: Recorded) -> Distributi
 
 
 def _speed(found: Distribution | None) -> Speed | None:
-    if found is None or not found.sketch:
+    if found is None or not found.has_quantiles:
         return None
     return Speed(found.bucket.mean, found.quantile(0.5), found.quantile(0.95), found.quantile(0.99))
 
@@ -237,7 +237,7 @@ def _resources(wanted: Wanted, now: Mapping[str, Totals], courses: Courses, reco
     for one in wanted.subjects:
         for number, found in now[one.name].values.items():
             name, labels = records.labels(number)
-            if name not in LOAD or not found.sketch:
+            if name not in LOAD or not found.has_quantiles:
                 continue
             days = ahead.means(courses[one.name].get(number, {}), wanted.until)
             yield Resource(

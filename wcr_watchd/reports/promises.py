@@ -66,7 +66,7 @@ def recovery(wanted: Wanted, now: Mapping[str, Totals], records: Recorded) -> It
         if one.probe in RECOVERY:
             totals = now[one.name]
             worst = {records.labels(number)[0]: found.bucket.maximum for number, found in totals.values.items()}
-            failed = sum(down for _, down, _ in totals.runs.values())
+            failed = sum(down for _, (_, down, _) in totals.runs())
             if one.probe == RECOVERY_POINT:
                 yield Recovery(one.name, one.probe, worst.get("exposure"), worst.get("objective"), failed)
             else:

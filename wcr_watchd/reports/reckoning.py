@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from math import inf
 from zoneinfo import ZoneInfo
 
 from wcr_watchd.core.local_time import instant, local_time
 from wcr_watchd.core.report import Subject, Wanted
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.uptime import Span, Uptime, gathered, total, uptimes
-from wcr_watchd.store.rollup import HOUR
+from wcr_watchd.core.uptime import WHOLE, Span, Uptime, gathered, total, uptimes
+from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR
 from wcr_watchd.store.totals import Totals
 
 SPEED = ("response_time", "latency")
@@ -59,7 +60,7 @@ def reckoned(totals: Totals, every: float, since: float, until: float, planned: 
 
 def by_parts(totals: Totals, every: float, edges: Sequence[float], planned: Iterable[Span]) -> list[Uptime]:
     """Likewise between each two of ``edges`` (epoch seconds, in order)."""
-    return uptimes(gathered(sorted(_hours(totals).items()), _HOUR, every), every, edges, planned)
+    return uptimes(gathered(sorted(_spans(totals, every)), every), every, edges, planned)
 
 
 def days_of(wanted: Wanted) -> list[float]:
@@ -72,11 +73,31 @@ def days_of(wanted: Wanted) -> list[float]:
     return [*edges, wanted.until]
 
 
-def _hours(totals: Totals) -> dict[float, Sequence[int]]:
-    """Runs that were up, down and unknown, by the beginning of the hour (epoch seconds)."""
-    found: dict[float, Sequence[int]] = {}
-    for start, runs in totals.runs.items():
-        hour = start // HOUR * HOUR / 1000
-        known = found.get(hour)
-        found[hour] = runs if known is None else [a + b for a, b in zip(known, runs, strict=True)]
-    return found
+def _spans(totals: Totals, every: float) -> Iterator[tuple[float, float, Sequence[int]]]:
+    """Start, width (seconds) and runs of what is counted apart: a day in which all was well is one.
+
+    The hour that goes on is told by five minutes: it has not had all of its runs yet, and what confirmed a failure
+    would count as runs that were due.
+    """
+    some = {start // DAY for start in (*totals.hours, *totals.minutes)}
+    enough = WHOLE * _HOUR / every if every < _HOUR else inf
+    hours = dict(totals.hours)
+    for start, row in totals.days.items():
+        if row.least >= enough and len(row.buckets) == DAY // HOUR and start // DAY not in some:
+            yield start / 1000, DAY / 1000, (row.up, 0, 0)
+        else:
+            for number, runs in row.buckets.items():
+                hour = start + number * HOUR
+                hours[hour] = _together(runs, hours.get(hour))
+    for start, runs in totals.minutes.items():
+        hour = start // HOUR * HOUR
+        if hour in hours:  # another place is further with its rollups
+            hours[hour] = _together(runs, hours[hour])
+        else:
+            yield start / 1000, FIVE_MINUTES / 1000, runs
+    for start, runs in hours.items():
+        yield start / 1000, _HOUR, runs
+
+
+def _together(runs: Sequence[int], others: Sequence[int] | None) -> Sequence[int]:
+    return runs if others is None else [a + b for a, b in zip(runs, others, strict=True)]

@@ -156,7 +156,7 @@ def _restores(
         None if newest is None else _noon(newest) - ages[newest].minimum,
         max((times[day].maximum for day in times), default=None),
         round(both[-1][0] / both[-1][1], 1) if both else None,  # rollups round: 14 399.999988 would be written
-        sum(down for _, down, _ in totals.runs.values()),
+        sum(down for _, (_, down, _) in totals.runs()),
         tuple(incident for incident in incidents if incident.check == one.name),
     )
 

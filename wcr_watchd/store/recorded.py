@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
 from math import inf
@@ -29,7 +29,7 @@ from wcr_watchd.store.database import Row
 from wcr_watchd.store.pack import PackedRow, newest_per_run, unpack
 from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, SPAN, Extent, extents, merged
 from wcr_watchd.store.statements import STATEMENTS
-from wcr_watchd.store.totals import Span, Totals, add_raw
+from wcr_watchd.store.totals import Span, Totals, WantedSeries, add_raw
 
 ROUNDED = 1e-8
 """Part by which a value in a rollup may differ from the one that was measured."""
@@ -182,29 +182,43 @@ class Recorded:
     # --- sums over long spans ---
 
     def totals(
-        self, since: float, until: float, wanted: Mapping[str, frozenset[str]], *, sketches: bool = True
+        self,
+        since: float,
+        until: float,
+        wanted: Mapping[str, frozenset[str]],
+        *,
+        sketches: bool = True,
+        shares: Collection[str] = (),
     ) -> Mapping[str, Totals]:
         """The runs of these checks between two times (epoch seconds), and the values of the measurements named.
+
+        Of measurements that are ``shares`` the quantiles are finer.
 
         There are quantiles only with ``sketches``, which take most of the time. Of values, hours that begin in the
         span count; of runs also the hour in which it begins. What is not rolled up yet is read run by run.
         """
         span = Span(milliseconds(since), milliseconds(until))
         sources = {number: check for number, (check, _) in self._sources.items() if check in wanted}
-        numbers = {
-            check: tuple(number for number, (name, _) in self._series.items() if name in names)
-            for check, names in wanted.items()
-        }
+        finer = frozenset(number for number, (name, _) in self._series.items() if name in shares)
+        numbers = self._numbers(wanted.values())
+        read = {check: WantedSeries(numbers[names], finer, sketches) for check, names in wanted.items()}
         found = {check: Totals() for check in wanted}
         summed: set[tuple[int, int, int]] = set()
         for width, start, source, body in self._rows(span):
             if (check := sources.get(source)) is not None:
                 summed.add((width, start, source))
-                found[check].add_row(body, start, width, numbers[check], span, sketches=sketches)
+                found[check].add_row(body, start, width, read[check], span)
         for row in self._unsummed(span, summed):
             if (check := sources.get(row.source)) is not None and span.has(row.at):
-                add_raw(found[check], row, numbers[check])
+                add_raw(found[check], row, read[check])
         return found
+
+    def _numbers(self, wanted: Iterable[frozenset[str]]) -> Mapping[frozenset[str], tuple[int, ...]]:
+        """The numbers of the series of these names; many checks want the same."""
+        return {
+            names: tuple(number for number, (name, _) in self._series.items() if name in names)
+            for names in frozenset(wanted)
+        }
 
     def labels(self, series: int) -> tuple[str, Labels]:
         """Name and labels of a series by its number."""

@@ -6,28 +6,84 @@ Of each packed row only what is asked for is read: most of it is other series, a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import NamedTuple
 
 from wcr_watchd.store.pack import PackedRow
-from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, SPAN, Bucket, PackedRollup, bin_of, quantile
+from wcr_watchd.store.rollup import (
+    DAY,
+    FIVE_MINUTES,
+    HOUR,
+    SPAN,
+    Bucket,
+    PackedRollup,
+    RowRuns,
+    Sketch,
+    bin_of,
+    quantile,
+    value_of,
+)
 
-Runs = list[int]
+Runs = Sequence[int]
 """Runs that were up, down and unknown."""
+_DIGITS = 3
+"""To how many digits shares are told apart: a thousand values at most."""
 
 
 @dataclass(slots=True)
 class Distribution:
-    """All values of a series in a span: count, sum, extremes, and a sketch for the quantiles."""
+    """All values of a series in a span: count, sum, extremes, and what there is for the quantiles.
+
+    That is a sketch, or for shares ``points``: how many values were about so much.
+    """
 
     bucket: Bucket = field(default_factory=Bucket)
     sketch: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    points: defaultdict[float, int] = field(default_factory=lambda: defaultdict(int))
+
+    @property
+    def has_quantiles(self) -> bool:
+        """Whether it was read with what they need."""
+        return bool(self.sketch or self.points)
 
     def quantile(self, q: float) -> float:
-        """The value below which the share ``q`` (0-1) of the values lies, within 5 %, and within what was seen."""
-        return min(max(quantile(self.sketch, q), self.bucket.minimum), self.bucket.maximum)
+        """The value below which the share ``q`` (0-1) of the values lies, within 5 %, and within what was seen.
+
+        That of a share is exact where an hour's values are alike.
+        """
+        found = self._point(q) if self.points else quantile(self.sketch, q)
+        return min(max(found, self.bucket.minimum), self.bucket.maximum)
+
+    def _point(self, q: float) -> float:
+        rank = q * (sum(self.points.values()) - 1)
+        seen, value = 0, 0.0
+        for value in sorted(self.points):
+            seen += self.points[value]
+            if seen > rank:
+                break
+        return value
+
+    def add_sketch(self, bins: Iterable[int], counts: Iterable[int]) -> None:
+        """Count so many values of each bin."""
+        into = self.sketch
+        for number, count in zip(bins, counts, strict=True):
+            into[number] += count
+
+    def add_points(self, columns: Sequence[Sequence[float]], sketch: Sketch) -> None:
+        """Count the values of an hour: buckets of it (numbers, counts, sums, minima, maxima), and its sketch.
+
+        Values of one bin are told better by the means of their buckets than by its middle, which is up to 5 % away.
+        """
+        _, counts, totals, lows, highs = columns
+        if len(sketch) == 1:
+            for count, total in zip(counts, totals, strict=True):
+                self.points[round(total / count, _DIGITS)] += int(count)
+            return
+        low, high = min(lows), max(highs)
+        for number, times in sketch.items():
+            self.points[round(min(max(value_of(number), low), high), _DIGITS)] += times
 
 
 class Span(NamedTuple):
@@ -45,58 +101,81 @@ class Span(NamedTuple):
         return self.since - width < at < self.until
 
 
+class WantedSeries(NamedTuple):
+    """What is read of a row: series by their numbers, which of them are ``shares``, and whether with quantiles."""
+
+    series: Collection[int]
+    shares: Collection[int] = ()
+    sketches: bool = True
+
+
 @dataclass(slots=True)
 class Totals:
-    """What is known of one check: runs by the start of each bucket (epoch ms), and of each wanted series.
+    """What is known of one check: its runs, and of each wanted series the values.
 
-    ``daily`` has the values of each series by the start of the (UTC) day.
+    ``days`` are the runs of whole days by the start of each (epoch ms), ``hours`` those of hours of which no whole day
+    is known, ``minutes`` those of five minutes of which no hour is. ``daily`` has the values of each series by the
+    start of the (UTC) day.
     """
 
-    runs: dict[int, Runs] = field(default_factory=dict)
+    days: dict[int, RowRuns] = field(default_factory=dict)
+    hours: dict[int, Runs] = field(default_factory=dict)
+    minutes: dict[int, Runs] = field(default_factory=dict)
     values: dict[int, Distribution] = field(default_factory=dict)
     daily: dict[int, dict[int, Bucket]] = field(default_factory=dict)
 
-    def add_runs(self, start: int, runs: Runs) -> None:
-        """Count runs of the bucket at ``start``."""
-        known = self.runs.get(start)
-        self.runs[start] = runs if known is None else [a + b for a, b in zip(known, runs, strict=True)]
+    def runs(self) -> Iterator[tuple[int, Runs]]:
+        """All runs, by the start of the bucket (epoch ms) that they are in."""
+        for start, row in self.days.items():
+            for number, runs in row.buckets.items():
+                yield start + number * HOUR, runs
+        yield from self.hours.items()
+        yield from self.minutes.items()
 
-    def add_value(self, series: int, day: int, value: float) -> None:
+    def add_runs(self, start: int, width: int, runs: Runs) -> None:
+        """Count runs of the bucket of ``width`` (ms) at ``start``."""
+        into = self.minutes if width < HOUR else self.hours
+        known = into.get(start)
+        into[start] = runs if known is None else [a + b for a, b in zip(known, runs, strict=True)]
+
+    def add_value(self, series: int, day: int, value: float, *, is_share: bool) -> None:
         """Count one value."""
         found = self.values.setdefault(series, Distribution())
         found.bucket.add(value)
-        found.sketch[bin_of(value)] += 1
+        if is_share:
+            found.points[round(value, _DIGITS)] += 1
+        else:
+            found.sketch[bin_of(value)] += 1
         self.daily.setdefault(series, {}).setdefault(day, Bucket()).add(value)
 
-    def add_row(
-        self, row: bytes, start: int, width: int, wanted: Collection[int], span: Span, *, sketches: bool
-    ) -> None:
+    def add_row(self, row: bytes, start: int, width: int, wanted: WantedSeries, span: Span) -> None:
         """Take in a packed row beginning at ``start`` with buckets of ``width`` (ms), as far as it lies in ``span``.
 
-        Without its ``sketches`` that takes a third of the time, and there are no quantiles.
+        Without its sketches that takes a third of the time, and there are no quantiles.
         """
         packed = PackedRollup(row)
-        whole = span.since <= start and start + SPAN[width] <= span.until
-        found = {start + number * width: runs for number, runs in packed.outcomes.items()}
-        if whole and found.keys().isdisjoint(self.runs):
-            self.runs |= found
-        else:
-            for at, runs in found.items():
-                if span.meets(at, width):
-                    self.add_runs(at, runs)
-        for identity in wanted:
+        is_whole = span.since <= start and start + SPAN[width] <= span.until
+        self._add_row_runs(packed.runs, start, width, span, is_day=is_whole and width == HOUR)
+        for identity in wanted.series:
             columns = packed.columns(identity)
-            if not whole:
+            if not is_whole:
                 columns = _inside(columns, start, width, span)
             if columns[0]:
                 self._add_columns(identity, start // DAY * DAY, columns)
-                if sketches and whole:
-                    _, _, bins, counts = packed.sketch_columns(identity)
-                    self._add_sketch(identity, bins, counts)
-                elif sketches:
-                    for number, sketch in packed.sketches(identity).items():
-                        if span.has(start + number * HOUR):
-                            self._add_sketch(identity, sketch.keys(), sketch.values())
+                if wanted.sketches:
+                    self._add_sketches(packed, identity, columns, start, width, span, wanted)
+
+    def _add_row_runs(self, row: RowRuns, start: int, width: int, span: Span, *, is_day: bool) -> None:
+        if is_day and start not in self.days:
+            self.days[start] = row
+            return
+        if is_day:  # seen from another place as well
+            other = self.days.pop(start)
+            for number, runs in other.buckets.items():
+                self.add_runs(start + number * width, width, runs)
+        for number, runs in row.buckets.items():
+            if span.meets(start + number * width, width):
+                self.add_runs(start + number * width, width, runs)
 
     def _add_columns(self, series: int, day: int, columns: Sequence[Sequence[float]]) -> None:
         _, counts, totals, lows, highs = columns
@@ -104,10 +183,34 @@ class Totals:
         self.values.setdefault(series, Distribution()).bucket.merge(bucket)
         self.daily.setdefault(series, {}).setdefault(day, Bucket()).merge(bucket)
 
-    def _add_sketch(self, series: int, bins: Iterable[int], counts: Iterable[int]) -> None:
-        into = self.values[series].sketch
-        for number, count in zip(bins, counts, strict=True):
-            into[number] += count
+    def _add_sketches(
+        self,
+        packed: PackedRollup,
+        series: int,
+        columns: Sequence[Sequence[float]],
+        start: int,
+        width: int,
+        span: Span,
+        wanted: WantedSeries,
+    ) -> None:
+        into = self.values[series]
+        if series not in wanted.shares and span.since <= start and start + SPAN[width] <= span.until:
+            _, _, bins, counts = packed.sketch_columns(series)
+            into.add_sketch(bins, counts)
+            return
+        for number, sketch in packed.sketches(series).items():
+            if not span.has(start + number * HOUR) and width == HOUR:
+                continue
+            if series in wanted.shares:
+                into.add_points(columns if width < HOUR else _of(columns, number), sketch)
+            else:
+                into.add_sketch(sketch.keys(), sketch.values())
+
+
+def _of(columns: Sequence[Sequence[float]], number: int) -> Sequence[Sequence[float]]:
+    """The columns of one bucket alone."""
+    at = columns[0].index(number)
+    return [column[at : at + 1] for column in columns]
 
 
 def _inside(columns: list[list[float]], start: int, width: int, span: Span) -> list[list[float]]:
@@ -116,12 +219,12 @@ def _inside(columns: list[list[float]], start: int, width: int, span: Span) -> l
     return [list(compress(column, inside)) for column in columns]
 
 
-def add_raw(totals: Totals, row: PackedRow, wanted: Collection[int]) -> None:
+def add_raw(totals: Totals, row: PackedRow, wanted: WantedSeries) -> None:
     """Take one observation in that no rollup has yet."""
     runs = [0, 0, 0]
     runs[row.outcome] = 1
-    totals.add_runs(row.at // FIVE_MINUTES * FIVE_MINUTES, runs)
+    totals.add_runs(row.at // FIVE_MINUTES * FIVE_MINUTES, FIVE_MINUTES, runs)
     day = row.at // DAY * DAY
     for identity, value in zip(row.series, row.values, strict=True):
-        if identity in wanted and value - value == 0:  # neither infinite nor undefined
-            totals.add_value(identity, day, value)
+        if identity in wanted.series and value - value == 0:  # neither infinite nor undefined
+            totals.add_value(identity, day, value, is_share=identity in wanted.shares)
