@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.reports.past import BEGIN, DAY, SUBJECTS, fill
 from tests.reports.past import wanted as of_the_past
 from tests.store.samples import an_incident
+from wcr_watchd.core.forecast import Reach
 from wcr_watchd.core.model import Incident
 from wcr_watchd.reports.advice import ALERTS_A_DAY, DISK_FULL, NOISY, advice
+from wcr_watchd.reports.ahead import Ahead, Prospect
+from wcr_watchd.reports.costs import Cost
 from wcr_watchd.reports.facts import ChannelFacts, CheckFacts, Facts, Resource, gather
+from wcr_watchd.reports.months import Growth
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +124,30 @@ def test_of_what_failed_runbook_and_owner_are_written_down(calm: Facts) -> None:
     assert said(of(calm, "site", lambda one: replace(one, incidents=1))) == [
         "Write down the owner of what failed: site"
     ]
+
+
+def test_a_limit_that_is_met_within_three_months_is_told(calm: Facts) -> None:
+    until = calm.wanted.until
+    growth = Growth("db", "database_size", (), "bytes", 40 * 2.0**30)
+
+    def meets(in_days: float, now: float = 41 * 2.0**30) -> list[str]:
+        met = Reach(until + in_days * DAY, until + in_days * DAY / 2, None)
+        return said(replace(calm, prospects=(Prospect(growth, now, None, 50 * 2.0**30, met),)))
+
+    assert meets(40) == ["Make room: at this growth database_size of db is at 50 GiB in about 40 d (20 d to never)"]
+    assert meets(91) == []
+    assert meets(0, 51 * 2.0**30) == [], "a rule says so already"
+
+
+def test_a_budget_that_will_not_do_is_told(calm: Facts) -> None:
+    end = datetime(2026, 11, 30, tzinfo=UTC).timestamp() + DAY
+    spent = Cost("hosting", "spent", 1.0, 100.0, month="2026-11", foreseen=Ahead(end, 150, 145, 160), limit=140.0)
+
+    def passes(at: float | None) -> list[str]:
+        return said(replace(calm, costs=(replace(spent, met=Reach(at, at, at)),)))
+
+    assert passes(end - 2.5 * DAY) == [
+        "Mind the budget: spent of hosting: November 2026 about 150.00 (145.00 to 160.00), passes 140 about 28 Nov"
+    ]
+    assert passes(end + DAY) == []
+    assert passes(None) == []

@@ -13,7 +13,7 @@ import pytest
 from tests.reports.past import SUBJECTS, wanted
 from wcr_watchd.core.report import Limit, Wanted
 from wcr_watchd.reports.ahead import Courses
-from wcr_watchd.reports.costs import Cost, costs
+from wcr_watchd.reports.costs import Cost, costs, measured
 from wcr_watchd.reports.foretold import spent, to_come
 from wcr_watchd.store.recorded import Recorded
 from wcr_watchd.store.rollup import Bucket
@@ -92,6 +92,7 @@ def test_a_month_that_goes_on_is_drawn_to_its_end() -> None:
     assert cost.month == "2026-11"
     assert cost.foreseen is not None
     assert cost.foreseen.expected == pytest.approx(153.0, rel=0.02)
+    assert cost.foreseen.low <= 153.0 <= cost.foreseen.high
     assert cost.sums[-1] == ("2026-10", pytest.approx(158.1))
 
 
@@ -124,6 +125,12 @@ def test_a_credit_that_is_used_up_is_foretold_from_above() -> None:
     said = to_come(left, asked(at(12, 1)))
     assert said.startswith("in 3 months about 9")
     assert said.endswith("100 in about 90 d")
+
+
+def test_what_else_a_check_counts_is_no_cost() -> None:
+    counted = replace(BUDGETED, measures=(("status", ""), ("redirects", ""), ("spent", ""), ("body_size", "bytes")))
+    assert measured(counted) == {"spent"}
+    assert measured(replace(counted, tags=())) == frozenset()
 
 
 def test_what_is_known_for_two_days_foretells_nothing() -> None:

@@ -268,7 +268,7 @@ def drift(days: Sequence[Sample]) -> Trend | None:
     if len(means) < FEWEST_WEEKS:
         return None
     half = (means[-1][0] - means[0][0]) / 2
-    slopes = sorted(slope for slope, span, _ in _slopes(means) if span >= half)
+    slopes = sorted(slope for slope, span, _ in _slopes(means, 0.0) if span >= half)
     is_certain = slopes[0] > 0 or slopes[-1] < 0
     slope = median(slopes) * (1.0 if is_certain else DAMPED)
     at = days[-1][0]

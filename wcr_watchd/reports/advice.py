@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 
 from wcr_watchd.core.errors import UnitError
 from wcr_watchd.core.report import ReportKind
-from wcr_watchd.core.units import format_duration, parse_duration
+from wcr_watchd.core.units import Unit, format_duration, parse_duration
 from wcr_watchd.reports.facts import CheckFacts, Facts
+from wcr_watchd.reports.foretold import limit_met, to_come
 from wcr_watchd.reports.promises import RECOVERY_POINT
 from wcr_watchd.reports.reckoning import SPEED
 from wcr_watchd.reports.words import counted, foreseen, percent
@@ -36,6 +37,8 @@ def advice(facts: Facts) -> list[str]:
         *_recovery(facts),
         *_budgets(facts),
         *_resources(facts),
+        *_limits(facts),
+        *_costs(facts),
         *_noise(facts),
         *_thresholds(facts.checks),
         *_blind(facts.checks),
@@ -79,6 +82,22 @@ def _resources(facts: Facts) -> Iterator[str]:
         when = f"; at this growth it is full in about {foreseen(left)}" if left < SOON else ""
         used = percent(one.p95)
         yield f"Make room: {one.title} of {one.check} was at {used} or more for 5 % of the time{when}"
+
+
+def _limits(facts: Facts) -> Iterator[str]:
+    """What is no share and meets soon what a rule names; shares are told of with the resources."""
+    until = facts.wanted.until
+    for one in facts.prospects:
+        is_soon = one.met is not None and one.met.expected is not None and one.met.expected - until < SOON
+        if one.growth.unit != Unit.RATIO and is_soon and one.limit is not None and one.now < one.limit:
+            yield f"Make room: at this growth {one.growth.title} is at {limit_met(one, until)}"
+
+
+def _costs(facts: Facts) -> Iterator[str]:
+    for one in facts.costs:
+        ends = one.foreseen.at if one.foreseen and one.month else facts.wanted.until + SOON
+        if one.met is not None and one.met.expected is not None and one.met.expected <= ends:
+            yield f"Mind the budget: {one.title}: {to_come(one, facts.wanted)}"
 
 
 def _noise(facts: Facts) -> Iterator[str]:

@@ -19,10 +19,10 @@ LOOK_BACK = 92 * 86_400.0
 """Seconds of the past that a forecast follows: a quarter, also in the report of a week."""
 HORIZON = 91 * 86_400.0
 """Seconds until the value that is foretold: three months."""
+RECENT = 60 * 86_400.0
+"""Seconds of it for what is kept (disks, databases, backups): of two months the date is nearer than of three."""
 FEWEST_DAYS = 21 * 86_400.0
 """Seconds that must be known for that: days say nothing of months."""
-MOST_POINTS = 46
-"""Points that a line is drawn through: pairs of the days of a quarter. Of all days it takes five times as long."""
 FLOWS = frozenset({"network_sent", "network_received", "requests", "cpu_used", "connections_used"})
 """What goes up and down with the week and is not kept: its days are noise."""
 
@@ -75,7 +75,8 @@ def means(course: Mapping[int, Bucket], until: float) -> list[tuple[float, float
 
 def line(name: str, days: Days) -> Trend | None:
     """Where a measurement of that name is heading; None when its days are too few to tell."""
-    return (drift(days) if name in FLOWS else None) or trend(days, MOST_POINTS)
+    flow = drift(days) if name in FLOWS else None
+    return flow or trend([one for one in days if one[0] >= days[-1][0] - RECENT])
 
 
 def full(name: str, days: Days) -> Reach | None:

@@ -17,12 +17,14 @@ from wcr_watchd.core.model import Labels
 from wcr_watchd.core.report import Limit, Subject, Wanted
 from wcr_watchd.core.status_days import months
 from wcr_watchd.core.units import Unit
-from wcr_watchd.reports.ahead import FEWEST_DAYS, HORIZON, MOST_POINTS, Ahead, Courses, Days, values
+from wcr_watchd.reports.ahead import FEWEST_DAYS, HORIZON, Ahead, Courses, Days, values
 from wcr_watchd.reports.reckoning import SPEED
 from wcr_watchd.store.recorded import Recorded
 from wcr_watchd.store.rollup import Bucket
 
 COST_TAG = "costs"
+NO_COSTS = frozenset({*SPEED, "status", "redirects", "rows", "exit_status", "plugin_state", "steps_done"})
+"""What checks count beside that of which they are told that it is a cost."""
 DAY = 86_400.0
 BEGINS_AGAIN = 0.75
 """Share of what was before, below which a month has begun again at its beginning: a fee may be most of a month."""
@@ -65,7 +67,7 @@ def measured(one: Subject) -> frozenset[str]:
     """Those measurements of a check that are costs."""
     if COST_TAG not in one.tags:
         return frozenset()
-    return frozenset(name for name, unit in one.measures if unit == Unit.COUNT.value and name not in SPEED)
+    return frozenset(name for name, unit in one.measures if unit == Unit.COUNT.value and name not in NO_COSTS)
 
 
 def costs(wanted: Wanted, courses: Courses, records: Recorded) -> Iterable[Cost]:
@@ -91,7 +93,7 @@ def _foreseen(known: Cost, limits: Sequence[Limit], days: Days, wanted: Wanted) 
     is_monthly = bool(begun) and all(_is_near(days[number][0], starts) for number in begun)
     if is_monthly or (not begun and _began_at_nothing(days, starts)):
         return _of_month(known, _limit(limits, known, rising=True), _Spending(days, begun), wanted)
-    found = trend(days, MOST_POINTS) if not begun else None
+    found = trend(days) if not begun else None
     if found is None:
         return known
     limit = _limit(limits, known, rising=found.slope > 0)
@@ -177,7 +179,9 @@ def _of_month(known: Cost, limit: float | None, spending: _Spending, wanted: Wan
     own = [one for one in spending.days[spending.begun[-1] if spending.begun else 0 :] if one[0] > begin]
     found = trend(own) if len(own) >= FEWEST else None
     if found is not None:
-        expected, low, high = (max(found.level, value) for value in values(found, end))
+        expected, low, high = values(found, end)
+        step = DAY * found.slope  # a bill comes a day early or late
+        expected, low, high = (max(found.level, value) for value in (expected, low - step, high + step))
         met = reach(found, limit) if limit is not None else None
         return replace(known, foreseen=Ahead(end, expected, low, high), met=met)
     ahead = _whole(spending, begin, end)
@@ -188,7 +192,7 @@ def _of_month(known: Cost, limit: float | None, spending: _Spending, wanted: Wan
 
 def _whole(spending: _Spending, begin: float, end: float) -> Ahead | None:
     """What a whole month will come to, from sums over as many days; from the days alone where they are few."""
-    sums = trend(spending.over(end - begin), MOST_POINTS)
+    sums = trend(spending.over(end - begin))
     if sums is not None:
         expected, low, high = (max(0.0, value) for value in values(sums, end))
         return Ahead(end, expected, low, high)
