@@ -71,7 +71,7 @@ async def _lateness(wanted: Wanted) -> tuple[list[float], list[float]]:
     ticking = asyncio.create_task(_tick(late))
     await asyncio.sleep(QUIET)
     quiet, begun = list(late), len(late)
-    await reports.written(wanted)
+    await reports._written(wanted)
     ticking.cancel()
     return quiet, late[begun:]
 

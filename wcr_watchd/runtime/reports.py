@@ -177,7 +177,7 @@ class Reporter:
             setup, silences = self._watch.setup, dict(self._watch.state.silences)
             # Finding when something recurs takes a while.
             spans = await asyncio.to_thread(planned, setup, silences, reach, wanted.until)
-            filed = await self._filed(await written(replace(wanted, planned=spans)), scheduled=scheduled)
+            filed = await self._filed(await _written(replace(wanted, planned=spans)), scheduled=scheduled)
             owed = self._owed(plan.tell, f"the {plan.kind} report {plan.name} goes to you", filed) if send else ()
             await self._records.store.commit(Batch(reports=(filed,), notifications=owed))
         self._outbox.owe(owed)
@@ -187,7 +187,7 @@ class Reporter:
     async def write_incident(self, wanted: IncidentWanted, tell: Sequence[Target] = ()) -> Filed:
         """Write the report of an incident now, keep it, and owe it to those; raises as :meth:`write` does."""
         async with self._writing:
-            filed = await self._filed(await written(wanted), scheduled=False)
+            filed = await self._filed(await _written(wanted), scheduled=False)
             owed = self._owed(tell, "somebody sends you the report of an incident", filed)
             await self._records.store.commit(Batch(reports=(filed,), notifications=owed))
         self._outbox.owe(owed)
@@ -283,7 +283,7 @@ def _enclosure(one: Document) -> Enclosure:
 # --- the process that writes ------------------------------------------------------------------------------------------
 
 
-async def written(wanted: Wanted | IncidentWanted) -> Document:
+async def _written(wanted: Wanted | IncidentWanted) -> Document:
     """The document, written in a process of its own. Raises ``CommandError`` with its last words when it fails."""
     try:
         async with asyncio.timeout(WRITTEN_WITHIN), _writer() as process:
