@@ -19,6 +19,8 @@ from wcr_watchd.config.warnings import warnings
 from wcr_watchd.core.errors import ConfigError
 from wcr_watchd.core.guidance import checks_of, guidance_for_check, guidance_for_incident, runbook_address
 from wcr_watchd.core.knowledge import FIRST_READ, EntryKind, Rating, Support, SupportLevel
+from wcr_watchd.core.model import EventKind, Severity
+from wcr_watchd.core.wording import made_up
 from wcr_watchd.probes.links import read_folder
 
 DAY = 86_400.0
@@ -58,6 +60,9 @@ def test_a_check_without_a_runbook_has_the_one_that_is_about_it(tmp_path: Path) 
     }
     assert runbook_address(setup, "database") == "https://watch.example.org/knowledge/database"
     assert runbook_address(setup, "https://wiki.example.org/api") == "https://wiki.example.org/api"
+    shown = made_up(setup, "database", EventKind.OPENED, Severity.CRITICAL)
+    assert shown.runbook == "https://watch.example.org/knowledge/database", "as `render` shows it"
+    assert shown.url == "https://watch.example.org/incidents/42"
     api = guidance_for_check(setup, setup.checks["api"])
     assert ([one.name for one in api.vendors], [one.name for one in api.related]) == (["hosting"], ["disk"])
     assert checks_of(setup, setup.knowledge.entries["hosting"]) == ["api"]
@@ -116,6 +121,26 @@ def test_what_is_not_a_file_and_what_is_too_large_holds_nothing_up(tmp_path: Pat
     assert "huge.md: cannot be read: has more than 262144 bytes" in said[1]
 
 
+def test_a_link_to_itself_and_a_text_of_another_encoding_are_told_and_hold_nothing_up(tmp_path: Path) -> None:
+    config = write(tmp_path)
+    folder = tmp_path / "knowledge"
+    (folder / "round.md").symlink_to("round.md")
+    (folder / "latin.md").write_bytes(b'+++\nkind = "article"\n+++\n# caf\xe9\n')
+    book = load(config).setup.knowledge
+    assert [str(one).removeprefix(f"{folder}/") for one in book.problems] == [
+        "latin.md: is not UTF-8: byte 31 is no text (save it as UTF-8)",
+        "round.md: cannot be read: too many levels of symbolic links",
+    ]
+    assert len(book.entries) == 4
+    assert [one[:6] for one in read_folder(str(folder)).unread] == ["latin.", "round."]
+
+
+def test_a_text_cannot_steer_a_terminal_and_may_come_from_windows(tmp_path: Path) -> None:
+    text = '+++\r\nkind = "article"\r\n+++\r\n# Red \x1b[31m\r\n\r\nfirst\x07\r\nsecond\r\n'
+    entry = loaded(tmp_path, odd=text).setup.knowledge.entries["odd"]
+    assert (entry.title, entry.text) == ("Red \ufffd[31m", "first\ufffd\nsecond")
+
+
 def test_a_link_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     """What only the daemon may read is not shown to whoever may write into the folder."""
     outside = tmp_path / "secret"
@@ -146,6 +171,31 @@ def test_an_entry_with_words_alone_is_about_every_incident_that_says_them(tmp_pa
     assert related("127.0.0.1:25: connection refused") == ["refused"]
     assert related("no answer within 10 s") == []
     assert "refused" not in [one.name for one in guidance_for_check(setup, mail).related]
+
+
+@pytest.mark.parametrize(
+    ("word", "said", "fits"),
+    [
+        ("503", "GET https://api.example.org/health answered 503, expected 2xx", True),
+        ("503", "response_time 0.503 s > 0.5 s", False),
+        ("503", "no connection to 127.0.0.1 port 5503", False),
+        ("503", "503.2 ms", False),
+        ("pool", "POOL: no room", True),
+        ("pool", "the spool of Liverpool is full", False),
+        ("memory", "memory_used 96 % > 90 %", True),
+        ("late", "1 h late.", True),
+        ("late", "the template is translated later", False),
+        ("example.org", "www.example.org cannot be looked up", True),
+        ("02:00", "due at 02:00, not heard of", True),
+        ("[drill]", "a [DRILL] message", True),
+        ("", "anything", True),
+    ],
+)
+def test_words_are_whole_words(tmp_path: Path, word: str, said: str, fits: bool) -> None:
+    text = f'+++\nkind = "article"\nwords = ["{word}"]\n+++\n# x\n'
+    setup = loaded(tmp_path, x=text).setup
+    found = guidance_for_incident(setup, setup.checks["mail"], an_incident(check="mail", summary=said))
+    assert ("x" in [one.name for one in found.related]) is fits
 
 
 def test_warnings_name_what_is_to_be_read_and_what_is_not_there(tmp_path: Path) -> None:

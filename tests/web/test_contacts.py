@@ -97,3 +97,9 @@ async def test_the_commands_ask_the_daemon(tmp_path: Path) -> None:
         one = await command(socket, "knowledge", "hosting")
         assert "account: customer 4711" in one.stdout
         assert (await command(socket, "runbook", "mail")).exit_code == 1
+        # An article that is about what an incident says is found by its number only.
+        found = control.state.incidents[42]
+        control.state.incidents[42] = replace(found, summary="FATAL: sorry, too many clients already")
+        assert "article connections: What ate" not in (await command(socket, "runbook", "api")).stdout
+        assert "article connections: What ate" in (await command(socket, "runbook", "#42")).stdout
+        assert "there is no incident #77" in (await command(socket, "runbook", "77")).stderr

@@ -27,15 +27,16 @@ config_option = click.option(
 
 
 @click.command()
-@click.argument("check", shell_complete=complete.checks)
+@click.argument("check", metavar="CHECK|INCIDENT", shell_complete=complete.checks)
 @config_option
 @socket_option
 @json_option
 @exits
 def runbook(check: str, config: Path | None, socket: Path, json_: bool) -> int:
-    """What to do about CHECK, and whom to ask.
+    """What to do about CHECK or INCIDENT (its number), and whom to ask.
 
-    From the knowledge folder; exit status 1 when nothing is written down.
+    From the knowledge folder; exit status 1 when nothing is written down. With an incident also what is known of what
+    it says.
     """
     if config:
         setup = loading.load(config).setup
@@ -43,6 +44,8 @@ def runbook(check: str, config: Path | None, socket: Path, json_: bool) -> int:
             raise click.UsageError(f"no check named {check!r} in {config}")
         known = setup.checks[check]
         found = shapes.guidance(guidance_for_check(setup, known), known.runbook, time.time())
+    elif (number := check.removeprefix("#")).isdecimal():
+        found = call(socket, "GET", f"/incidents/{number}/guidance")
     else:
         found = call(socket, "GET", f"/checks/{quote(check, safe='')}/guidance")
     if json_:

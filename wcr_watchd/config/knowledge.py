@@ -22,6 +22,7 @@ from wcr_watchd.core.knowledge import USUAL_REVIEW, Book, Entry, EntryKind, Rati
 from wcr_watchd.core.silence import Matcher
 from wcr_watchd.kit.entry_files import FENCE, LARGEST_ENTRY, MOST_ENTRIES, Halves, entry_files, halves, leads_out
 from wcr_watchd.kit.options import Duration, Options
+from wcr_watchd.kit.plain_text import plain
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TITLE = re.compile(r"\s*# +(\S.*?)\s*#*\s*(?:\n|\Z)")
@@ -133,7 +134,10 @@ class _Reading:
             self._note(path, 0, "is a link that leads out of the folder", "put the file itself here")
             return
         try:
-            content = read_regular(path, LARGEST_ENTRY).decode("utf-8-sig")
+            content = plain(read_regular(path, LARGEST_ENTRY).decode("utf-8-sig").replace("\r\n", "\n"))
+        except UnicodeDecodeError as error:
+            self._note(path, 0, f"is not UTF-8: byte {error.start + 1} is no text", "save it as UTF-8")
+            return
         except (OSError, ValueError) as error:
             said = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
             self._note(path, 0, f"cannot be read: {said}")

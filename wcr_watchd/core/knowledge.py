@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -87,7 +88,7 @@ class Entry:
 
     def fits(self, facts: Facts, said: str = "") -> bool:
         """Whether it is about this; ``said`` is what an incident says."""
-        if self.words and not any(word.casefold() in said.casefold() for word in self.words):
+        if self.words and not any(_says(said.casefold(), word.casefold()) for word in self.words):
             return False
         return covers(self.matchers, facts) or bool(self.words and not self.matchers)
 
@@ -97,6 +98,12 @@ class Entry:
         asked = self.support or Support()
         texts = (self.name, self.title, self.owner, self.text, asked.address, asked.account, asked.agreement)
         return any(wanted in one.casefold() for one in texts)
+
+
+def _says(said: str, word: str) -> bool:
+    """Whether a text has a word as a whole: "memory_used" has memory, "0.503 s" has no 503, "spool" no pool."""
+    whole = rf"(?<![^\W_])(?<!\d[.,]){re.escape(word)}(?![^\W_]|[.,]\d)"
+    return word in said and re.search(whole, said) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from wcr_watchd.core.guidance import runbook_address
 from wcr_watchd.core.message import (
     clock_time,
     digest,
@@ -123,7 +124,7 @@ def made_up(setup: Setup, check: str | None, event: EventKind, severity: Severit
     message = replace(
         message,
         location=setup.location,
-        url=f"{setup.public_url}/incidents/42" if setup.public_url else "",
+        url=f"{setup.public_url.rstrip('/')}/incidents/42" if setup.public_url else "",
         ack_url=f"{setup.public_url.rstrip('/')}/ack/{SAMPLE_TICKET}" if setup.public_url and message.ack_url else "",
     )
     if check is not None:
@@ -135,7 +136,7 @@ def made_up(setup: Setup, check: str | None, event: EventKind, severity: Severit
             target=it.target,
             tags=it.tags,
             owner=it.owner,
-            runbook=it.runbook,
+            runbook=runbook_address(setup, it.runbook),
             summary="what the check finds stands here",
             measurements=(),
         )

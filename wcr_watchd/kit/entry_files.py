@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def entry_files(folder: Path) -> list[Path]:
 
 def leads_out(path: Path, folder: Path) -> bool:
     """Whether a file is a link to one outside of the folder, such as one that only the daemon may read."""
-    return path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
+    # Unlike Path.resolve, realpath takes a link that leads to itself; reading that fails, and is told.
+    return path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def halves(content: str) -> Halves | None:
