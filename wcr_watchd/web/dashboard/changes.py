@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
+from wcr_watchd.core.announcements import covered
 from wcr_watchd.core.changes import Change, ChangeState, Outcome, Phase
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.view import Changes
@@ -119,6 +120,7 @@ def _one(request: web.Request, found: Change, said: str = "") -> web.Response:
         request,
         "change.html",
         change=found,
+        covered=covered(view.setup, found.plan.matchers),
         state=found.state.value,
         tone=_tone(found),
         phases=[(title, [one for one in steps if one[1].phase is phase]) for phase, title in HEADINGS.items()],
