@@ -167,7 +167,7 @@ async def test_a_job_that_does_not_report_is_told_of_after_its_grace_by_the_loca
     for name in JOBS:
         wanted = [one for one in silence_of(name, zone, year.end) if one[2] < year.end]
         assert same(year.told[name], wanted), name
-    assert len(JOBS) == 12
+    assert len(JOBS) >= 12
     assert sum(map(len, year.told.values())) > 1_000
 
 
