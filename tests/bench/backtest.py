@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, inf, log
+from math import ceil, exp, inf, log
 from statistics import fmean, linear_regression, median
 
 from tests.bench.recordings import DAY, HOUR, Series
@@ -97,6 +97,38 @@ def value_ahead(series: Series, ahead: float, *, every: int = 1) -> Scores:
             level, growth = method(known)
             errors[name].append(abs(level + growth * ahead - true))
     return {name: fmean(found) / fmean(changes) for name, found in errors.items()}
+
+
+def traffic_ahead(series: Series, ahead: float, *, every: int = 1) -> Scores:
+    """Mean error of the value after ``ahead`` seconds of what comes and goes, as a share of the mean value.
+
+    The function ``forecast`` is asked as rules ask it, from two weeks on.
+    """
+    past = course_of(ahead)
+    errors: dict[str, list[float]] = {}
+    for at, now in series[::every]:
+        true = at_once(series, at + ahead)
+        if at - series[0][0] < BASELINE_PAST or true is None:
+            continue
+        known = _until(series, at, past)
+        ours = foretold(tuple(known[-MAX_SAMPLES:]), tuple(known), at, ahead)
+        yesterday, last_week = (at_once(known, at + ahead - ceil(ahead / one) * one) for one in (DAY, 7 * DAY))
+        before = at_once(known, at - 7 * DAY)
+        if ours is None or yesterday is None or last_week is None or before is None:
+            continue
+        level, growth = least_squares(known)
+        said = {
+            OURS: ours,
+            "last value": now,
+            "this time yesterday": yesterday,
+            "this time last week": last_week,
+            "growth of the last week": now + (now - before) / (7 * DAY) * ahead,
+            "least squares": level + growth * ahead,
+        }
+        for name, one in said.items():
+            errors.setdefault(name, []).append(abs(one - true))
+    average = fmean(value for _, value in series)
+    return {name: fmean(found) / average for name, found in errors.items()}
 
 
 # --- when a limit is reached ------------------------------------------------------------------------------------------

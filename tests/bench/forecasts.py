@@ -21,6 +21,7 @@ from tests.bench.backtest import (
     by_baseline,
     by_median,
     mean_scores,
+    traffic_ahead,
     until_reached,
     usual_errors,
     value_ahead,
@@ -141,6 +142,7 @@ def forecast_scores(*, cleaned: bool, spiky: bool) -> dict[str, float]:
 
 GROWING = ("road", "electricity", "freeway", "water")
 DAYS = (*GROWING, "transactions", "pageviews")
+TRAFFIC = ("road", "electricity", "freeway", "water")
 MACHINE = ("disk", "memory", "processes")
 USED = ("road", "electricity", "freeway", "parking", "water", "transactions", "pageviews")
 
@@ -168,6 +170,9 @@ def on_recorded() -> None:
     for ahead, text in ((4 * HOUR, "4 hours"), (DAY, "a day"), (7 * DAY, "a week")):
         scores = ((name, value_ahead(grown(name), ahead, every=5)) for name in GROWING)
         table(f"what has come {text} later: error", with_mean(scores))
+    for ahead, text in ((4 * HOUR, "4 hours"), (DAY, "a day"), (7 * DAY, "a week")):
+        scores = ((name, traffic_ahead(recorded(name), ahead, every=5)) for name in TRAFFIC)
+        table(f"traffic {text} later: error", with_mean(scores))
     machine = ((name, value_ahead(recorded("machine", number + 1), 600.0)) for number, name in enumerate(MACHINE))
     table("what has come ten minutes later, of a machine known for an hour: error", with_mean(machine))
     for cleaned in (False, True):

@@ -6,9 +6,9 @@ from itertools import accumulate
 
 import pytest
 
-from tests.bench.backtest import mean_scores, value_ahead
-from tests.bench.forecasts import GROWING
-from tests.bench.recordings import grown
+from tests.bench.backtest import mean_scores, traffic_ahead, value_ahead
+from tests.bench.forecasts import GROWING, TRAFFIC
+from tests.bench.recordings import grown, recorded
 from wcr_watchd.core.rhythm import later, usual, value_at
 
 HOUR, DAY = 3_600.0, 86_400.0
@@ -121,7 +121,7 @@ def test_backups_grow_by_the_night() -> None:
     assert forecast(course, 7 * DAY) == pytest.approx(course[-1][1] + 49.0)
 
 
-@pytest.mark.parametrize("ahead", [2.0, 7.0])
+@pytest.mark.parametrize("ahead", [3.0, 7.0])
 def test_a_clean_up_of_every_week_comes_again(ahead: float) -> None:
     def used(number: int) -> float:
         return 3.0 * (number % 168) + 0.1 * number
@@ -140,6 +140,50 @@ def test_far_ahead_the_newest_weeks_count_for_most() -> None:
     said = forecast(course, 7 * DAY)
     expected = (10 + 30 / 2 + 70 / 3 + 150 / 4) / 4
     assert said == pytest.approx(course[-1][1] + expected, rel=0.002)
+
+
+def traffic(hour: int, more: float = 0.0) -> float:
+    return requests(hour) * (1 + 0.1 * (hour * 7 % 11 - 5) / 5) + more * hour / 24
+
+
+@pytest.mark.parametrize("time", [1, 7, 12, 17, 20])
+@pytest.mark.parametrize("days", [3, 4, 7, 10])
+def test_traffic_will_be_as_it_is_at_that_time(time: int, days: int) -> None:
+    """Nights and weekends are no clean-ups, and the morning is no growth that goes on."""
+    now = 28 * 24 + time
+    said = forecast([(hour * HOUR, traffic(hour)) for hour in range(now)], days * DAY)
+    assert said == pytest.approx(requests(now - 1 + days * 24), rel=0.2)
+
+
+def test_traffic_that_grows_from_week_to_week_does_so_next_week() -> None:
+    now = 28 * 24 + 12
+    said = forecast([(hour * HOUR, traffic(hour, more=2.0)) for hour in range(now)], 7 * DAY)
+    assert said == pytest.approx(traffic(now - 1 + 168, more=2.0), rel=0.1)
+
+
+def test_an_outage_a_week_ago_is_not_expected_again() -> None:
+    now = 28 * 24 + 12
+    course = [(hour * HOUR, 0.0 if now - 200 < hour < now - 150 else traffic(hour)) for hour in range(now)]
+    assert forecast(course, 7 * DAY) == pytest.approx(100.0, rel=0.15)
+
+
+def test_what_a_clean_up_took_wholly_is_no_traffic() -> None:
+    """It fills up again: that it has gone back to the beginning once does not make it come and go."""
+    course = [(number * HOUR, number % 480 + 5.0) for number in range(28 * 24 + 12)]
+    assert forecast(course, 7 * DAY) == pytest.approx(course[-1][1] + 168, rel=0.05)
+
+
+def test_it_beats_naive_methods_on_recorded_traffic() -> None:
+    scores = dict(mean_scores([traffic_ahead(recorded(name), 7 * DAY, every=19) for name in TRAFFIC]))
+    ours = scores.pop("wcr-watchd")
+    assert ours < min(scores.values())
+
+
+def test_standing_still_for_some_hours_is_nothing_new() -> None:
+    """It grew evenly so far; that the newest hours did not, is no reason to forget the weeks before."""
+    now = 28 * 24 + 12
+    course = [(number * HOUR, 5.0 * min(number, now - 4)) for number in range(now)]
+    assert forecast(course, 7 * DAY) == pytest.approx(course[-1][1] + 5.0 * 168, rel=0.01)
 
 
 @pytest.mark.parametrize("days", [4, 7])

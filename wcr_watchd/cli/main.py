@@ -24,6 +24,7 @@ COMMANDS = {
     "contact": "contact.contact",
     "dead-letters": "dead_letters.dead_letters",
     "drill": "drill.drill",
+    "forecast": "state.forecast",
     "incidents": "state.incidents",
     "init": "configuration.init",
     "knowledge": "knowledge.knowledge",

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from wcr_watchd.core.burning import times_as_fast
 from wcr_watchd.core.errors import Problem
+from wcr_watchd.core.message import measured
 from wcr_watchd.core.units import format_duration
 
 STYLES = {"ok": "green", "info": "blue", "warning": "yellow", "critical": "bold red", "down": "red"}
@@ -128,6 +129,22 @@ def objectives(rows: list[dict[str, Any]]) -> None:
             "MTTA": [_mean(row["mean_time_to_acknowledge"]) for row in rows],
             "MTTR": [_mean(row["mean_time_to_resolve"]) for row in rows],
             "MTBF": [_mean(row["mean_time_between_failures"]) for row in rows],
+        }
+    )
+
+
+def forecasts(rows: list[dict[str, Any]]) -> None:
+    """A table of what is foretold."""
+    if not rows:
+        console.print("nothing is foretold: no rule of a check that has a result uses forecast()")
+        return
+    table(
+        {
+            "CHECK": [escape(row["check"]) for row in rows],
+            "MEASURED": [escape(" ".join((row["measurement"], *row["labels"].values()))) for row in rows],
+            "NOW": [measured(row["now"], row["unit"]) for row in rows],
+            "LIMIT": [f"{row['symbol']} {measured(row['limit'], row['unit'])}" for row in rows],
+            "MET": [row["when"] for row in rows],
         }
     )
 

@@ -79,5 +79,20 @@ def objectives(socket: Path, json_: bool) -> None:
         render.objectives(rows)
 
 
+@click.command()
+@click.argument("check", required=False, shell_complete=complete.checks)
+@socket_option
+@json_option
+@exits
+def forecast(check: str | None, socket: Path, json_: bool) -> None:
+    """When what rules have a forecast of meets their limits: disks, databases, budgets; of all checks or one."""
+    asked = f"/forecasts?{urlencode({'check': check})}" if check else "/forecasts"
+    rows = every(socket, asked, "forecasts")
+    if json_:
+        render.as_json(rows)
+    else:
+        render.forecasts(rows)
+
+
 def _fails(row: dict[str, Any]) -> bool:
     return row["severity"] in FAILURES or row["outcome"] == "down"

@@ -40,6 +40,8 @@ STEP = 6.0
 """A change between neighbours that is so many times the usual one away from it is a step, not growth."""
 CERTAINTY = 1.96
 """Standard deviations that chance exceeds in 5 of 100 cases."""
+MANY = 4
+"""More steps than these are no clean-ups, but how it goes."""
 OFTEN = 3
 """So many steps, a period from each other, will come again."""
 PERIODS = (7 * 86_400.0, 86_400.0)
@@ -83,7 +85,8 @@ def trend(samples: Sequence[Sample], most: int = MOST) -> Trend | None:
     known = _without_leap(steady(samples, most))
     if len(known) < FEWEST:
         return None
-    slopes = sorted(_slopes(known, _period(known)) or _slopes(known, 0.0))
+    period = _period(known)
+    slopes = sorted(_slopes(known, period) or _slopes(known))
     if not slopes:
         return None
     at, last = known[-1]
@@ -91,7 +94,7 @@ def trend(samples: Sequence[Sample], most: int = MOST) -> Trend | None:
     long = [slope for slope in slopes if slope[1] >= PIECE * (at - known[0][0])] or slopes
     lately = fmean([growth for growth, _, until in long if until == at] or [overall])
     off = [value - overall * (when - at) for when, value in known]
-    fading = _fading(off)
+    fading = _fading([one - usual for one, usual in zip(off, _usual_by_time(known, off, period), strict=True)])
     slope = fading * overall + (1 - fading) * lately
     low, high = _interval([growth for growth, _, _ in long])
     return Trend(at, last + fading**2 * (median(off) - off[-1]), slope, min(low, slope), max(high, slope))
@@ -114,13 +117,13 @@ def reach(found: Trend, limit: float) -> Reach:
 def steady(samples: Sequence[Sample], most: int = MOST) -> Sequence[Sample]:
     """The samples without spikes, and as if no step had been: those before each are moved by it."""
     thinned = _without_spikes(_thinned(samples, most))
-    usual = _usual([after - before for (_, before), (_, after) in pairwise(thinned)])[0] if thinned[1:] else 0.0
+    usual = _usual_changes(thinned)
     found: list[Sample] = []
     moved = 0.0
-    for stretch in _stretches(thinned):
-        if found:
-            moved = stretch[0][1] - usual - found[-1][1]
-        found += [(at, value - moved) for at, value in stretch]
+    for begin, end in pairwise((0, *_steps(thinned), len(thinned))):
+        if begin:
+            moved = thinned[begin][1] - usual[begin - 1] - found[-1][1]
+        found += [(at, value - moved) for at, value in thinned[begin:end]]
     return [(at, value + moved) for at, value in found]
 
 
@@ -133,22 +136,46 @@ def _thinned(samples: Sequence[Sample], most: int) -> list[Sample]:
     return [(median(at for at, _ in group), median(value for _, value in group)) for group in groups]
 
 
+def _changes(samples: Sequence[Sample]) -> list[float]:
+    return [after - before for (_, before), (_, after) in pairwise(samples)]
+
+
+def _usual_changes(samples: Sequence[Sample]) -> Sequence[float]:
+    """For each change between neighbours the usual one: at this time of the days or weeks, where three are known."""
+    changes = _changes(samples)
+    if len(samples) < FEWEST:
+        return [median(changes)] * len(changes) if changes else []
+    return _usual_by_time(samples[1:], changes, _period(samples, OFTEN))
+
+
+def _usual_by_time(samples: Sequence[Sample], values: Sequence[float], period: float) -> Sequence[float]:
+    """For each of the values that belong to samples the median of all that have the same time of the period."""
+    if not period:
+        return [median(values)] * len(values)
+    near = _near(samples)
+    times = [int((at % period + near) // (2 * near)) for at, _ in samples]
+    groups: dict[int, list[float]] = {}
+    for time, value in zip(times, values, strict=True):
+        groups.setdefault(time, []).append(value)
+    usual = {time: median(group) for time, group in groups.items()}
+    return [usual[time] for time in times]
+
+
 def _leaps(samples: Sequence[Sample]) -> Iterator[tuple[int, float]]:
-    """The changes between neighbours that are far from the usual one: the number of the later one, and the change."""
-    changes = [after - before for (_, before), (_, after) in pairwise(samples)]
+    """The changes between neighbours that are far from the usual: the number of the later one, and how far."""
+    changes, usual = _changes(samples), _usual_changes(samples)
+    scale = _scale(changes, usual)
+    for number, (change, expected) in enumerate(zip(changes, usual, strict=True), start=1):
+        if abs(change - expected) > STEP * scale:
+            yield number, change - expected
+
+
+def _scale(changes: Sequence[float], usual: Sequence[float]) -> float:
+    """How far from the usual changes usually are, or how large."""
     if not changes:
-        return
-    usual, scale = _usual(changes)
-    for number, change in enumerate(changes, start=1):
-        if abs(change - usual) > STEP * scale:
-            yield number, change
-
-
-def _usual(changes: Sequence[float]) -> tuple[float, float]:
-    """The usual change between neighbours, and how far from it others usually are."""
-    usual = median(changes)
-    spread = median(abs(change - usual) for change in changes)
-    return usual, max(spread, abs(usual), 1e-12)
+        return 0.0
+    spread = median(abs(change - expected) for change, expected in zip(changes, usual, strict=True))
+    return max(spread, abs(median(changes)), 1e-12)
 
 
 def _without_spikes(samples: Sequence[Sample]) -> Sequence[Sample]:
@@ -158,37 +185,34 @@ def _without_spikes(samples: Sequence[Sample]) -> Sequence[Sample]:
     return [one for number, one in enumerate(samples) if number not in spikes] if spikes else samples
 
 
-def _stretches(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
-    """The samples between steps: leaps that stay, against the growth; those along with it are part of it.
+def _steps(samples: Sequence[Sample]) -> Sequence[int]:
+    """The numbers of the samples to which a step leads: a leap that stays, against the growth; one along is part of it.
 
-    So are steps that come again and again: a weekly clean-up takes as much next week.
+    So are steps that come again and again: a weekly clean-up takes as much next week. Of many steps it is made.
     """
     leaps = dict(_leaps(samples))
-    direction = _direction([after - before for (_, before), (_, after) in pairwise(samples)], leaps) if leaps else 0.0
+    direction = _direction(samples, leaps) if leaps else 0.0
     steps = [number for number, change in leaps.items() if change * direction <= 0 and _stays(samples, number, change)]
-    if _recur([samples[number][0] for number in steps], samples):
-        steps = []
-    for begin, end in pairwise((0, *steps, len(samples))):
-        yield samples[begin:end]
+    return () if len(steps) > MANY or _recur([samples[number][0] for number in steps], samples) else steps
 
 
 def _recur(steps: Sequence[float], samples: Sequence[Sample]) -> bool:
     """Whether there was a step about every week (or every day, of a past of days), at least three times."""
     if len(steps) < OFTEN:
         return False
-    first, last = samples[0][0], samples[-1][0]
-    period = next((period for period in PERIODS if last - first >= OFTEN * period), 0.0)
-    return all(after - before <= 1.5 * period for before, after in pairwise((first, *steps, last)))
+    times = (samples[0][0], *steps, samples[-1][0])
+    return all(after - before <= 1.5 * _period(samples, OFTEN) for before, after in pairwise(times))
 
 
-def _direction(changes: Sequence[float], leaps: Mapping[int, float]) -> float:
+def _direction(samples: Sequence[Sample], leaps: Mapping[int, float]) -> float:
     """Above 0 where it grows, below where it shrinks, 0 where it does neither.
 
     By the changes that are no leaps. Where nothing changes between leaps (backups, each night), by whether far more of
     all changes go one way than the other: a sign test.
     """
+    changes = _changes(samples)
     grown = sum(change for number, change in enumerate(changes, start=1) if number not in leaps)
-    if abs(grown) > STEP * _usual(changes)[1]:
+    if abs(grown) > STEP * _scale(changes, _usual_changes(samples)):
         return grown
     up, down = sum(change > 0 for change in changes), sum(change < 0 for change in changes)
     return float(up - down) if abs(up - down) > CERTAINTY * sqrt(up + down) else 0.0
@@ -210,15 +234,20 @@ def _without_leap(samples: Sequence[Sample]) -> Sequence[Sample]:
     return samples[:-1] if len(samples) > FEWEST and last > 2 * max(changes) else samples
 
 
-def _period(samples: Sequence[Sample]) -> float:
-    """Of how many seconds only whole multiples are compared; 0: any."""
+def _period(samples: Sequence[Sample], times: int = 2) -> float:
+    """The longest period (seconds) that the samples span so many times; 0: none."""
     whole = samples[-1][0] - samples[0][0]
-    return next((period for period in PERIODS if whole >= 2 * period), 0.0)
+    return next((period for period in PERIODS if whole >= times * period), 0.0)
 
 
-def _slopes(samples: Sequence[Sample], period: float) -> list[_Slope]:
+def _near(samples: Sequence[Sample]) -> float:
+    """Half of what samples usually are apart (seconds): so near to a time is at that time."""
+    return max(median(after - before for (before, _), (after, _) in pairwise(samples)) / 2, 1e-6)
+
+
+def _slopes(samples: Sequence[Sample], period: float = 0.0) -> list[_Slope]:
     """Those between all pairs of samples that are whole periods apart, as exactly as samples lie."""
-    near = median(after - before for (before, _), (after, _) in pairwise(samples)) / 2
+    near = _near(samples)
     return [
         ((other - value) / (later - earlier), later - earlier, later)
         for number, (earlier, value) in enumerate(samples)

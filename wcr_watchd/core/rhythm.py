@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import inf
+from math import ceil, inf
 from statistics import fmean, median
 
 from wcr_watchd.core.forecast import Sample, Trend, steady, trend
@@ -27,6 +27,10 @@ LEFT_OUT = HOUR
 """The newest seconds of today that are not compared with other days: a spike must not become usual while it lasts."""
 COMPARED = 4 * HOUR
 """Seconds of today, before those, that are."""
+ASKED = 48
+"""Moments of the past at which traffic is told from what grows."""
+DOUBT = 0.7
+"""What comes and goes is taken for traffic unless it would have been so much nearer to take it for growth."""
 ALIKE = 3
 """So many days that resemble today most are asked what is usual, beside the same days of the weeks before."""
 LATELY = 6 * HOUR
@@ -112,12 +116,17 @@ def later(lately: Sequence[Sample], course: Sequence[Sample], at: float, ahead: 
     ``lately`` are the samples of the last hours, ``course`` those of a week and more, further ahead than
     :data:`FAR_AHEAD` of weeks. It grows as it did from this time on a day and a week ago, or in those weeks, as far as
     that is known. But where the last hours grew far more than any before, their trend is drawn on: something new began.
+    What comes and goes (traffic) will be as it is at that time of other days and weeks.
     """
     line = trend(lately, LINE)
     steadied = steady(course, COURSE)
     now = lately[-1][1]
-    growth = _growth(steadied, at, now, ahead)
-    if growth is not None and (line is None or not _new(line, steadied)):
+    comes_and_goes = _comes_and_goes(course, steadied, at, ahead)
+    is_new = line is not None and _new(line, course if comes_and_goes else steadied)
+    if comes_and_goes and (ahead > LATELY or not is_new):
+        return _usual_then(course, at, ahead)
+    growth = None if is_new else _growth(steadied, at, now, ahead)
+    if growth is not None:
         return now + growth
     if line is not None:
         return line.value(at + ahead)
@@ -125,6 +134,73 @@ def later(lately: Sequence[Sample], course: Sequence[Sample], at: float, ahead: 
         return None
     (first, before), (last, _) = lately[0], lately[-1]
     return now + (now - before) / (last - first) * ahead
+
+
+def _comes_and_goes(course: Sequence[Sample], steadied: Sequence[Sample], at: float, ahead: float) -> bool:
+    """Whether it is traffic and no store that fills up.
+
+    Most of what came went again, and at many moments of the past it came nearer to what it was at that time before than
+    to having grown as before; where both are about as near, it is.
+    """
+    if len(course) < 2 or not _returns(course):
+        return False
+    as_grown, as_it_was = _missed(steadied, at, ahead)
+    return len(as_grown) >= ASKED / 4 and DOUBT * fmean(as_it_was) <= fmean(as_grown)
+
+
+def _missed(course: Sequence[Sample], at: float, ahead: float) -> tuple[Sequence[float], Sequence[float]]:
+    """How wrong it would have been at many moments to say that it grows as before, or that it is as it was then."""
+    period = WEEK * DAY if ahead > FAR_AHEAD else DAY
+    gap, back = _gap(course), ceil(ahead / period) * period
+    first, last = course[0][0] + max(period, back - ahead), at - ahead
+    as_grown: list[float] = []
+    as_it_was: list[float] = []
+    for number in range(ASKED if last > first else 0):
+        then = first + (last - first) * number / (ASKED - 1)
+        now, was, came = (value_at(course, when, gap) for when in (then, then + ahead - back, then + ahead))
+        if now is None or was is None or came is None:
+            continue
+        grown = next(_repeated(course, then, now, ahead, period, gap), None)
+        if grown is not None:
+            as_grown.append(abs(now + grown - came))
+            as_it_was.append(abs(was - came))
+    return as_grown, as_it_was
+
+
+def _returns(course: Sequence[Sample]) -> bool:
+    """Whether most of what came went again."""
+    moved = sum(abs(after - before) for (_, before), (_, after) in pairwise(course))
+    return abs(course[-1][1] - course[0][1]) < moved / 2
+
+
+def _usual_then(course: Sequence[Sample], at: float, ahead: float) -> float | None:
+    """What it usually is at the time ``ahead``; None when that is not known.
+
+    As at this time of a day and of a week before. Further ahead than :data:`FAR_AHEAD` as at this time of four weeks,
+    and as much more as weeks became more: the median, as one of them may have had an outage.
+    """
+    gap, first = _gap(course), ceil(ahead / (WEEK * DAY))
+    if ahead <= FAR_AHEAD:
+        backs = (ceil(ahead / DAY) * DAY, first * WEEK * DAY)
+        before = [value for back in backs if (value := value_at(course, at + ahead - back, gap)) is not None]
+        return fmean(before) if before else None
+    more = _weekly_growth(course, gap)
+    weeks = {back: value_at(course, at + ahead - back * WEEK * DAY, gap) for back in range(first, first + 4)}
+    found = [value + more * back for back, value in weeks.items() if value is not None]
+    return median(found) if found else None
+
+
+def _weekly_growth(course: Sequence[Sample], gap: float) -> float:
+    """By how much a week usually is above the one before, at the same times."""
+    more = [
+        value - before for when, value in course if (before := value_at(course, when - WEEK * DAY, gap)) is not None
+    ]
+    return median(more) if more else 0.0
+
+
+def _gap(course: Sequence[Sample]) -> float:
+    """Between values further apart (seconds) nothing is known."""
+    return max(GAP, 2 * median(after - before for (before, _), (after, _) in pairwise(course)))
 
 
 def _growth(course: Sequence[Sample], at: float, now: float, ahead: float) -> float | None:
@@ -135,7 +211,7 @@ def _growth(course: Sequence[Sample], at: float, now: float, ahead: float) -> fl
     """
     if len(course) < 2:
         return None
-    gap = max(GAP, 2 * median(after - before for (before, _), (after, _) in pairwise(course)))
+    gap = _gap(course)
     weeks = list(_repeated(course, at, now, ahead, WEEK * DAY, gap))
     if weeks and ahead > FAR_AHEAD:
         return fmean(fmean(weeks[:count]) for count in range(1, len(weeks) + 1))
@@ -160,7 +236,7 @@ def _repeated(
 
 
 def _new(line: Trend, course: Sequence[Sample]) -> bool:
-    """Whether the line of the last hours is far steeper than growth was before them, by how much that differed."""
+    """Whether the line of the last hours is far steeper than growth was before them; standing still is nothing new."""
     end = course[-1][0] - LATELY
     grown = [
         (after - value) / LATELY
@@ -169,6 +245,6 @@ def _new(line: Trend, course: Sequence[Sample]) -> bool:
     ]
     if not grown:
         return True
-    low, high = min(grown), max(grown)
+    low, high = min(0.0, *grown), max(0.0, *grown)
     far = FAR * (high - low)
     return not low - far <= line.slope <= high + far

@@ -1,4 +1,4 @@
-"""The lines that rules draw through a measurement's chart: where its value makes a rule hold."""
+"""What rules hold measurements against: the lines through a chart, and the limits of what is foretold."""
 
 from __future__ import annotations
 
@@ -34,13 +34,36 @@ def thresholds(rules: Iterable[Rule], measurement: str) -> tuple[Threshold, ...]
     found = {
         (value, symbol, rule.severity): Threshold(value, symbol, rule.severity, series, rule.text)
         for rule in rules
-        for series, symbol, value in _compared(rule.condition)
-        if series.name == measurement
+        for source, symbol, value in _compared(rule.condition)
+        for series in (series_of(source),)
+        if series.name == measurement and (isinstance(source, Series) or source.function in ON_THE_SCALE)
     }
     return tuple(sorted(found.values(), key=lambda one: (-one.severity, one.value)))
 
 
-def _compared(condition: Condition) -> Iterator[tuple[Series, str, float]]:
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a rule foretells of a measurement: ``forecast(database_size, 7d) > 20GiB``; ``rises`` to it, or falls."""
+
+    series: Series
+    value: float
+    rises: bool
+
+
+def limits(rules: Iterable[Rule]) -> tuple[Limit, ...]:
+    """What rules have a forecast of, each series once in either direction: the limit that is met last of several."""
+    found: dict[tuple[str, bool], Limit] = {}
+    for rule in rules:
+        for source, symbol, value in _compared(rule.condition):
+            if isinstance(source, Window) and source.function == "forecast" and symbol[0] in "<>":
+                one = Limit(source.series, value, symbol[0] == ">")
+                known = found.setdefault((str(one.series), one.rises), one)
+                if (value > known.value) is one.rises:
+                    found[str(one.series), one.rises] = one
+    return tuple(found.values())
+
+
+def _compared(condition: Condition) -> Iterator[tuple[Series | Window, str, float]]:
     if isinstance(condition, Not):
         yield from _compared(condition.item)
     elif isinstance(condition, Junction):
@@ -49,11 +72,6 @@ def _compared(condition: Condition) -> Iterator[tuple[Series, str, float]]:
     elif isinstance(condition, Comparison):
         left, right = condition.left, condition.right
         if isinstance(right, Literal) and isinstance(left, Series | Window):
-            yield from _line(left, condition.symbol, right)
+            yield left, condition.symbol, right.value
         elif isinstance(left, Literal) and isinstance(right, Series | Window):
-            yield from _line(right, TURNED[condition.symbol], left)
-
-
-def _line(source: Series | Window, symbol: str, value: Literal) -> Iterator[tuple[Series, str, float]]:
-    if isinstance(source, Series) or source.function in ON_THE_SCALE:
-        yield series_of(source), symbol, value.value
+            yield right, TURNED[condition.symbol], left.value

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.model import MeasurementSpec, Observation, Outcome
+from wcr_watchd.core.prospect import Prospect
 from wcr_watchd.core.setup import Check
 from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.units import Unit, format_duration, format_value
@@ -25,6 +26,7 @@ from wcr_watchd.web.dashboard.rows import row_of
 from wcr_watchd.web.guidance import shown_guidance
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import CHANGED, Event, follow
+from wcr_watchd.web.prospects import FORESEEN, limit_text, prospects, when
 
 PATH = "/checks/{name}"
 OPEN_CHARTS = 4
@@ -114,6 +116,7 @@ async def _page(
         spans=chart.WORDS,
         figures=await _figures(request, view, check, since, until),
         availability=await availability(view, check),
+        foretold=[_foretold(one, view.now()) for one in await prospects(view, check)],
         incidents=await view.store.incidents(check=name, limit=MOST_INCIDENTS),
         parents=[(one, shapes.state_word(view.state.checks.get(one))) for one in check.depends_on],
         children=[
@@ -214,6 +217,14 @@ def _measured(view: View, check: Check, latest: Observation | None) -> Iterator[
     specs = [spec for spec in view.specs.get(check.name, ()) if spec.name in values]
     for number, spec in enumerate(sorted(specs, key=lambda spec: (spec.name not in minded, spec.counter))):
         yield Shown(spec, tuple(values[spec.name]), number < OPEN_CHARTS)
+
+
+def _foretold(one: Prospect, at: float) -> tuple[str, str, str, str, float | None]:
+    """A row of what is foretold: of what, now, the limit, when in words, and when (None: that tells nothing)."""
+    met = one.met.expected if one.met else None
+    date = met if met is not None and at < met <= at + FORESEEN else None
+    name = shapes.series_name(one.measurement, one.labels)
+    return name, format_value(one.now, one.unit), limit_text(one), when(one, at), date
 
 
 async def _figures(request: web.Request, view: View, check: Check, since: float, until: float) -> dict[str, Any] | None:
