@@ -13,6 +13,7 @@ from wcr_watchd.config.load import Loaded, load
 from wcr_watchd.core.guidance import checks_of
 from wcr_watchd.core.knowledge import EntryKind
 from wcr_watchd.core.model import Severity
+from wcr_watchd.core.protocols import Recurring
 from wcr_watchd.core.silence import covers
 from wcr_watchd.probes.links import read_folder
 
@@ -72,6 +73,20 @@ def test_every_severity_has_somebody_to_tell(shipped: Loaded) -> None:
     policy = shipped.setup.policies["default"]
     for severity in (Severity.INFO, Severity.WARNING, Severity.CRITICAL):
         assert policy.by_severity[severity].tell
+
+
+def test_nobody_is_paged_for_what_people_have_not_done(shipped: Loaded) -> None:
+    """The default policy raises a warning to critical after a day: an SMS every quarter of an hour, for a review."""
+    setup = shipped.setup
+    people = [name for name, probe in shipped.probes.items() if isinstance(probe, Recurring) and probe.command is None]
+    assert len(people) > 30
+    for name in people:
+        assert setup.checks[name].policy == "people", name
+    for severity in (Severity.INFO, Severity.WARNING, Severity.CRITICAL):
+        escalation = setup.policies["people"].by_severity[severity]
+        assert escalation.tell
+        assert "sms" not in str(escalation)
+        assert all(step.raise_to is None for step in escalation.steps)
 
 
 def test_production_fails_as_one_thing(shipped: Loaded) -> None:

@@ -24,6 +24,8 @@ class ContactsTable(Options):
     """How long before it is due it is reminded of, as an info."""
     owner: str = ""
     """Who sees to it."""
+    policy: str | None = None
+    """Who is told of what is not done; default: as of any check."""
     tags: Texts = ("contacts",)
     """Words to find these tasks by."""
 
@@ -45,7 +47,8 @@ def with_verifications(faults: Faults, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _task(contact: str, table: ContactsTable) -> dict[str, Any]:
-    return {
+    policy = {} if table.policy is None else {"policy": table.policy}
+    return policy | {
         "about": f"Reach {contact} by each of their ways, have them answer, and write down what changed",
         "period": duration_text(table.verify_every),
         "grace": duration_text(table.grace),
