@@ -5,10 +5,12 @@ The real desks and checks; only the time is a number. What is expected is reckon
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,6 +20,7 @@ from tests.runtime.test_canary import Field
 from tests.runtime.test_follow_ups import World, planned
 from tests.simulation.calendar_year import (
     DAY,
+    ETC,
     FIRST,
     LAST,
     LORD_HOWE,
@@ -26,10 +29,12 @@ from tests.simulation.calendar_year import (
     changes,
     checks_of_type,
     configured,
+    days,
     expected,
     midnight,
     seconds,
 )
+from wcr_watchd.config.load import load
 from wcr_watchd.core import engine
 from wcr_watchd.core.follow_up import end_of_day
 from wcr_watchd.core.heartbeat import Book, Door, HeartbeatState, Ping, PingKind
@@ -260,6 +265,25 @@ async def test_follow_ups_are_due_at_the_end_of_their_local_day(zone: ZoneInfo) 
         world.at = ends + 9 * HOUR
         await world.desk().look()
         assert world.told == [(world.at, "warning")], day
+
+
+def test_what_is_written_down_is_to_be_read_again_by_the_calendar(tmp_path: Path) -> None:
+    """Read on New Year's Eve, and on the leap day: vendors and risks again after 90 days, all else after 180."""
+    for read in (date(2027, 12, 31), date(2028, 2, 29)):
+        folder = tmp_path / read.isoformat()
+        shutil.copytree(ETC.parent / "knowledge", folder)
+        for file in folder.rglob("*.md"):
+            file.write_text(file.read_text().replace("+++\n", f"+++\nreviewed = {read}\n", 1))
+        (tmp_path / "watchd.toml").write_text(f'[knowledge]\nfolder = "{folder}"\n')
+        book = load(tmp_path / "watchd.toml").setup.knowledge
+        first: dict[str, date] = {}
+        for day in days():
+            for one in book.late(utc(day)):
+                first.setdefault(one.name, day)
+        often = [file.stem for kind in ("vendors", "risks") for file in (folder / kind).glob("*.md")]
+        due = {name: read + timedelta(days=90 if name in often else 180) for name in book.entries}
+        assert first == due
+        assert len(often) >= 9
 
 
 @pytest.mark.parametrize("every", [DAY, 7 * DAY])
