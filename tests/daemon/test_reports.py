@@ -78,6 +78,11 @@ def test_a_report_is_written_kept_and_sent(make_daemon: Daemons, relay: MailRela
     assert daemon.command("report", "show", "1", "--as", "csv").stdout.startswith("check,group,availability")
     pdf = tmp_path / "report.pdf"
     assert daemon.command("report", "show", "1", "--as", "pdf", "-o", str(pdf)).returncode == 0
+    refused = daemon.command("report", "show", "1", "--as", "csv", "-o", str(tmp_path / "none" / "report.csv"))
+    assert refused.returncode == 2
+    assert (
+        "report.csv cannot be: No such file or directory; name another file: wcr-watchd report show 1" in refused.stderr
+    )
     assert pdf.read_bytes().startswith(b"%PDF-")
     status, page = daemon.get("/reports")
     assert status == 200

@@ -11,6 +11,7 @@ import click
 from wcr_watchd.cli import render
 from wcr_watchd.cli.client import call, fetch
 from wcr_watchd.cli.options import exits, json_option, socket_option
+from wcr_watchd.core.errors import CommandError
 
 WRITTEN_WITHIN = 150.0
 """Seconds; a month of 500 checks takes some."""
@@ -107,7 +108,13 @@ def list_(socket: Path, json_: bool) -> None:
 def _show(socket: Path, number: int, form: str, output: Path | None) -> None:
     content = fetch(socket, f"/reports/{number}/{form}")
     if output is not None:
-        output.write_bytes(content)
+        try:
+            output.write_bytes(content)
+        except OSError as error:
+            raise CommandError(
+                f"report {number} is written and kept, but {output} cannot be: {error.strerror}; "
+                f"name another file: wcr-watchd report show {number} --as {form} -o FILE"
+            ) from error
         click.echo(f"report {number} is in {output}")
     else:
         sys.stdout.buffer.write(content)
