@@ -23,7 +23,7 @@ from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.silence import Window
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.versions import in_words, is_version
+from wcr_watchd.core.versions import another, in_words, is_version
 
 NOW = 1_790_000_000.0
 STEPS = (
@@ -168,10 +168,27 @@ def test_of_several_images_one_is_enough() -> None:
         ("0123456789ab", "012345", False),
         ("2.3", "", False),
         ("2.3", "v", False),
+        ("3f2a9c1", "3f2a9c1d5e6f", True),
+        ("3f2a9c1d5e6f", "3f2a9c1", True),
+        ("3f2a9c1d5e6f", "3f2a9c2", False),
+        ("20261129", "2026112", False),
+        ("app:3f2a9c1", "3f2a9c1", True),
     ],
 )
 def test_which_version_is_the_wanted_one(told: str, wanted: str, same: bool) -> None:
     assert is_version(told, wanted) is same
+
+
+def test_a_version_is_told_by_versions_and_the_number_of_an_image_by_images() -> None:
+    facts = (Fact("version", "api", "2.2"), Fact("image", "api", "0123456789ab"), Fact("image", "db", "ba9876543210"))
+    seen = Observation("api", "here", NOW, 0.1, Outcome.UP, "", "", facts=facts)
+    assert (another(seen, "2.2"), another(seen, "2.3")) == ("", "version 2.2")
+    assert (another(seen, "sha256:ba9876543210"), another(seen, "sha256:ba9876543211")) == (
+        "", "image 0123456789ab, image ba9876543210"
+    )  # fmt: skip
+    assert another(replace(seen, facts=facts[1:]), "2.3") is None, "the numbers of images say nothing of it"
+    assert another(replace(seen, facts=facts[:1]), "sha256:ba9876543210") is None
+    assert another(None, "2.3") is None
 
 
 def test_what_runs_is_told_in_words() -> None:

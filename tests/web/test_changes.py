@@ -15,7 +15,7 @@ from tests.web.test_web import Served, serve
 from wcr_watchd.core.changes import Category, Change, Hooks, Phase, Plan, Step, Tick
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.matchers import parse_matchers
-from wcr_watchd.core.model import Observation, Severity
+from wcr_watchd.core.model import Fact, Observation, Severity
 from wcr_watchd.core.modifications import Modification
 from wcr_watchd.runtime.changes.desk import ChangeDesk
 
@@ -173,6 +173,21 @@ async def test_a_window_that_was_overrun_is_an_incident_and_one_that_is_extended
     await served.post("/changes/1/extend", {"for": "30m"})
     await world.changes._course.look_after(1)
     assert world.troubles == ["change #1 overruns"]
+
+
+async def test_the_end_says_that_another_version_runs_than_was_to(served: Served) -> None:
+    world: Any = served.control
+    assert (await served.post("/changes", {"plan": "release", "version": "2.3"}))[0] == 303
+    await served.post("/changes/1/start", {"text": "it burns"})
+    site = world.latest["site"]
+    for version, wrong in (("2.2", True), ("2.3", False)):
+        world.latest = {**world.latest, "site": replace(site, facts=(Fact("version", "site", version),))}
+        came = await world.changes.verify(1, "ann")
+        (found,) = (one for one in came.change.verified if one.check == "site")
+        assert (found.summary == "sees version 2.2, not 2.3", found.severity == "warning") == (wrong, wrong)
+    await served.post("/changes/1/finish")
+    _, text = await served.get("/changes/1")
+    assert "runs now: site 2.3" in text
 
 
 async def test_what_is_left_undone_is_told_after_some_days(served: Served) -> None:

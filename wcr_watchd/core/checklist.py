@@ -13,7 +13,7 @@ from wcr_watchd.core.mute import open_span
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.units import format_duration
-from wcr_watchd.core.versions import another, facts_of
+from wcr_watchd.core.versions import another
 
 AGES = ("age", "exposure", "copy_age")
 """Measurements (seconds) that tell how old a backup is, by which a check of backups is read."""
@@ -96,11 +96,12 @@ def _staged(change: Change, span: float, sight: Sight) -> Answer:
             return Answer(False, f"{name} {why}")
         if name not in sight.latest:
             return Answer(False, f"{name} has not run since the daemon started")
-    telling = {name: facts for name in names if (facts := facts_of(sight.latest[name]))}
+    seen = {name: another(sight.latest[name], change.version) for name in names}
+    telling = {name: other for name, other in seen.items() if other is not None}
     if not telling:
         return Answer(False, f"no check of staging tells which version runs, {change.version} is asked for: {_HOW}")
-    for name, facts in telling.items():
-        if other := another(facts, change.version):
+    for name, other in telling.items():
+        if other:
             return Answer(False, f"{name} sees {other}, not {change.version}")
     found = _green(names, "staging", span, sight, max(sight.deployed.get(name, 0.0) for name in telling))
     return Answer(found.holds, f"{found.why} with {change.version}" if found.holds else found.why)

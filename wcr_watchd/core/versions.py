@@ -12,23 +12,25 @@ from wcr_watchd.core.model import Fact, Observation
 
 VERSION, IMAGE = "version", "image"
 """Kinds of facts that tell what runs."""
-SHORTEST_DIGEST = 12
-"""Hexadecimal digits of an image's number that are enough to know it by."""
+PREFIX = "sha256:"
+"""What the number of an image begins with."""
 
 
 def is_version(told: str, wanted: str) -> bool:
-    """Whether a check that tells ``told`` sees the ``wanted`` version: ``v2.3`` and ``2.3+7`` are 2.3, 2.3.1 is not."""
-    told, wanted = told.strip().casefold(), wanted.strip().casefold().removeprefix("v")
-    if not wanted:
-        return False
+    """Whether a check that tells ``told`` sees the ``wanted`` version: ``v2.3`` and ``2.3+7`` are 2.3, 2.3.1 is not.
+
+    Commits and numbers of images are known by their beginning.
+    """
+    told, wanted = (one.strip().casefold().removeprefix(PREFIX) for one in (told, wanted))
+    wanted = wanted.removeprefix("v")
     pattern = rf"(?<![0-9a-z.])v?{re.escape(wanted)}(?![0-9a-z]|[.-][0-9a-z])"
-    return re.search(pattern, told) is not None or _is_digest(told, wanted)
+    return bool(wanted) and (re.search(pattern, told) is not None or _begin_alike(told, wanted))
 
 
-def _is_digest(told: str, wanted: str) -> bool:
-    """Whether one is the beginning of the other, both numbers of images."""
-    short, long = sorted((one.removeprefix("sha256:") for one in (told, wanted)), key=len)
-    return len(short) >= SHORTEST_DIGEST and re.fullmatch("[0-9a-f]+", short) is not None and long.startswith(short)
+def _begin_alike(told: str, wanted: str) -> bool:
+    """Whether one is the beginning of the other, and not of digits only as a date may be."""
+    short, long = sorted((told, wanted), key=len)
+    return re.fullmatch(r"(?=\d*[a-f])[0-9a-f]{7,}", short) is not None and long.startswith(short)
 
 
 def facts_of(seen: Observation | None) -> tuple[Fact, ...]:
@@ -42,16 +44,15 @@ def in_words(seen: Iterable[Observation | None]) -> str:
     return "; ".join(f"{'' if one.kind == VERSION else 'image '}{one.name} {one.value}" for one in facts)
 
 
-def another(facts: Iterable[Fact], wanted: str) -> str:
-    """What of these facts of one check tells that another version runs; empty: it is the wanted one.
+def another(seen: Observation | None, wanted: str) -> str | None:
+    """What a check tells that is not the wanted version; empty: it is that one; None: the check does not tell.
 
-    A check that states its version has one; of several images one is enough, as the others are of other things.
+    ``sha256:…`` is told by images, of which one is enough, as the others are of other things; all else by versions.
     """
-    some = tuple(facts)
-    versions = [one for one in some if one.kind == VERSION]
-    for one in versions:
-        if not is_version(one.value, wanted):
-            return f"{one.kind} {one.value}"
-    if not versions and not any(is_version(one.value, wanted) for one in some):
-        return ", ".join(f"{one.kind} {one.value}" for one in some[:3]) + (" …" if len(some) > 3 else "")
-    return ""
+    kind = IMAGE if wanted.strip().casefold().startswith(PREFIX) else VERSION
+    facts = [one for one in facts_of(seen) if one.kind == kind]
+    if not facts:
+        return None
+    if any(is_version(one.value, wanted) for one in facts):
+        return ""
+    return ", ".join(f"{one.kind} {one.value}" for one in facts[:3]) + (" …" if len(facts) > 3 else "")

@@ -13,6 +13,7 @@ from wcr_watchd.core.model import Observation, Severity
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.state import State
+from wcr_watchd.core.versions import another
 
 VERIFY_WITHIN = 45.0
 """Seconds within which the checks must have run by which a change is verified."""
@@ -44,13 +45,16 @@ class Verification:
     async def verified(self, change: Change) -> tuple[Verified, ...]:
         """What the checks find now by which the change is verified."""
         seen = await self.results(change.plan.verify)
-        return tuple(self._verdict(name, seen.get(name, "")) for name in change.plan.verify)
+        return tuple(self._verdict(name, seen.get(name, ""), change.version) for name in change.plan.verify)
 
-    def _verdict(self, name: str, seen: Observation | str) -> Verified:
+    def _verdict(self, name: str, seen: Observation | str, version: str) -> Verified:
         if isinstance(seen, str):
             return Verified(name, "unknown", "ok", seen or "it is not watched any more")
         known = self._engine.state.checks.get(name)
         severity = known.severity if known is not None else Severity.OK
+        other = another(seen, version) if version else ""
+        if other and severity <= Severity.INFO:
+            return Verified(name, seen.outcome.value, Severity.WARNING.word, f"sees {other}, not {version}")
         return Verified(name, seen.outcome.value, severity.word, seen.summary)
 
     async def results(self, names: Sequence[str]) -> dict[str, Observation | str]:
