@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -101,9 +102,11 @@ def test_detection_time_is_the_published_one(errors: float, severity: Severity, 
     assert after - slot - 10.0 / errors <= at <= after + slot + look + 10.0 / errors
 
 
+@pytest.mark.parametrize("period", [7 * DAY, 28 * DAY, 30 * DAY])
 @pytest.mark.parametrize("errors", [0.0, 0.0005, 0.0009])
-def test_precision_a_pace_that_the_budget_allows_tells_nobody(errors: float) -> None:
-    assert told({"api": (10.0, share(errors))}, 4 * DAY, look=10 * MINUTE) == []
+def test_precision_a_pace_that_the_budget_allows_tells_nobody(errors: float, period: float) -> None:
+    objective = replace(OBJECTIVE, period=period)
+    assert told({"api": (10.0, share(errors))}, 4 * DAY, objective, look=10 * MINUTE) == []
 
 
 def test_recall_what_uses_up_the_budget_is_told() -> None:

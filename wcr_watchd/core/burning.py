@@ -37,8 +37,11 @@ class BurnAlert:
     consumed: float
 
     def burn_rate(self, period: float) -> float:
-        """The burn rate at which that share is used within the window."""
-        return self.consumed * period / self.long
+        """The burn rate at which that share is used within the window.
+
+        At least 1: in a short period three days are much of it, and a tenth of the budget in them is less than may go.
+        """
+        return max(1.0, self.consumed * period / self.long)
 
 
 ALERTS = (
