@@ -58,6 +58,13 @@ class Recorded:
             self._connection = sqlite3.connect(f"file://{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
+        try:
+            self._read_all()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _read_all(self) -> None:
         self._sources = {row[0]: (row[1], row[2]) for row in self._fetch("sources")}
         self._series = {row[0]: (row[1], codec.labels_of(row[2])) for row in self._fetch("series")}
         self._recent: dict[tuple[int, int], list[PackedRow]] = {}
