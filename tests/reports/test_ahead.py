@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from wcr_watchd.core.forecast import drift
+from wcr_watchd.core.drift import drift
 from wcr_watchd.core.report import Limit, Subject
 from wcr_watchd.reports.ahead import FULL, HORIZON, Days, Prospect, full, highest, means, prospect
 from wcr_watchd.reports.foretold import limit_met, prospect_words

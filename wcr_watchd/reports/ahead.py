@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from wcr_watchd.core.forecast import Reach, Trend, drift, reach, trend
+from wcr_watchd.core.drift import drift
+from wcr_watchd.core.forecast import Reach, Trend, reach, trend
 from wcr_watchd.core.model import Labels
 from wcr_watchd.core.report import Limit, Subject
 from wcr_watchd.core.units import Unit
