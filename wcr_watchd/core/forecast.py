@@ -51,6 +51,8 @@ PIECE = 0.2
 MARGIN = 1.25
 """By how many times its width the interval of the growths seen is widened on each side: growth goes on changing. With
 it 95 of 100 times foretold by recorded series came true."""
+FORESEEN = 2 * 365.25 * 86_400.0
+"""Seconds beyond which nobody foresees when something is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,23 @@ class Reach:
     expected: float | None
     earliest: float | None
     latest: float | None
+
+    def told(self, at: float) -> str:
+        """``in about 40 d (31 d to 55 d)``, seen from a time (epoch seconds); empty when that is years away."""
+        if self.expected is None or self.expected - at > FORESEEN:
+            return ""
+        expected, earliest, latest = (
+            "never" if time is None else foreseen(time - at) for time in (self.expected, self.earliest, self.latest)
+        )
+        return f"in about {expected}" + (f" ({earliest} to {latest})" if earliest != latest else "")
+
+
+def foreseen(seconds: float) -> str:
+    """How far ahead something is, as exactly as a forecast can tell: ``36 h``, ``90 d``, ``over 2 years``."""
+    if seconds > FORESEEN:
+        return "over 2 years"
+    hours = max(0.0, seconds) / 3_600
+    return f"{hours / 24:.0f} d" if hours >= 48 else f"{hours:.0f} h"
 
 
 def trend(samples: Sequence[Sample], most: int = MOST) -> Trend | None:

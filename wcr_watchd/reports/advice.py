@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from wcr_watchd.core.errors import UnitError
+from wcr_watchd.core.forecast import foreseen
 from wcr_watchd.core.report import ReportKind
 from wcr_watchd.core.units import Unit, format_duration, parse_duration
 from wcr_watchd.reports.facts import CheckFacts, Facts
 from wcr_watchd.reports.foretold import limit_met, to_come
 from wcr_watchd.reports.promises import RECOVERY_POINT
 from wcr_watchd.reports.reckoning import SPEED
-from wcr_watchd.reports.words import counted, foreseen, percent
+from wcr_watchd.reports.words import counted, percent
 
 DISK_FULL = 0.8
 MEMORY_FULL = 0.85

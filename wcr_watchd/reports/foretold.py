@@ -13,17 +13,12 @@ from wcr_watchd.core.units import Unit, format_value
 from wcr_watchd.reports.ahead import Prospect
 from wcr_watchd.reports.costs import Cost
 from wcr_watchd.reports.months import Growth
-from wcr_watchd.reports.words import FORESEEN, foreseen, percent
+from wcr_watchd.reports.words import percent
 
 
 def when_met(met: Reach | None, until: float) -> str:
-    """When something is met, with the interval: ``in about 40 d (31 d to 55 d)``; empty when that is years away."""
-    if met is None or met.expected is None or met.expected - until > FORESEEN:
-        return ""
-    expected, earliest, latest = (
-        "never" if at is None else foreseen(at - until) for at in (met.expected, met.earliest, met.latest)
-    )
-    return f"in about {expected}" + (f" ({earliest} to {latest})" if earliest != latest else "")
+    """When something is met, with the interval; empty when that is years away or not known."""
+    return met.told(until) if met is not None else ""
 
 
 def of_growth(value: float, growth: Growth) -> str:

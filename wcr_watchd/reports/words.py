@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from wcr_watchd.core.units import Unit, format_value
 
-FORESEEN = 2 * 365.25 * 86_400.0
-"""Seconds beyond which nobody foresees when something is full."""
-
 
 def share(value: float | None) -> str:
     """A share with as many digits as tell it from all: ``100 %``, ``99.98 %``; never rounded up to all."""
@@ -21,14 +18,6 @@ def percent(value: float) -> str:
     """A share in three digits; one below all is not rounded up to all either."""
     said = format_value(value, Unit.RATIO)
     return share(value) if value < 1.0 and said == "100 %" else said
-
-
-def foreseen(seconds: float) -> str:
-    """How far ahead something is, as exactly as a forecast can tell: ``36 h``, ``90 d``, ``over 2 years``."""
-    if seconds > FORESEEN:
-        return "over 2 years"
-    hours = max(0.0, seconds) / 3_600
-    return f"{hours / 24:.0f} d" if hours >= 48 else f"{hours:.0f} h"
 
 
 def counted(count: int, one: str, many: str = "") -> str:

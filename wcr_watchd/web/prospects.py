@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from wcr_watchd.core.forecast import FORESEEN, foreseen
 from wcr_watchd.core.prospect import PAST, Prospect, prospect
 from wcr_watchd.core.setup import Check
 from wcr_watchd.core.thresholds import limits
-from wcr_watchd.core.units import format_duration, format_value
+from wcr_watchd.core.units import format_value
 from wcr_watchd.core.view import View
 
 HOURS = round(PAST / 3_600)
 MOST = 100
 """Series of one check that are looked at: a machine has many disks."""
-FORESEEN = 2 * 365.25 * 86_400.0
-"""Seconds beyond which nobody foresees anything."""
 
 
 async def prospects(view: View, check: Check) -> Sequence[Prospect]:
@@ -48,18 +47,11 @@ def when(one: Prospect, at: float) -> str:
         return "not known yet: two days of the past are needed"
     if met.latest is not None and met.latest <= at:
         return "met already"
-    if met.expected is None or met.expected - at > FORESEEN:
-        early = met.earliest is not None and met.earliest - at <= FORESEEN
-        return f"not at this growth; {_ahead(met.earliest, at)} at the earliest" if early else "not at this growth"
-    expected, earliest, latest = (_ahead(time, at) for time in (met.expected, met.earliest, met.latest))
-    return f"in about {expected}" + (f" ({earliest} to {latest})" if earliest != latest else "")
-
-
-def _ahead(time: float | None, at: float) -> str:
-    if time is None or time - at > FORESEEN:
-        return "never"
-    left = max(0.0, time - at)
-    return f"{left / 86_400:.0f} d" if left >= 2 * 86_400 else format_duration(round(left / 3_600) * 3_600.0)
+    if told := met.told(at):
+        return told
+    if met.earliest is not None and met.earliest - at <= FORESEEN:
+        return f"not at this growth; {foreseen(met.earliest - at)} at the earliest"
+    return "not at this growth"
 
 
 def limit_text(one: Prospect) -> str:

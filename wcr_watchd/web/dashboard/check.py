@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from wcr_watchd.core.errors import CommandError
+from wcr_watchd.core.forecast import FORESEEN
 from wcr_watchd.core.model import MeasurementSpec, Observation, Outcome
 from wcr_watchd.core.prospect import Prospect
 from wcr_watchd.core.setup import Check
@@ -26,7 +27,7 @@ from wcr_watchd.web.dashboard.rows import row_of
 from wcr_watchd.web.guidance import shown_guidance
 from wcr_watchd.web.health import CONTROL
 from wcr_watchd.web.live import CHANGED, Event, follow
-from wcr_watchd.web.prospects import FORESEEN, limit_text, prospects, when
+from wcr_watchd.web.prospects import limit_text, prospects, when
 
 PATH = "/checks/{name}"
 OPEN_CHARTS = 4
