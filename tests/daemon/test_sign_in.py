@@ -58,15 +58,16 @@ def test_in_the_journal_there_is_no_link_and_with_a_token_none_is_needed(make_da
     daemon.listen = [f"127.0.0.1:{free_port()}"]
     daemon.write(config)
     daemon.start()
-    eventually(lambda: "first round done" in daemon.log(), "it has started")
-    assert "wcr-watchd sign-in-link" in daemon.log()
+    eventually(lambda: "wcr-watchd sign-in-link" in daemon.log(), "it says how to sign in")
     assert "/sign-in/once/" not in daemon.log()
     daemon.stop()
     daemon.output.unlink()
     daemon.config.write_text(daemon.config.read_text().replace("[web]", '[web]\ntoken = "a-token-of-enough-length"'))
     daemon.start()
     eventually(lambda: "first round done" in daemon.log(), "it has started again")
+    daemon.stop()  # by then all has been said
     assert "sign-in-link" not in daemon.log()
+    daemon.start()
     assert json.loads(daemon.command("sign-in-link", "--json").stdout)["lasts"] == 900.0
 
 
