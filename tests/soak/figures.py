@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import linear_regression, median
 
+import psutil
+
 MIB = 1024 * 1024
 WARM_UP = 0.25
 """Part of a run that is not judged: caches fill, pools grow to their size."""
@@ -89,10 +91,7 @@ def of_process(number: int) -> dict[str, float]:
 
 def children_of(number: int) -> list[int]:
     """The processes that a process has as children."""
-    found = []
-    for tasks in Path(f"/proc/{number}/task").iterdir():
-        found += [int(child) for child in (tasks / "children").read_text().split()]
-    return found
+    return [child.pid for child in psutil.Process(number).children()]
 
 
 def size_of(database: Path) -> float:
