@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.browser.chromium import Browser, chromium
 from tests.browser.signing_in import sign_in
 from tests.daemon.harness import RunningDaemon, eventually
-from tests.real.servers.nginx import Nginx, Site, free_port
+from tests.real.ports import free_port
+from tests.real.servers.nginx import Nginx, Site
 
 Daemons = Callable[..., RunningDaemon]
 Start = Callable[..., Nginx]

@@ -363,16 +363,22 @@ timeout = "490ms"
 critical = []
 """
     daemon = running(platform.config(slack, page).replace('compare = ["api"]', 'compare = ["page"]'))
-    eventually(lambda: sum(took is not None for _, took in daemon.check("page")["recent"]) >= 12, "it ran some times")
+    # The first runs of a busy machine resemble each other: of 12 it may never be sure, as no more are added to before.
+    eventually(lambda: sum(took is not None for _, took in daemon.check("page")["recent"]) >= 24, "it ran some times")
     start(daemon)
     slow.touch()
     daemon.api("POST", "/changes/1/tick", {"step": 7, "by": "ann"})
 
     def is_slower() -> bool:
-        found = daemon.api("POST", "/changes/1/verify")["change"]["compared"]
-        return [(one["check"], one["what"]) for one in found if one["finding"] == "worse"] == [("page", "duration")]
+        compared[:] = daemon.api("POST", "/changes/1/verify")["change"]["compared"]
+        return [(one["check"], one["what"]) for one in compared if one["finding"] == "worse"] == [("page", "duration")]
 
-    eventually(is_slower, "it is seen to be slower")
+    compared: list[dict[str, Any]] = []
+    try:
+        eventually(is_slower, "it is seen to be slower")
+    except AssertionError:
+        print("compared:", compared)
+        raise
     again = daemon.api("POST", "/changes/1/verify")
     assert any(line.startswith("worse than before: page duration: ") for line in again["lines"])
     assert sum("worse than before" in text for text in log_of(shown(daemon))) == 1

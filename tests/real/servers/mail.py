@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
-import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,8 @@ import pytest
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from tests.real.ports import free_port
 
 USER, PASSWORD = "watch", "a-password-that-must-never-be-seen"
 
@@ -58,7 +59,7 @@ class MailRelay:
         self.rcpt_reply = ""
         self.data_reply = ""
         self.hang = False
-        self.port = _free_port()
+        self.port = free_port()
         self._context = context
         self._tls_first = tls_first
         self._login = login
@@ -125,12 +126,6 @@ class MailRelay:
     ) -> AuthResult:
         good = isinstance(data, LoginPassword) and (data.login, data.password) == (USER.encode(), PASSWORD.encode())
         return AuthResult(success=good, handled=False, auth_data=data)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

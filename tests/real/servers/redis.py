@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.servers.nginx import free_port
+from tests.real.ports import free_port
 
 PATIENCE = 20.0
 
