@@ -76,11 +76,29 @@ async def test_a_component_and_its_incident(look: Look) -> None:
         status={"indicator": "major", "description": "Partial System Outage"},
     )
     seen = await look(page)
-    assert (seen.outcome, seen.reason) == (Outcome.UP, "vendor")
+    assert (seen.outcome, seen.reason) == (Outcome.DOWN, "vendor"), "what is out is no time up: agreements count it"
     assert seen.summary == "GitHub reports API Requests: partial outage; Actions: degraded; Slow API (identified)"
     assert measured(seen, "impact") == 2
     assert measured(seen, "incidents") == 1
     assert measured(seen, "component_state", component="Actions") == 1
+
+
+async def test_what_is_slow_or_said_to_be_over_is_no_outage(look: Look) -> None:
+    page = summary(
+        components=[component("API Requests", "degraded_performance"), component("Actions")],
+        incidents=[incident("All was gone", "monitoring", "critical", "Actions")],
+        status={"indicator": "critical", "description": "Major System Outage"},
+    )
+    seen = await look(page)
+    assert (seen.outcome, measured(seen, "impact")) == (Outcome.UP, 3)
+
+
+async def test_of_components_with_one_name_the_worst_counts(look: Look) -> None:
+    """A region has its name in the group of every product."""
+    page = summary(components=[component("NYC3", "major_outage", group_id="a"), component("NYC3", group_id="b")])
+    seen = await look(page, components=["NYC3"])
+    assert seen.outcome is Outcome.DOWN
+    assert measured(seen, "component_state", component="NYC3") == 3
 
 
 async def test_only_the_chosen_components_matter(look: Look) -> None:

@@ -82,6 +82,20 @@ async def test_failures_open_an_incident_and_its_end_closes_it(world: World) -> 
     assert await world.look() == set()
 
 
+@pytest.mark.parametrize(("critical", "warning", "worst"), [("", "down", Severity.WARNING), ("", "", Severity.INFO)])
+async def test_a_budget_is_told_no_louder_than_its_checks_are(
+    world: World, critical: str, warning: str, worst: Severity
+) -> None:
+    """A vendor's outage is an info: what it does to the vendor's budget wakes nobody either."""
+    world.setup = replace(
+        world.setup, checks={name: check(name, critical=critical, warning=warning) for name in ("api", "web")}
+    )
+    await world.look()
+    world.runs("web", Outcome.DOWN, 12)
+    await world.look()
+    assert [(word, severity) for word, severity, _ in world.told] == [("burns fast", worst)]
+
+
 async def test_what_could_not_tell_and_what_is_planned_does_not_count(world: World) -> None:
     await world.look()
     world.runs("api", Outcome.UNKNOWN, 50)

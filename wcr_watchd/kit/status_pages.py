@@ -61,7 +61,9 @@ def _summary(text: str, chosen: Sequence[str]) -> Page:
         raise UnreadableError(f"it is no JSON: {error}") from error
     if not isinstance(found.get("status"), dict) or not isinstance(found.get("components"), list):
         raise UnreadableError("it is no summary of Statuspage: it has no status and components")
-    states = dict(_states(_list(found, "components"), chosen))
+    states: dict[str, int] = {}
+    for name, state in _states(_list(found, "components"), chosen):
+        states[name] = max(state, states.get(name, 0))  # a region has its name in the group of every product
     incidents = [one for one in _list(found, "incidents") if _open(one) and _concerns(one, chosen)]
     going_on = ("in_progress", "verifying")
     busy = [one for one in _list(found, "scheduled_maintenances") if one.get("status") in going_on]

@@ -1,8 +1,9 @@
 """Reads a vendor's status page: what it says of the components that matter here, and of its open incidents.
 
 Read are the JSON of Statuspage (https://www.atlassian.com/software/statuspage, `/api/v2/summary.json`, which many
-others serve as well) and feeds, RSS 2.0 and Atom (RFC 4287). A page that cannot be read says nothing about the vendor:
-that is unknown, not down.
+others serve as well) and feeds, RSS 2.0 and Atom (RFC 4287). The vendor is down while a component has a partial or
+major outage; a degraded component, an open incident and an entry of a feed, which does not say how bad it is, are told,
+but no downtime. A page that cannot be read says nothing about the vendor: that is unknown, not down.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from wcr_watchd.kit.status_pages import Page, read
 LARGEST_PAGE = 1024 * 1024
 NAMED = 5
 """Components and incidents that the summary names."""
+WORDS = {1: "degraded", 2: "partial outage", 3: "major outage"}
+OUT = 2
+"""The state of a component from which on it does not do what was promised."""
 
 
 def _url(url: str) -> str:
@@ -110,12 +114,13 @@ class Vendor(Options):
         run.measure("incidents", len(page["incidents"]))
         run.measure("maintenances", len(page["maintenances"]))
         run.evidence["incidents"] = "\n".join((*page["incidents"], *page["maintenances"]))
-        words = {1: "degraded", 2: "partial outage", 3: "major outage"}
-        troubles = [f"{name}: {words[state]}" for name, state in page["components"].items() if state]
-        troubles += page["incidents"]
+        states = sorted(page["components"].items(), key=lambda one: -one[1])
+        troubles = [f"{name}: {WORDS[state]}" for name, state in states if state] + page["incidents"]
         if troubles or page["impact"]:
             more = f" and {len(troubles) - NAMED} more" if len(troubles) > NAMED else ""
-            return run.up(f"{page['name']} reports {'; '.join(troubles[:NAMED]) or 'trouble'}{more}", reason="vendor")
+            said = f"{page['name']} reports {'; '.join(troubles[:NAMED]) or 'trouble'}{more}"
+            is_out = any(state >= OUT for _, state in states)
+            return run.down("vendor", said) if is_out else run.up(said, reason="vendor")
         busy = f"; maintenance: {'; '.join(page['maintenances'][:NAMED])}" if page["maintenances"] else ""
         return run.up(f"{page['name']} reports no trouble{busy}")
 

@@ -14,7 +14,7 @@ from wcr_watchd.core.burning import ALERTS, COARSE, FINE, Counts, Past, burning
 from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.life import Finding
-from wcr_watchd.core.model import Observation, Outcome
+from wcr_watchd.core.model import Observation, Outcome, Severity
 from wcr_watchd.core.mute import is_planned, planned_spans
 from wcr_watchd.core.objectives import BURNS, DAY, SPENT, SUBJECT, Budget, Objective, Stretch, budget, spent, stretches
 from wcr_watchd.core.protocols import Store
@@ -120,7 +120,7 @@ class ObjectiveWatch:
             if severity in holds and not holds[severity].because:
                 continue  # nobody watched of late: whatever was told holds, and nothing new is
             if severity in holds:
-                self._engine.trouble(subject, Finding(severity, holds[severity].because, ""), "by its burn rates")
+                self._tell(objective, subject, severity, holds[severity].because, "by its burn rates")
             else:
                 self._engine.trouble_over(subject, "the error budget goes no faster than it may")
 
@@ -143,9 +143,16 @@ class ObjectiveWatch:
         for one in spent(objective, found, told, before):
             subject = f"{SUBJECT} {objective.name} {one.word}"
             if one.holds:
-                self._engine.trouble(subject, Finding(one.severity, one.because, ""), "by its error budget")
+                self._tell(objective, subject, one.severity, one.because, "by its error budget")
             else:
                 self._engine.trouble_over(subject, one.because)
+
+    def _tell(self, objective: Objective, subject: str, severity: Severity, because: str, confirmed: str) -> None:
+        """Open an incident, no worse than those of its checks can be: if their outage wakes nobody, no budget does."""
+        checks = self._engine.setup.checks
+        rules = (rule for name in objective.checks if name in checks for rule in checks[name].rules)
+        worst = max((rule.severity for rule in rules), default=Severity.INFO)
+        self._engine.trouble(subject, Finding(min(severity, worst), because, ""), confirmed)
 
     async def _reconfigure(self) -> None:
         """Count for the objectives of the present configuration; what is new begins with what the records say."""
