@@ -23,6 +23,7 @@ from wcr_watchd.config.changes import read_changes
 from wcr_watchd.config.checks import DEFAULT_POLICY, Checks, fingerprint, names_of_checks, read_checks, with_runbooks
 from wcr_watchd.config.contacts import with_verifications
 from wcr_watchd.config.faults import Faults, did_you_mean
+from wcr_watchd.config.follow_ups import read_follow_ups
 from wcr_watchd.config.knowledge import read_knowledge
 from wcr_watchd.config.maintenance import Known, read_windows
 from wcr_watchd.config.models import (
@@ -83,6 +84,7 @@ SECTIONS = (
     "status_page",
     "knowledge",
     "contacts",
+    "follow_ups",
 )
 LATER_SECTIONS = {
     "places": "several locations",
@@ -178,6 +180,7 @@ def _loaded(sources: Sources) -> Loaded:
     checks = read_checks(faults, data, watchd, defaults, people.policies)
     _check_controls(faults, watchd, checks)
     _check_alerts(faults, alerts, people)
+    follow_ups = read_follow_ups(faults, data, people, defaults)
     now = time.time()
     known = _known(data, defaults)
     windows = read_windows(faults, data, watchd.timezone, known, now)
@@ -201,6 +204,7 @@ def _loaded(sources: Sources) -> Loaded:
             changes=MappingProxyType(plans),
             change_categories=MappingProxyType(categories),
             objectives=MappingProxyType(objectives),
+            follow_ups=follow_ups,
         ),
         probes=MappingProxyType({name: one for name, one in checks.probes.items() if name not in checks.resting}),
         channels=MappingProxyType(people.channels),

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from wcr_watchd.config.access import OidcTable, TokenTable, UserTable
 from wcr_watchd.config.changes import CategoryTable, ChangeTable
 from wcr_watchd.config.contacts import ContactsTable
+from wcr_watchd.config.follow_ups import FollowUpsTable
 from wcr_watchd.config.knowledge import KnowledgeTable
 from wcr_watchd.config.maintenance import MaintenanceTable
 from wcr_watchd.config.models import (
@@ -65,6 +66,7 @@ def json_schema() -> dict[str, Any]:
         "maintenance": _by_name(
             _of(MaintenanceTable, "maintenance", definitions), "Planned times in which nobody is told."
         ),
+        "follow_ups": _of(FollowUpsTable, "follow_ups", definitions),
         "contacts": _of(ContactsTable, "contacts", definitions),
         "knowledge": _of(KnowledgeTable, "knowledge", definitions),
         "report": _by_name(_of(ReportTable, "report", definitions), "Reports that are written and sent by themselves."),

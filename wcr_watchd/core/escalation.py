@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from wcr_watchd.core.local_time import local_time
 from wcr_watchd.core.model import Recipient, Severity
 from wcr_watchd.core.on_call import OnCallSchedule, on_call_at, turns
-from wcr_watchd.core.setup import Escalation, Setup, Target
+from wcr_watchd.core.setup import FOLLOW_UPS, Escalation, Policy, Setup, Target
 
 LOOK_AHEAD = 90 * 86_400.0
 """Seconds ahead in which gaps of an on-call schedule are looked for."""
@@ -16,9 +16,14 @@ LOOK_AHEAD = 90 * 86_400.0
 _NOBODY = Escalation()
 
 
+def policy_named(setup: Setup, name: str) -> Policy | None:
+    """The policy that a check names; follow-ups have one of their own."""
+    return setup.follow_ups.policy if name == FOLLOW_UPS else setup.policies.get(name)
+
+
 def escalation_of(setup: Setup, policy: str, severity: Severity) -> Escalation:
     """What the policy says for the severity; nobody to tell (the dashboard always shows it) when it says nothing."""
-    found = setup.policies.get(policy)
+    found = policy_named(setup, policy)
     return found.by_severity.get(severity, _NOBODY) if found else _NOBODY
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from wcr_watchd.core import task
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.local_time import instant
 from wcr_watchd.core.message import clock_time
@@ -14,7 +15,6 @@ from wcr_watchd.core.task import (
     LONGEST_EVIDENCE,
     LONGEST_NOTE,
     MOST_EVIDENCE,
-    PREFIX,
     TaskKind,
     TaskOutcome,
     TaskPhase,
@@ -23,6 +23,8 @@ from wcr_watchd.core.task import (
 )
 from wcr_watchd.core.units import format_duration
 
+PREFIX = "follow-up-"
+"""Names of follow-ups begin with it, and so do the subjects of incidents about them."""
 REMIND = 86_400.0
 """Seconds before it is due from which on it is reminded of."""
 SHOWN_DONE = 30 * 86_400.0
@@ -56,12 +58,12 @@ class FollowUp:
     @property
     def name(self) -> str:
         """What it is called among the tasks: ``follow-up-42-1``."""
-        return f"follow-up-{self.incident}-{self.number}"
+        return f"{PREFIX}{self.incident}-{self.number}"
 
     @property
     def check(self) -> str:
         """Its name where tasks go by the names of their checks; it has none of its own."""
-        return PREFIX + self.name
+        return task.PREFIX + self.name
 
 
 def end_of_day(date: str, timezone: str) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from wcr_watchd.core.escalation import escalation_of, recipients, unreachable
+from wcr_watchd.core.escalation import escalation_of, policy_named, recipients, unreachable
 from wcr_watchd.core.model import Alert, EventKind, Incident, IncidentState, Recipient, Severity
 from wcr_watchd.core.mute import Mute, mute_of
 from wcr_watchd.core.setup import Check, Escalation, Setup, Target
@@ -161,7 +161,7 @@ def pass_by(work: Work, check: Check, subject: str, finding: Finding, end: str) 
 
 def everybody(setup: Setup, policy: str, now: float) -> tuple[Recipient, ...]:
     """All whom the policy names, for any severity and at any step."""
-    found = setup.policies.get(policy)
+    found = policy_named(setup, policy)
     plans = sorted(found.by_severity.items(), reverse=True) if found else []
     targets = [target for _, plan in plans for target in plan_targets(plan)]
     return recipients(setup, targets, now)

@@ -137,7 +137,7 @@ def _words(silence: Silence) -> str:
 
 
 def _explained(setup: Setup, state: State, check: Check, incident: Incident, since: float, now: float) -> Mute | None:
-    if incident.subject not in ("", UNKNOWN_SUBJECT) or check is OWN:
+    if incident.subject not in ("", UNKNOWN_SUBJECT) or check.name == OWN.name:
         return None
     if check.external or check.name in setup.controls:
         if is_offline(setup, state):

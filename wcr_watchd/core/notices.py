@@ -22,7 +22,7 @@ from wcr_watchd.core.rules import RuleState, Verdict
 from wcr_watchd.core.setup import OWN, Setup, Target
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.units import format_duration
-from wcr_watchd.core.work import Decision, Work
+from wcr_watchd.core.work import Decision, Work, own_check
 
 ABSENCE_SUBJECT = "absence"
 NOBODY_SUBJECT = "nobody on call"
@@ -146,7 +146,7 @@ def trouble(setup: Setup, state: State, subject: str, finding: Finding, confirme
     """Open an incident of the daemon itself about this subject; nothing when it is open already."""
     work = Work(setup, state, now, None)
     if work.open_incident(OWN.name, subject) is None:
-        life.begin(work, OWN, subject, finding, confirmed)
+        life.begin(work, own_check(subject), subject, finding, confirmed)
     return work.decision()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wcr_watchd.core.changes import Category, Plan
 from wcr_watchd.core.knowledge import Book
@@ -57,6 +57,12 @@ OWN = Check(
     name="wcr-watchd", probe="wcr-watchd", target="this daemon", every=60.0, timeout=10.0, rules=(), flapping=None
 )
 """The daemon itself, as incidents about its own trouble name it; no configured check may have its name."""
+
+
+FOLLOW_UPS = "[follow_ups]"
+"""The policy of follow-ups, called like the section that says what it is; no configured one can have this name."""
+FOLLOW_UP = replace(OWN, policy=FOLLOW_UPS)
+"""The daemon where it tells of a follow-up: that somebody has not done what they planned wakes nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +157,14 @@ class AlertSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowUpSettings:
+    """By which policy follow-ups of incidents are told (it never makes one critical), how bad one is that is late."""
+
+    policy: Policy = Policy(FOLLOW_UPS)
+    overdue: Severity = Severity.WARNING
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """All that the engine decides by; replaced as a whole on reload.
 
@@ -159,7 +173,7 @@ class Setup:
     ``controls`` are checks of targets that are only all gone when this machine's own network is. ``reopen_within`` is
     for how many seconds after its end an incident that comes back goes on as the same one, ``tell_absence`` after how
     many seconds without anybody watching that is told (0: never). ``changes`` are the configured kinds of updates,
-    ``knowledge`` is what is written down about the checks.
+    ``knowledge`` is what is written down about the checks, ``follow_ups`` is how follow-ups of incidents are told.
     """
 
     name: str
@@ -181,3 +195,4 @@ class Setup:
     change_categories: Mapping[str, Category] = field(default_factory=dict)
     objectives: Mapping[str, Objective] = field(default_factory=dict)
     knowledge: Book = Book()
+    follow_ups: FollowUpSettings = FollowUpSettings()

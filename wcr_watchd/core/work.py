@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from wcr_watchd.core import follow_up
 from wcr_watchd.core.dependencies import ancestors
 from wcr_watchd.core.escalation import escalation_of, other_addresses, quiet_until, recipients
 from wcr_watchd.core.guidance import runbook_address
@@ -24,7 +25,7 @@ from wcr_watchd.core.model import (
     Severity,
 )
 from wcr_watchd.core.rules import History
-from wcr_watchd.core.setup import OWN, Check, Setup
+from wcr_watchd.core.setup import FOLLOW_UP, OWN, Check, Setup
 from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.units import format_duration
@@ -54,7 +55,14 @@ class Decision:
 
 def check_of(setup: Setup, incident: Incident) -> Check:
     """The check an incident is about; what Prometheus watches has one made up from its labels."""
-    return alert_check(setup, incident.alert) if incident.alert else check_named(setup, incident.check)
+    if incident.alert:
+        return alert_check(setup, incident.alert)
+    return own_check(incident.subject) if incident.check == OWN.name else check_named(setup, incident.check)
+
+
+def own_check(subject: str) -> Check:
+    """What the daemon itself is for an incident of this subject: follow-ups are told by a policy of their own."""
+    return FOLLOW_UP if subject.startswith(follow_up.PREFIX) else OWN
 
 
 def alert_check(setup: Setup, alert: Alert) -> Check:

@@ -77,7 +77,7 @@ class FollowUps:
             said = f"{one.text}: {follow_up.told(one, now, timezone)} (follow-up of incident #{one.incident})"
             for late, severity, word in (
                 (TaskPhase.SOON, Severity.INFO, "is due"),
-                (TaskPhase.OVERDUE, Severity.WARNING, "is overdue"),
+                (TaskPhase.OVERDUE, self._engine.setup.follow_ups.overdue, "is overdue"),
             ):
                 subject = f"{one.name} {word}"
                 if stands is late:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wcr_watchd.core.setup import Escalation, Setup
+from wcr_watchd.core.setup import FOLLOW_UPS, Escalation, Setup
 from wcr_watchd.core.units import format_duration
 
 
@@ -23,7 +23,8 @@ def policies(setup: Setup) -> list[tuple[str, list[tuple[str, str]]]]:
     """Each escalation policy: for each severity, the worst first, who is told and when, in a sentence."""
     return [
         (name, [(severity.word, _told(plan)) for severity, plan in sorted(policy.by_severity.items(), reverse=True)])
-        for name, policy in setup.policies.items()
+        for name, policy in (*setup.policies.items(), (FOLLOW_UPS, setup.follow_ups.policy))
+        if policy.by_severity or name != FOLLOW_UPS
     ]
 
 
