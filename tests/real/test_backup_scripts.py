@@ -126,16 +126,56 @@ def test_a_damaged_backup_is_not_restored(machine: Machine, shop: Postgres) -> N
     assert "is not what its checksum says" in machine.refused("restore-database", str(file), "again")
 
 
-def test_a_role_that_is_missing_is_named(machine: Machine, shop: Postgres) -> None:
-    shop.sql("CREATE ROLE owner; ALTER TABLE payments OWNER TO owner")
+def test_what_a_dump_leaves_out_is_kept_beside_it(machine: Machine, shop: Postgres) -> None:
+    """On a server that is new there is neither role nor database, and what was set for the database was lost."""
+    for statement in (
+        'CREATE ROLE "the owner" LOGIN',
+        'ALTER TABLE payments OWNER TO "the owner"',
+        "ALTER DATABASE app SET search_path = '$user', \"my schema\", public",
+        "REVOKE CONNECT ON DATABASE app FROM PUBLIC",
+        """COMMENT ON DATABASE app IS 'one\n\ntwo'""",
+    ):
+        shop.sql(statement)
     machine.well("backup-database", "production")
-    shop.sql("DROP OWNED BY owner CASCADE; DROP ROLE owner")
+    asked = (
+        "SELECT (SELECT string_agg(one::text, ' ' ORDER BY one::text) FROM unnest(datacl) one), "
+        "shobj_description(oid, 'pg_database'), setconfig FROM pg_database JOIN pg_db_role_setting ON oid = setdatabase WHERE datname = 'app'"
+    )
+    before = shop.sql(asked, database="postgres")
+    assert "my schema" in before
+    shop.sql("DROP DATABASE app WITH (FORCE)", database="postgres")
+    shop.sql('DROP ROLE "the owner"', database="postgres")
     file = str(machine.root / "database" / machine.files("database")[0])
     done = machine.run("restore-database", file, "again")
-    assert 'role "owner" does not exist' in done.stderr
-    assert done.stderr.strip().endswith("A role that is missing is not in a dump: createuser it first")
-    shop.sql("CREATE ROLE owner")
-    machine.well("restore-database", file, "again")
+    assert 'role "the owner" does not exist' in done.stderr
+    assert done.stderr.strip().endswith(f"A role that is missing: restore-database {file} prints them all")
+
+    first = machine.well("restore-database", file)
+    assert "PASSWORD" not in first
+    elsewhere = {"PGSERVICEFILE": str(machine.services)}
+    words = [pg_program("psql"), "-Xq", "-d", "service=again"]
+    subprocess.run(words, input=first, env=elsewhere, text=True, check=True, capture_output=True)
+    assert shop.sql(asked, database="postgres") == before
+    machine.well("restore-database", file, "production")
+    assert shop.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'payments'") == "the owner"
+    assert shop.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'the owner'") == "t"
+
+
+def test_a_restore_with_large_objects_is_one_transaction_too(machine: Machine, shop: Postgres) -> None:
+    """A dump has a COMMIT behind them: what fails after it left half a database, of which nothing was said to be kept."""
+    shop.sql("CREATE TABLE scans AS SELECT lo_from_bytea(0, decode(md5(n::text), 'hex')) FROM generate_series(1, 9) n")
+    shop.sql("CREATE TABLE notes AS SELECT E'COMMIT;\nBEGIN;\n-- Data for Name: BLOBS; Type: BLOBS; x' AS note")
+    shop.sql("CREATE ROLE reader; CREATE POLICY late ON users TO reader USING (true)")
+    machine.well("backup-database", "production")
+    shop.sql("DROP POLICY late ON users; DROP ROLE reader")
+    file = str(machine.root / "database" / machine.files("database")[0])
+    assert "nothing of it is kept" in machine.refused("restore-database", file, "again")
+    assert shop.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database="again") == "0"
+    assert shop.sql("SELECT count(*) FROM pg_largeobject_metadata", database="again") == "0"
+    shop.sql("CREATE ROLE reader")
+    assert machine.run("restore-database", file, "again").stderr == ""
+    for asked in ("SELECT md5(string_agg(data, '' ORDER BY loid)) FROM pg_largeobject", "SELECT note FROM notes"):
+        assert shop.sql(asked, database="again") == shop.sql(asked)
 
 
 def test_a_dump_that_breaks_off_is_not_restored_in_part(machine: Machine, shop: Postgres) -> None:
@@ -284,6 +324,7 @@ def test_uploads_elsewhere_keep_what_was_changed(machine: Machine, bucket: Bucke
     machine.set(REMOTE=f"offsite:{bucket.name}/backups", UPLOADS_REMOTE=f"offsite:{bucket.name}/uploads")
     day_file(machine, datetime.now(UTC))
     assert "uploads/newest to copy" in machine.refused("backup-offsite", **rclone)
+    (machine.uploads / "link").symlink_to("photo.jpg")
     for uploaded in (b"old", b"new one"):
         (machine.uploads / "photo.jpg").write_bytes(uploaded)
         machine.well("backup-uploads")
@@ -292,6 +333,7 @@ def test_uploads_elsewhere_keep_what_was_changed(machine: Machine, bucket: Bucke
         newest.resolve().rename(newest.resolve().with_name(f"20260101_02000{len(uploaded)}"))
         newest.unlink()
     files = [key for key in keys(bucket) if key.startswith("uploads/")]
+    assert files.pop(-2).endswith("files/link.rclonelink"), "a link is kept as what rclone makes one of again"
     assert [key.split("/")[1] for key in files] == ["changed", "files"]
     bodies = [bucket.client.get_object(Bucket=bucket.name, Key=key)["Body"].read() for key in files]
     assert bodies == [b"old", b"new one"]
