@@ -39,7 +39,9 @@ passphrase() {
         echo env:WCR_BACKUP_PASSPHRASE
     else
         [ -r "${PASSPHRASE_FILE-}" ] || fail "no passphrase: set PASSPHRASE_FILE in $settings to a file that is readable"
-        [ -s "$PASSPHRASE_FILE" ] || fail "$PASSPHRASE_FILE is empty: a backup without a passphrase is open to everybody"
+        # Its first line is the passphrase (openssl-passphrase-options(1)).
+        [ -n "$(head -n 1 "$PASSPHRASE_FILE")" ] ||
+            fail "the first line of $PASSPHRASE_FILE is empty: a backup without a passphrase is open to everybody"
         [ -z "$(find -L "$PASSPHRASE_FILE" -perm /o=rwx)" ] ||
             fail "everybody may read $PASSPHRASE_FILE: chmod o= it, and make another one if somebody has"
         echo "file:$PASSPHRASE_FILE"

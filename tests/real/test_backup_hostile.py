@@ -124,8 +124,9 @@ def test_a_passphrase_that_is_none_makes_no_backup(machine: Machine, shop: Postg
     passphrase.chmod(0o644)
     assert "everybody may read" in machine.refused("backup-database", "production")
     passphrase.chmod(0o640)
-    passphrase.write_text("")
-    assert "is empty" in machine.refused("backup-database", "production")
+    for nothing in ("", "\n", "\nsecond line"):  # openssl takes the first line, an empty one as well
+        passphrase.write_text(nothing)
+        assert "is empty" in machine.refused("backup-database", "production")
     assert not list(machine.root.rglob("*.enc"))
 
 
@@ -153,6 +154,47 @@ def test_what_may_not_be_read_is_a_failure_and_no_smaller_backup(machine: Machin
         assert why in done.stderr.splitlines()[-1]
     assert not list(machine.root.rglob("*.enc"))
     assert machine.files("uploads") == []
+
+
+def opened(machine: Machine, prefix: str) -> list[str]:
+    """The names in the newest archive that begins so."""
+    newest = max(path for path in machine.root.rglob("*.enc") if path.name.startswith(prefix))
+    unseal = f"openssl enc -d -aes-256-cbc -pbkdf2 -pass file:{machine.folder}/passphrase -in '{newest}'"
+    words = ["bash", "-o", "pipefail", "-c", f"{unseal} | tar -tz"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_a_link_is_saved_with_what_it_leads_to(machine: Machine) -> None:
+    """A settings file that is a link to where secrets are kept was an archive of the link alone."""
+    kept, app = machine.folder / "kept", machine.folder / "app"
+    for folder in (kept, kept / "logs", app, app / "nginx"):
+        folder.mkdir()
+    (kept / "env").write_text("KEY=1")
+    (kept / "site.conf").write_text("server {}")
+    (kept / "logs" / "access.log").write_text("GET /")
+    (app / ".env").symlink_to("../kept/env")
+    (app / "logs").symlink_to("../kept/logs")
+    (app / "nginx" / "site").symlink_to("../../kept/site.conf")
+    (app / "nginx" / "gone").symlink_to("nowhere")
+    (app / "nginx" / "program").symlink_to("/usr/bin/env")
+    machine.set(APP_PATHS=f"{app}/.env {app}/nginx", LOG_PATHS=f"{app}/logs")
+    machine.well("backup-configuration", "app")
+    names = [f"/{name}" for name in opened(machine, "configuration_")]
+    assert {str(kept / "env"), str(kept / "site.conf"), str(app / "nginx" / "gone")} <= set(names)
+    assert "/usr/bin/env" not in names, "a package brings it"
+    machine.well("backup-configuration", "logs")
+    assert str(kept / "logs" / "access.log") in [f"/{name}" for name in opened(machine, "logs_")]
+
+
+def test_what_may_be_absent_is_saved_when_it_is_there(machine: Machine) -> None:
+    """With a * behind the "-" nothing was looked for."""
+    for name in ("a.conf", "b c.conf"):
+        (machine.uploads / name).write_text(name)
+    machine.set(APP_PATHS=f"-{machine.uploads}/*.conf -{machine.uploads}/*.none -/not/there")
+    machine.well("backup-configuration", "app")
+    assert [f"/{name}" for name in opened(machine, "configuration_")] == [
+        str(machine.uploads / name) for name in ("a.conf", "b c.conf")
+    ]
 
 
 def test_no_key_lies_beside_what_it_opens(machine: Machine, shop: Postgres) -> None:
@@ -214,6 +256,34 @@ def test_uploads_with_names_of_every_kind_come_back(machine: Machine) -> None:
     opened = subprocess.run(["bash", "-o", "pipefail", "-c", f"{unseal} | tar -xz -C {out}"], check=False)
     assert opened.returncode == 0
     assert subprocess.run(["diff", "-r", "--no-dereference", out, machine.uploads], check=False).returncode == 0
+
+
+def test_a_file_of_holes_takes_no_room(machine: Machine) -> None:
+    """A film of 10 GiB that was begun and not uploaded filled the disk of the backups."""
+    with (machine.uploads / "film").open("wb") as film:
+        film.write(b"begun")
+        film.truncate(200_000_000)
+    machine.well("backup-uploads")
+    copy = (machine.root / "uploads" / "newest" / "film").stat()
+    assert copy.st_size == 200_000_000
+    assert copy.st_blocks * 512 < 1_000_000
+
+
+def test_a_file_that_is_cut_off_while_it_is_copied_does_not_cost_the_others(machine: Machine, tmp_path: Path) -> None:
+    """What shrinks in the middle is an error of rsync's; the whole tree was thrown away for it."""
+    for name in ("a", "b"):
+        (machine.uploads / name).write_bytes(os.urandom(1_000))
+    again = tmp_path / "again"
+    again.mkdir()
+    real = shutil.which("rsync")
+    # rsync itself, with one file taken away from under it the first time.
+    (again / "rsync").write_text(
+        f'#!/bin/sh\n[ -e {tmp_path}/once ] || {{ touch {tmp_path}/once; {real} --exclude=b "$@"; exit 23; }}\n'
+        f'exec {real} "$@"\n'
+    )
+    (again / "rsync").chmod(0o755)
+    machine.well("backup-uploads", PATH=f"{again}:{os.environ['PATH']}")
+    assert machine.files("uploads/newest") == ["a", "b"]
 
 
 # --- the clock ---
@@ -294,6 +364,28 @@ def test_a_damaged_one_takes_no_place_of_a_week(machine: Machine) -> None:
     assert "1 backups are damaged" in machine.refused("backup-retention")
     kept = [name for name in machine.files("archive/weekly") if name.endswith(".enc")]
     assert len(kept) == 5, "four good ones, and the rotten one until somebody has seen it"
+
+
+def test_what_rots_in_the_archive_is_replaced_while_its_month_is_still_there(machine: Machine) -> None:
+    monday = NOW - timedelta(days=NOW.weekday() + 7)
+    for begin, archive in ((NOW - timedelta(days=40), "monthly"), (monday, "weekly")):
+        begin = begin.replace(day=2) if archive == "monthly" else begin
+        bad, good = day_file(machine, begin), day_file(machine, begin + timedelta(days=1))
+        machine.well("backup-retention")
+        assert good.name not in machine.files(f"archive/{archive}")
+        bad.write_bytes(b"rot")
+        assert "damaged" in machine.refused("backup-retention")
+        assert good.name in machine.files(f"archive/{archive}")
+        shutil.rmtree(machine.root)
+
+
+def test_a_day_without_a_midnight_is_one_too(machine: Machine) -> None:
+    """Where clocks go forward at 00:00, date(1) calls the beginning of that day invalid: nothing was kept or deleted."""
+    changes = datetime(2025, 4, 25, 7, tzinfo=UTC)
+    made = [day_file(machine, changes + timedelta(days=days)) for days in range(10)]
+    machine.well("backup-retention", TZ="Africa/Cairo")
+    assert made[0].name in machine.files("archive/weekly") + machine.files("archive/monthly")
+    assert [one.exists() for one in made] == [False] * 3 + [True] * 7
 
 
 def test_a_set_whose_name_begins_another_one_is_left_alone(machine: Machine) -> None:
