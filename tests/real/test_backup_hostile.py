@@ -380,7 +380,7 @@ def test_what_rots_in_the_archive_is_replaced_while_its_month_is_still_there(mac
 
 
 def test_a_day_without_a_midnight_is_one_too(machine: Machine) -> None:
-    """Where clocks go forward at 00:00, date(1) calls the beginning of that day invalid: nothing was kept or deleted."""
+    """Where clocks go forward at 00:00, date(1) calls that day invalid: nothing was kept or deleted."""
     changes = datetime(2025, 4, 25, 7, tzinfo=UTC)
     made = [day_file(machine, changes + timedelta(days=days)) for days in range(10)]
     machine.well("backup-retention", TZ="Africa/Cairo")

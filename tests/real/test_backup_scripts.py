@@ -139,7 +139,8 @@ def test_what_a_dump_leaves_out_is_kept_beside_it(machine: Machine, shop: Postgr
     machine.well("backup-database", "production")
     asked = (
         "SELECT (SELECT string_agg(one::text, ' ' ORDER BY one::text) FROM unnest(datacl) one), "
-        "shobj_description(oid, 'pg_database'), setconfig FROM pg_database JOIN pg_db_role_setting ON oid = setdatabase WHERE datname = 'app'"
+        "shobj_description(oid, 'pg_database'), setconfig "
+        "FROM pg_database JOIN pg_db_role_setting ON oid = setdatabase WHERE datname = 'app'"
     )
     before = shop.sql(asked, database="postgres")
     assert "my schema" in before
@@ -162,7 +163,7 @@ def test_what_a_dump_leaves_out_is_kept_beside_it(machine: Machine, shop: Postgr
 
 
 def test_a_restore_with_large_objects_is_one_transaction_too(machine: Machine, shop: Postgres) -> None:
-    """A dump has a COMMIT behind them: what fails after it left half a database, of which nothing was said to be kept."""
+    """A dump has a COMMIT behind them: what fails after it left half of a database."""
     shop.sql("CREATE TABLE scans AS SELECT lo_from_bytea(0, decode(md5(n::text), 'hex')) FROM generate_series(1, 9) n")
     shop.sql("CREATE TABLE notes AS SELECT E'COMMIT;\nBEGIN;\n-- Data for Name: BLOBS; Type: BLOBS; x' AS note")
     shop.sql("CREATE ROLE reader; CREATE POLICY late ON users TO reader USING (true)")
