@@ -101,6 +101,14 @@ def test_all_facts_are_filled_in() -> None:
     assert "Lower the threshold: done by ann" in found.text
 
 
+def test_every_form_says_what_failed_and_from_when_to_when() -> None:
+    """The mail had neither, and the plain text no end: who reads it on a telephone did not know what it was about."""
+    found = document(wanted())
+    for form in (found.html, found.mail, found.text):
+        for said in ("answered 502", "Sep 21 14:13", "Sep 21 16:13", "Acknowledged by"):
+            assert said in form, said
+
+
 def test_stakeholders_read_the_four_texts_and_nothing_of_what_is_inside() -> None:
     found = document(wanted(Audience.STAKEHOLDERS))
     assert found.title.startswith("Disturbance of Shop on ")

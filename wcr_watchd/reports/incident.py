@@ -34,7 +34,7 @@ def document(wanted: IncidentWanted) -> Document:
     values = {
         "facts": wanted.facts,
         "incident": incident,
-        "figures": figures(wanted.facts) if internal else _public_figures(wanted),
+        "figures": _team_figures(wanted) if internal else _public_figures(wanted),
         "texts": [(heading, getattr(wanted.written, name)) for name, heading in TEXTS.items()],
         "follow_ups": wanted.written.follow_ups,
         "stands": lambda one: follow_up.told(one, wanted.now, wanted.timezone),
@@ -75,13 +75,19 @@ def summary(wanted: IncidentWanted) -> str:
     )
 
 
+def _team_figures(wanted: IncidentWanted) -> list[tuple[str, str]]:
+    known = figures(wanted.facts)
+    return [*_when(wanted), *known, ("Acknowledged by", wanted.facts.incident.acknowledged_by or "nobody")]
+
+
 def _public_figures(wanted: IncidentWanted) -> list[tuple[str, str]]:
+    return [*_when(wanted), ("Lasted", format_duration(wanted.facts.lasted))]
+
+
+def _when(wanted: IncidentWanted) -> list[tuple[str, str]]:
     incident, moment = wanted.facts.incident, _moment(wanted)
-    return [
-        ("Began", moment(incident.opened_at)),
-        ("Ended", moment(incident.resolved_at) if incident.resolved_at else "not yet"),
-        ("Lasted", format_duration(wanted.facts.lasted)),
-    ]
+    ended = moment(incident.resolved_at) if incident.resolved_at is not None else "not yet"
+    return [("Began", moment(incident.opened_at)), ("Ended", ended)]
 
 
 def _moment(wanted: IncidentWanted) -> Callable[[float], str]:
