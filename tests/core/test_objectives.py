@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wcr_watchd.core.objectives import Budget, Objective, budget
+from wcr_watchd.core.objectives import Budget, Objective, budget, budget_left, promised
 from wcr_watchd.core.uptime import Uptime
 
 OBJECTIVE = Objective("api", ("api",), 0.999)
@@ -18,3 +18,10 @@ def test_the_budget_counts_unwatched_and_planned_time_apart() -> None:
     assert (found.down, found.unwatched) == (pytest.approx(86.4), pytest.approx(12_713.6))
     assert found.left == pytest.approx(1 - 43.2 / (0.001 * 86_400))
     assert budget(OBJECTIVE, []) == Budget(None, None, 0.0, 0.0, 0.0, None)
+
+
+def test_a_target_and_what_is_left_in_words() -> None:
+    assert [promised(one) for one in (0.999, 0.99995, 0.999995)] == ["99.9 %", "99.995 %", "99.9995 %"]
+    assert [budget_left(one) for one in (1.0, 0.99999, 0.7557, 0.0, -0.001, -0.234)] == [
+        "100 % left", "99.999 % left", "75.6 % left", "used up", "used up", "used up, and 23 % more",
+    ]  # fmt: skip

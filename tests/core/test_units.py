@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from wcr_watchd.core.errors import UnitError
 from wcr_watchd.core.units import (
     Unit,
+    format_availability,
     format_duration,
+    format_part,
     format_value,
     parse_duration,
     parse_ratio,
@@ -201,3 +203,25 @@ def test_every_value_can_be_told_in_a_text_message(value: float, unit: Unit) -> 
 def test_a_sum_of_durations_is_the_duration_of_the_sum(count: int, unit: str, milliseconds: int) -> None:
     both = parse_duration(f"{count}{unit}{milliseconds}ms")
     assert both == pytest.approx(parse_duration(f"{count}{unit}") + milliseconds / 1000)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (1.0, "100 %"),
+        (0.9999999, "99.999 %"),
+        (0.99987, "99.987 %"),
+        (0.999, "99.9 %"),
+        (0.68164, "68.164 %"),
+        (0.0, "0 %"),
+    ],
+)
+def test_an_availability_is_never_rounded_up_to_what_was_promised(share: float, said: str) -> None:
+    assert format_availability(share) == said
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(1.0, "100 %"), (0.9999, "99.99 %"), (0.9984, "99.8 %"), (0.071, "7.1 %"), (1.5, "150 %")]
+)
+def test_a_part_of_all_is_never_called_all(share: float, said: str) -> None:
+    assert format_part(share) == said

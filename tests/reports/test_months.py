@@ -70,7 +70,7 @@ def test_what_was_told_and_what_was_not_measured(tmp_path: Path) -> None:
     assert (known["2025-11"]["acknowledge"], known["2026-10"]["incidents"]) == (120.0, 3)
     assert (known["2026-11"]["availability"], known["2026-11"]["incidents"]) == (1.0, 0)
     assert "2026-09: not measured" in written.text
-    assert "2026-10: 99.50 %, 3 incidents, over after 15 min on average" in written.text
+    assert "2026-10: 99.5 %, 3 incidents, over after 15 min on average" in written.text
     assert written.html.count("not measured</td>") == 10
     assert {"days", "months"} <= set(re.findall(r'src="cid:([^"]+)"', written.mail))
     assert json.loads(written.json)["figures"] == known["2026-11"], "the next report reads it there"
@@ -188,7 +188,7 @@ def test_so_many_months_are_reckoned_at_a_time_and_read_in_the_next_report(
         assert len([row for row in rows if row["figures"]]) == expected, written_before
         assert written.text.count("comes with the next report") == left
         asyncio.run(keep(path, replace(written, since=SINCE - DAY), 10 + written_before))
-    assert "2026-06: 87.50 %, 1 incident" in written.text
+    assert "2026-06: 87.5 %, 1 incident" in written.text
 
 
 async def keep(path: Path, written: Document, number: int) -> None:

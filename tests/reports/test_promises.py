@@ -127,7 +127,7 @@ async def test_what_was_promised_stands_in_every_form_of_the_report(tmp_path: Pa
     assert web["seconds_down"] == pytest.approx(6 * HOUR, abs=1)
     assert web["budget_left"] == pytest.approx(1 - 6 * HOUR / (0.01 * (60 * DAY - 4 * HOUR)), abs=1e-3)
     assert strict["budget_left"] == pytest.approx(1 - 6 * HOUR / (0.0001 * (30 * DAY - 4 * HOUR)), rel=1e-3)
-    assert strict["availability_with_planned"] == pytest.approx(1 - 10 * HOUR / (30 * DAY), abs=1e-5)
+    assert strict["availability"] == pytest.approx(1 - 10 * HOUR / (30 * DAY), abs=1e-5)
     for text in (told.text, told.mail, told.html):
         assert "strict" in text
         assert "99.99 %" in text

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.core.world import check
-from wcr_watchd.core.burning import HOUR
+from wcr_watchd.core.burning import HOUR, times_as_fast
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.life import Finding
 from wcr_watchd.core.matchers import parse_matchers
@@ -121,7 +121,17 @@ async def test_the_past_is_read_back_without_planned_maintenance(world: World) -
     again = ObjectiveWatch(world, world, world)  # type: ignore[arg-type]
     world.watch = again
     assert await world.look() == {"objective api burns"}, "it went fast, but no longer does"
-    assert dict(again.rates(OBJECTIVE))[6 * HOUR] == pytest.approx(500.0)
+    # An hour of one of two checks, of six hours of both: as an alert has it, whatever nobody watched.
+    assert dict(again.rates(OBJECTIVE))[6 * HOUR] == pytest.approx(1 / 12 / 0.001)
+
+
+async def test_the_rate_that_is_shown_is_the_one_that_is_told(world: World) -> None:
+    """A minute after a start as well: of the hour nothing else is known."""
+    await world.look()
+    world.runs("api", Outcome.DOWN, 12)
+    await world.look()
+    (_, _, because), *_ = world.told
+    assert f"goes {times_as_fast(dict(world.watch.rates(OBJECTIVE))[HOUR] or 0.0)} times as fast" in because
 
 
 async def test_after_a_start_nothing_is_told_or_ended_before_somebody_watched(world: World) -> None:

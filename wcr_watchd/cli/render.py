@@ -17,7 +17,8 @@ from rich.table import Table
 from wcr_watchd.core.burning import times_as_fast
 from wcr_watchd.core.errors import Problem
 from wcr_watchd.core.message import measured
-from wcr_watchd.core.units import format_duration
+from wcr_watchd.core.objectives import budget_left, promised
+from wcr_watchd.core.units import format_availability, format_duration
 
 STYLES = {"ok": "green", "info": "blue", "warning": "yellow", "critical": "bold red", "down": "red"}
 STYLES |= {"waiting": "green", "done": "green", "soon": "blue", "due": "yellow", "overdue": "red", "failed": "bold red"}
@@ -119,10 +120,10 @@ def objectives(rows: list[dict[str, Any]]) -> None:
     table(
         {
             "OBJECTIVE": [escape(row["name"]) for row in rows],
-            "TARGET": [_percent(row["target"]) for row in rows],
-            "UP": [_percent(row["availability"]) for row in rows],
-            "WITH PLANNED": [_percent(row["availability_with_planned"]) for row in rows],
-            "BUDGET LEFT": [_percent(row["budget_left"]) for row in rows],
+            "PROMISED": [promised(row["target"]) for row in rows],
+            "UP": [_share(row["availability"]) for row in rows],
+            "WITH PLANNED": [_share(row["availability_with_planned"]) for row in rows],
+            "BUDGET": ["?" if row["budget_left"] is None else budget_left(row["budget_left"]) for row in rows],
             "BURN RATE, 1 H": [_rate(row["burn_rates"], 3_600.0) for row in rows],
             "OVER": [format_duration(row["period"]) for row in rows],
             "UNWATCHED": [format_duration(row["unwatched"]) for row in rows],
@@ -153,8 +154,8 @@ def _mean(seconds: float | None) -> str:
     return "-" if seconds is None else format_duration(seconds)
 
 
-def _percent(share: float | None) -> str:
-    return "?" if share is None else f"{100 * share:.5g} %"
+def _share(part: float | None) -> str:
+    return "?" if part is None else format_availability(part)
 
 
 def _rate(rates: list[dict[str, Any]], window: float) -> str:

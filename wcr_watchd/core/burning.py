@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wcr_watchd.core.model import Severity
-from wcr_watchd.core.objectives import DAY, Objective
+from wcr_watchd.core.objectives import DAY, Objective, promised
 from wcr_watchd.core.units import Unit, format_duration, format_value
 from wcr_watchd.core.uptime import PATIENCE, Outcomes, Span, at_intervals, covered, overlap
 
@@ -177,24 +177,33 @@ def burning(objective: Objective, counts: Counts, now: float) -> tuple[Burning, 
     found = []
     for alert in ALERTS:
         limit = alert.burn_rate(objective.period)
-        _, down, failed = counts.within(now, alert.long)
-        # Of the whole window, as the budget is that of the whole period: the first minute after a start is no hour.
-        long = down / (alert.long * max(1, len(objective.checks)))
+        _, _, failed = counts.within(now, alert.long)
+        rate = burn_rate(objective, counts, now, alert.long)
         short = counts.share(now, alert.short)
-        if failed < objective.least_failures or long / objective.allowed <= limit:
+        if failed < objective.least_failures or rate is None or rate <= limit:
             continue
         if short is None:
             found.append(Burning(alert.severity, ""))
         elif short / objective.allowed > limit:
-            found.append(Burning(alert.severity, _because(objective, alert, long, limit)))
+            found.append(Burning(alert.severity, _because(objective, alert, rate, limit)))
     return tuple(found)
 
 
-def _because(objective: Objective, alert: BurnAlert, long: float, limit: float) -> str:
+def burn_rate(objective: Objective, counts: Counts, now: float, window: float) -> float | None:
+    """How many times as fast as it may the budget went in the window until now; None: nobody watched in it.
+
+    Of the whole window, as the budget is that of the whole period: the first minute after a start is no hour.
+    """
+    watched, down, _ = counts.within(now, window)
+    share = down / (window * max(1, len(objective.checks)))
+    return share / objective.allowed if watched else None
+
+
+def _because(objective: Objective, alert: BurnAlert, rate: float, limit: float) -> str:
     return (
-        f"down for {format_value(long, Unit.RATIO)} of the last {format_duration(alert.long)}: "
-        f"the error budget of {format_value(objective.target, Unit.RATIO, 5)} over "
-        f"{format_duration(objective.period)} goes {times_as_fast(long / objective.allowed)} times as fast as it may "
+        f"down for {format_value(rate * objective.allowed, Unit.RATIO)} of the last {format_duration(alert.long)}: "
+        f"the error budget of {promised(objective.target)} over "
+        f"{format_duration(objective.period)} goes {times_as_fast(rate)} times as fast as it may "
         f"({limit:g} is told)"
     )
 

@@ -52,6 +52,8 @@ def acknowledge(
         acknowledged_at=now,
         acknowledged_by=by,
         acknowledged_until=until,
+        first_acknowledged_at=now if incident.taken_at is None else incident.taken_at,
+        first_acknowledged_by=incident.taken_by or by,
         sticky=sticky,
         owner=incident.owner or by.partition(" by ")[0],
         muted_by="",

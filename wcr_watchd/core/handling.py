@@ -32,7 +32,7 @@ def handling(incidents: Iterable[Incident]) -> Handling:
     begins = sorted(one.opened_at for one in found if one.peak is Severity.CRITICAL)
     return Handling(
         len(found),
-        _mean(one.acknowledged_at - one.opened_at for one in found if one.acknowledged_at is not None),
+        _mean(one.taken_at - one.opened_at for one in found if one.taken_at is not None),
         _mean(one.resolved_at - one.opened_at for one in found if one.resolved_at is not None),
         _mean(later - earlier for earlier, later in pairwise(begins)),
     )

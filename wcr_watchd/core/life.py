@@ -55,6 +55,8 @@ def begin(
         owner=again.owner if again else "",
         sequence=again.sequence if again else 0,
         alert=alert,
+        first_acknowledged_at=again.taken_at if again else None,
+        first_acknowledged_by=again.taken_by if again else "",
     )
     reason = f"{finding.because}, {confirmed}"
     if again and again.resolved_at is not None:

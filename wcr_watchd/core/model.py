@@ -207,6 +207,7 @@ class Incident:
     ``next_step_at`` and ``next_reminder_at`` are when the next one is owed (None: none is). An acknowledgement ends at
     ``acknowledged_until`` (None: with the incident) or, unless it is ``sticky``, when it gets worse. ``owner`` is who
     works on it. ``sequence`` counts its events. ``alert`` is what Prometheus sent, where it is about that.
+    ``first_acknowledged_at`` and ``first_acknowledged_by`` stay when an acknowledgement ends.
     """
 
     id: int
@@ -237,6 +238,18 @@ class Incident:
     next_reminder_at: float | None = None
     sequence: int = 0
     alert: Alert | None = None
+    first_acknowledged_at: float | None = None
+    first_acknowledged_by: str = ""
+
+    @property
+    def taken_at(self) -> float | None:
+        """When somebody acknowledged it first, for whoever asks how long that took."""
+        return self.acknowledged_at if self.first_acknowledged_at is None else self.first_acknowledged_at
+
+    @property
+    def taken_by(self) -> str:
+        """Who acknowledged it first."""
+        return self.first_acknowledged_by or self.acknowledged_by
 
 
 @dataclass(frozen=True, slots=True)

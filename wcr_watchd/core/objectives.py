@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from wcr_watchd.core.model import Severity
-from wcr_watchd.core.units import Unit, format_duration, format_value
+from wcr_watchd.core.units import Unit, format_duration, format_part, format_value
 from wcr_watchd.core.uptime import Uptime, total
 
 SUBJECT = "objective"
@@ -59,6 +59,18 @@ class Budget:
     unwatched: float
     left: float | None
     """Share of the budget that is left; negative when more is used."""
+
+
+def promised(target: float) -> str:
+    """A target in words, in all its digits: ``99.9995 %``."""
+    return f"{100 * target:.9g} %"
+
+
+def budget_left(left: float) -> str:
+    """What is left of an error budget in words, the same everywhere: ``75.6 % left``, ``used up, and 23 % more``."""
+    if left > 0:
+        return f"{format_part(left)} left"
+    return f"used up, and {-left * 100:.0f} % more" if left < -0.005 else "used up"
 
 
 def budget(objective: Objective, found: Iterable[Uptime]) -> Budget:
@@ -141,5 +153,5 @@ def _spent_because(objective: Objective, found: Budget, used: float) -> str:
     return (
         f"{format_value(used, Unit.RATIO, 3)} of the error budget of {objective.name} are used: down for "
         f"{format_duration(found.down)} of the {format_duration(allowed)} that "
-        f"{format_value(objective.target, Unit.RATIO, 5)} allows in {format_duration(objective.period)}"
+        f"{promised(objective.target)} allows in {format_duration(objective.period)}"
     )

@@ -102,7 +102,7 @@ def facts(
     """What the records say of an incident; ``outcomes`` are of its check while it lasted."""
     rows = list(deliveries)
     told = _told(rows)
-    taken = next((event.at for event in events if event.kind is EventKind.ACKNOWLEDGED), incident.acknowledged_at)
+    taken = next((event.at for event in events if event.kind is EventKind.ACKNOWLEDGED), incident.taken_at)
     end = incident.resolved_at
     counted = list(outcomes)
     return Facts(

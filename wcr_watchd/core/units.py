@@ -146,6 +146,20 @@ def format_value(value: float, unit: Unit, digits: int = 3) -> str:
     return _short(value, digits) + (" C" if unit is Unit.CELSIUS else "")
 
 
+def format_availability(share: float) -> str:
+    """A share of the time up (0-1), in as many digits as agreements have: ``99.987 %``; ``100 %`` is all of it only.
+
+    It is cut off, never rounded up to what was promised: everybody who tells an availability says it by this.
+    """
+    return "100 %" if share >= 1.0 else f"{math.floor(share * 100_000 + 1e-6) / 1_000:.6g} %"
+
+
+def format_part(share: float) -> str:
+    """A share (0-1) in three digits, of which one below all is not rounded up to all either: ``75.6 %``."""
+    said = format_value(share, Unit.RATIO)
+    return format_availability(share) if share < 1.0 and said == "100 %" else said
+
+
 def _size(value: float, digits: int) -> str:
     for word, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if abs(value) >= size:

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from wcr_watchd.core.errors import UnitError
 from wcr_watchd.core.forecast import foreseen
 from wcr_watchd.core.report import ReportKind
-from wcr_watchd.core.units import Unit, format_duration, parse_duration
+from wcr_watchd.core.units import Unit, format_duration, format_part, parse_duration
 from wcr_watchd.reports.facts import CheckFacts, Facts
 from wcr_watchd.reports.foretold import limit_met, to_come
 from wcr_watchd.reports.promises import RECOVERY_POINT
 from wcr_watchd.reports.reckoning import SPEED
-from wcr_watchd.reports.words import counted, percent
+from wcr_watchd.reports.words import counted
 
 DISK_FULL = 0.8
 MEMORY_FULL = 0.85
@@ -70,7 +70,7 @@ def _budgets(facts: Facts) -> Iterator[str]:
             used = f"{format_duration(one.budget.down)} down in {period} have used it up"
             yield f"Put safety before news: the error budget of {one.objective.name} is gone, {used}"
         elif left is not None and left < LITTLE:
-            yield f"Be careful with changes: {percent(left)} of the error budget of {one.objective.name} is left"
+            yield f"Be careful with changes: {format_part(left)} of the error budget of {one.objective.name} is left"
 
 
 def _resources(facts: Facts) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _resources(facts: Facts) -> Iterator[str]:
         if one.name == "cpu_used" or (one.p95 <= limit and left >= SOON):
             continue
         when = f"; at this growth it is full in about {foreseen(left)}" if left < SOON else ""
-        used = percent(one.p95)
+        used = format_part(one.p95)
         yield f"Make room: {one.title} of {one.check} was at {used} or more for 5 % of the time{when}"
 
 
@@ -139,7 +139,7 @@ def _blind(checks: Iterable[CheckFacts]) -> Iterator[str]:
     for one in checks:
         watched, missed = one.uptime.watched, one.unwatched
         if watched and missed / (watched + missed) > BLIND:
-            blind.append(f"{one.subject.name} ({percent(missed / (watched + missed))})")
+            blind.append(f"{one.subject.name} ({format_part(missed / (watched + missed))})")
     if blind:
         yield f"Not watched for a part of the time: {_names(blind)}; see why they are unknown"
 

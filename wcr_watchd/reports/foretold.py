@@ -9,11 +9,10 @@ from zoneinfo import ZoneInfo
 
 from wcr_watchd.core.forecast import Reach
 from wcr_watchd.core.report import Wanted
-from wcr_watchd.core.units import Unit, format_value
+from wcr_watchd.core.units import Unit, format_part, format_value
 from wcr_watchd.reports.ahead import Prospect
 from wcr_watchd.reports.costs import Cost
 from wcr_watchd.reports.months import Growth
-from wcr_watchd.reports.words import percent
 
 
 def when_met(met: Reach | None, until: float) -> str:
@@ -23,7 +22,7 @@ def when_met(met: Reach | None, until: float) -> str:
 
 def of_growth(value: float, growth: Growth) -> str:
     """A quantity as the resource has it: ``62.1 %``, ``4.1 GiB``."""
-    return percent(value) if growth.unit == Unit.RATIO else format_value(value, Unit(growth.unit))
+    return format_part(value) if growth.unit == Unit.RATIO else format_value(value, Unit(growth.unit))
 
 
 def in_three_months(one: Prospect) -> str:

@@ -77,7 +77,7 @@ def summary(wanted: IncidentWanted) -> str:
 
 def _team_figures(wanted: IncidentWanted) -> list[tuple[str, str]]:
     known = figures(wanted.facts)
-    return [*_when(wanted), *known, ("Acknowledged by", wanted.facts.incident.acknowledged_by or "nobody")]
+    return [*_when(wanted), *known, ("Acknowledged by", wanted.facts.incident.taken_by or "nobody")]
 
 
 def _public_figures(wanted: IncidentWanted) -> list[tuple[str, str]]:
@@ -117,7 +117,7 @@ def _json(wanted: IncidentWanted, *, internal: bool) -> str:
             "subject": incident.subject,
             "severity": incident.peak.word,
             "summary": incident.summary,
-            "acknowledged_by": incident.acknowledged_by,
+            "acknowledged_by": incident.taken_by,
             "seconds_to_tell": facts.first_told_after,
             "seconds_to_acknowledge": facts.acknowledged_after,
             "seconds_to_resolve": facts.resolved_after,

@@ -14,10 +14,9 @@ from wcr_watchd.core.handling import Handling
 from wcr_watchd.core.model import Labels
 from wcr_watchd.core.report import Wanted
 from wcr_watchd.core.status_days import months
-from wcr_watchd.core.units import Unit, format_value
+from wcr_watchd.core.units import Unit, format_part, format_value
 from wcr_watchd.core.uptime import Uptime, total
 from wcr_watchd.reports.reckoning import GROWING
-from wcr_watchd.reports.words import percent
 
 MONTHS = 13
 """A year, and the same month of the year before."""
@@ -50,7 +49,7 @@ class Growth:
     @property
     def words(self) -> str:
         """``62.1 %``, ``4.1 GiB``."""
-        return percent(self.mean) if self.unit == Unit.RATIO else format_value(self.mean, Unit(self.unit))
+        return format_part(self.mean) if self.unit == Unit.RATIO else format_value(self.mean, Unit(self.unit))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from wcr_watchd.core.model import Incident, Severity
+from wcr_watchd.core.objectives import budget_left, promised
 from wcr_watchd.core.report import Audience, Document, Picture, ReportKind
-from wcr_watchd.core.units import Unit, format_duration, format_value
+from wcr_watchd.core.units import format_duration, format_part
 from wcr_watchd.core.uptime import Uptime, total
 from wcr_watchd.reports import charts, foretold
 from wcr_watchd.reports.advice import advice
@@ -21,7 +22,7 @@ from wcr_watchd.reports.facts import CheckFacts, Facts, Resource
 from wcr_watchd.reports.forms import Files, cell, written
 from wcr_watchd.reports.months import Figures, Growth, Month, as_json, figures, grown, public, series
 from wcr_watchd.reports.promises import Promise
-from wcr_watchd.reports.words import counted, percent, share
+from wcr_watchd.reports.words import counted, share
 
 MOST_ROWS = 25
 """Checks that a mail lists; the page and the files have all."""
@@ -122,9 +123,9 @@ def _values(
         "bars": bars,
         "words_of": incident_words,
         "trouble_words": trouble_words,
-        "percent": percent,
-        "promised": lambda target: format_value(target, Unit.RATIO, 5),
-        "left": budget_left,
+        "percent": format_part,
+        "promised": promised,
+        "left": lambda left: "nothing is known yet" if left is None else budget_left(left),
         "full": lambda one: when_full(facts, one),
     }
 
@@ -175,15 +176,6 @@ def growth_words(known: Mapping[str, Growth]) -> str:
     return known[months[-1]].words + (f" ({', '.join(earlier)})" if earlier else "")
 
 
-def budget_left(left: float | None) -> str:
-    """What is left of an error budget, in words."""
-    if left is None:
-        return "nothing is known yet"
-    if left > 0:
-        return f"{percent(left)} left"
-    return f"used up, and {-left * 100:.0f} % more" if left < -0.005 else "used up"
-
-
 def trouble_words(one: CheckFacts) -> str:
     """What else is to be said of a check's availability, in words; empty where it was and is up all the time."""
     now, before = one.uptime, one.before.share_with_planned
@@ -199,7 +191,7 @@ def trouble_words(one: CheckFacts) -> str:
 
 def incident_words(one: Incident) -> str:
     """What became of an incident, in words."""
-    words = [f"by {one.acknowledged_by}" if one.acknowledged_by else ""]
+    words = [f"by {one.taken_by}" if one.taken_by else ""]
     words += [f"owner {one.owner}" if one.owner else "", one.muted_by, "flapping" if one.flapping else ""]
     return ", ".join(filter(None, words))
 
@@ -305,7 +297,7 @@ def _course(facts: Facts, one: Resource, name: str) -> Chart:
     last = one.days[-1][0]
     horizon = last + (last - one.days[0][0])
     ahead = None
-    words = f"{percent(one.days[0][1])} at first, {percent(one.days[-1][1])} at last"
+    words = f"{format_part(one.days[0][1])} at first, {format_part(one.days[-1][1])} at last"
     if when := when_full(facts, one):
         words += f"; full {when}"
     if one.full and one.full.expected:
@@ -384,7 +376,7 @@ def _json_of_incident(one: Incident) -> dict[str, Any]:
         "severity": one.peak.word,
         "opened_at": one.opened_at,
         "resolved_at": one.resolved_at,
-        "acknowledged_by": one.acknowledged_by,
+        "acknowledged_by": one.taken_by,
         "owner": one.owner,
         "summary": one.summary,
     }
@@ -395,8 +387,8 @@ def _json_of_objective(one: Promise) -> dict[str, Any]:
         "name": one.objective.name,
         "target": one.objective.target,
         "period": one.objective.period,
-        "availability": one.budget.availability,
-        "availability_with_planned": one.budget.availability_with_planned,
+        "availability": one.budget.availability_with_planned,
+        "availability_without_maintenance": one.budget.availability,
         "seconds_down": one.budget.down,
         "seconds_unmonitored": one.budget.unwatched,
         "budget_left": one.budget.left,

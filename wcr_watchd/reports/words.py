@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from wcr_watchd.core.units import Unit, format_value
+from wcr_watchd.core.units import format_availability
 
 
 def share(value: float | None) -> str:
-    """A share with as many digits as tell it from all: ``100 %``, ``99.98 %``; never rounded up to all."""
-    if value is None:
-        return "–"
-    if value >= 1.0:
-        return "100 %"
-    return f"{min(value * 100, 99.99):.2f} %"
-
-
-def percent(value: float) -> str:
-    """A share in three digits; one below all is not rounded up to all either."""
-    said = format_value(value, Unit.RATIO)
-    return share(value) if value < 1.0 and said == "100 %" else said
+    """An availability, as everywhere; a dash where nobody watched."""
+    return "–" if value is None else format_availability(value)
 
 
 def counted(count: int, one: str, many: str = "") -> str:

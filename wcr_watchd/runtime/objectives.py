@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from wcr_watchd.core.burning import ALERTS, COARSE, FINE, Counts, Past, burning
+from wcr_watchd.core.burning import ALERTS, COARSE, FINE, Counts, Past, burn_rate, burning
 from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.life import Finding
@@ -106,12 +106,11 @@ class ObjectiveWatch:
         return stretches(objective, parts)
 
     def rates(self, objective: Objective) -> list[tuple[float, float | None]]:
-        """The burn rates now: each window (seconds), and how many times as fast as allowed (None: no run)."""
+        """The burn rates now, as alerts reckon them: each window (seconds), and the rate in it (None: no run)."""
         known = self._counts.get(objective.name)
         counts, now = known[1] if known else Counts(), self._clock.now()
         windows = sorted({window for alert in ALERTS for window in (alert.long, alert.short)})
-        shares = ((window, counts.share(now, window)) for window in windows)
-        return [(window, None if share is None else share / objective.allowed) for window, share in shares]
+        return [(window, burn_rate(objective, counts, now, window)) for window in windows]
 
     def _judge(self, objective: Objective, counts: Counts) -> None:
         holds = {one.severity: one for one in reversed(burning(objective, counts, self._clock.now()))}

@@ -15,7 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from wcr_watchd.core.access import Role
-from wcr_watchd.core.units import format_duration
+from wcr_watchd.core.objectives import budget_left, promised
+from wcr_watchd.core.units import format_availability, format_duration, format_part
 from wcr_watchd.core.view import View
 from wcr_watchd.web.access.roles import VISITOR, Visitor, needed
 from wcr_watchd.web.dashboard.assets import asset
@@ -64,6 +65,10 @@ _environment = Environment(
 )
 _environment.globals["asset"] = asset
 _environment.filters["runbook"] = runbook_href
+_environment.filters["availability"] = format_availability
+_environment.filters["part"] = format_part
+_environment.filters["promised"] = promised
+_environment.filters["budget_left"] = budget_left
 
 
 def set_up(app: web.Application) -> None:
