@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.world import POLICY, World, check, setup
-from wcr_watchd.core import engine
+from tests.core.world import POLICY, SPECS, World, check, setup
+from wcr_watchd.core import commands, engine
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.knowledge import Book, Entry, EntryKind
 from wcr_watchd.core.model import IncidentState, Recipient, Severity
+from wcr_watchd.core.rules import parse_rule
 from wcr_watchd.core.setup import Escalation, Policy, Target
 
 
@@ -29,6 +30,49 @@ def test_a_failure_is_told_once_after_it_is_confirmed() -> None:
     assert world.see("api", "down") == []
     assert world.told() == ["sms:lead", "mail:lead"]
     assert world.events[0].reason == "down, confirmed by 3 of 3 runs"
+
+
+STAGES = replace(
+    check("duty", times=0),
+    rules=(
+        *(
+            parse_rule(text, Severity.INFO, SPECS)
+            for text in ("response_time > 1s", "response_time > 5s", "response_time > 9s")
+        ),
+        parse_rule("down", Severity.WARNING, SPECS),
+    ),
+    staged=True,
+)
+TOLD_OF_INFO = Policy("default", {one: Escalation((Target("slack"),)) for one in Severity if one})
+
+
+def test_of_what_has_stages_each_is_told_also_when_it_is_no_worse() -> None:
+    world = World(setup(STAGES, policy=TOLD_OF_INFO))
+    assert world.see("duty", "up", ("response_time", 2.0, "")) == ["opened"]
+    assert world.see("duty", "up", ("response_time", 3.0, "")) == []
+    assert world.see("duty", "up", ("response_time", 6.0, "")) == ["reminded"]
+    world.acknowledge(1)
+    assert world.see("duty", "up", ("response_time", 7.0, "")) == []
+    assert world.see("duty", "up", ("response_time", 9.5, "")) == ["reminded"], "taken was the stage before"
+    assert world.see("duty", "down", ("response_time", 9.5, "")) == ["raised"], "what got worse is told once"
+    assert world.see("duty", "up", ("response_time", 0.0, "")) == ["resolved"]
+    assert world.see("duty", "up", ("response_time", 9.5, "")) == ["opened"], "all stages at once are one news"
+    assert world.told("reminded") == ["slack", "slack"]
+
+
+def test_of_what_has_no_stages_a_further_rule_of_the_same_severity_is_no_news() -> None:
+    world = World(setup(replace(STAGES, staged=False), policy=TOLD_OF_INFO))
+    assert world.see("duty", "up", ("response_time", 2.0, "")) == ["opened"]
+    assert world.see("duty", "up", ("response_time", 9.5, "")) == []
+
+
+def test_a_stage_within_a_silence_or_a_sticky_acknowledgement_is_written_down_only() -> None:
+    world = World(setup(STAGES, policy=TOLD_OF_INFO))
+    world.see("duty", "up", ("response_time", 2.0, ""))
+    world.take(commands.acknowledge(world.setup, world.state, 1, "ann", world.now, None, sticky=True))
+    assert world.see("duty", "up", ("response_time", 6.0, "")) == ["noted"]
+    assert world.events[-1].reason.endswith("nobody is told: acknowledged by ann until it is over")
+    assert world.told("reminded") == world.told("noted") == []
 
 
 def test_each_unconfirmed_failure_asks_for_a_quick_recheck() -> None:

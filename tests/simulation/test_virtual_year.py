@@ -49,6 +49,8 @@ from wcr_watchd.runtime.task_run import Attempt, RunEnd
 
 IN_TIME, LATE = 60.0, 2 * DAY
 """Seconds before it is due, and after the end of its grace, at which a person does it."""
+RUN_LATER = 0.01
+"""Seconds after the edge for which it is run that a check begins."""
 TASKS = shipped()
 PEOPLE = sorted(name for name, table in TASKS.items() if "run" not in table)
 RUNS = sorted(name for name, table in TASKS.items() if "run" in table)
@@ -130,11 +132,11 @@ class Year:
 
     async def _have_judged(self) -> None:
         for check in sorted(self._judge):
-            run = Run(check, "here", self.at, 10.0, self.monotonic, self.shared)
+            run = Run(check, "here", self.at + RUN_LATER, 10.0, self.monotonic, self.shared)
             decision = engine.observe(self.setup, self.state, await self.loaded.probes[check].run(run), self.at)
             engine.apply(self.state, decision)
             for event in decision.events:
-                if event.kind in (EventKind.OPENED, EventKind.RAISED, EventKind.RESOLVED):
+                if event.kind in (EventKind.OPENED, EventKind.RAISED, EventKind.REMINDED, EventKind.RESOLVED):
                     self.told[check].append((event.kind, event.severity, self.at))
         self._judge.clear()
 
@@ -177,8 +179,11 @@ def told_of(name: str, year: Year) -> list[tuple[EventKind, Severity, float]]:
     found = []
     for due in dues(table, year, late):
         found.append((EventKind.OPENED, Severity.INFO, max(due - remind, year.begin)))
-        if not diligent and table.get("warning") != []:
-            found.append((EventKind.RAISED, Severity.WARNING, due + grace))
+        if not diligent:
+            found.append((EventKind.REMINDED, Severity.INFO, due))
+            can_wait = table.get("warning") == []
+            overdue = (EventKind.REMINDED, Severity.INFO) if can_wait else (EventKind.RAISED, Severity.WARNING)
+            found.append((*overdue, due + grace))
         was = Severity.INFO if diligent or table.get("warning") == [] else Severity.WARNING
         found.append((EventKind.RESOLVED, was, due + late))
     return [one for one in found if one[2] < year.end]
@@ -261,7 +266,7 @@ async def test_people_are_told_at_once_of_what_became_due_without_a_daemon(
             (at, Severity.OK if kind is EventKind.RESOLVED else severity)
             for kind, severity, at in year.told[f"task.{name}"]
         ] == [
-            (at, now) for (_, before), (at, now) in pairwise([(0.0, Severity.OK), *stands.items()]) if before != now
+            (at, now) for (_, before), (at, now) in pairwise([(0.0, Severity.OK), *stands.items()]) if before or now
         ], name
     assert len(rare) > 15
 

@@ -191,6 +191,7 @@ class _Reading:
             vendor=common.vendor,
             external=_looks_beyond(probe) if common.external is None else common.external,
             flapping=FlapLimits() if self._flaps(common, probe) else None,
+            staged=isinstance(probe, Recurring),
         )
 
     def _retry(self, common: CheckTable, probe: Probe) -> Retry:

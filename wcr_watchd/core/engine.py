@@ -80,11 +80,14 @@ def observe(setup: Setup, state: State, observation: Observation, now: float) ->
         after = replace(after, flaps=flaps)
     work = Work(setup, _with(state, after), now, observation)
     findings = _findings(rules, states)
+    stages = _stages(rules, before, states) if check.staged else {}
     flapping = dict(after.flaps)
     subjects = (*state.by_check.get(check.name, {}), *findings, *(s for s, flap in after.flaps if flap.flapping))
     for subject in dict.fromkeys(subjects):
         if not _is_alert(work, check.name, subject):
             _judge(work, check, after, subject, findings.get(subject), flapping.get(subject, _STEADY))
+            if subject in stages:
+                _judge_stage(work, check, subject, stages[subject])
     if check.name in setup.controls:
         _judge_connectivity(work)
     severity = work.severity_of(check.name)
@@ -254,6 +257,21 @@ def _findings(rules: tuple[Rule, ...], states: RuleStates) -> dict[str, Finding]
     return found
 
 
+def _stages(rules: tuple[Rule, ...], before: CheckState, states: RuleStates) -> dict[str, Finding]:
+    """The worst rule of each subject that did not fire before."""
+    known = {
+        (text, labels)
+        for text, state in before.rules
+        for labels, one in state.instances
+        if one.verdict is Verdict.FIRING
+    }
+    began = tuple(
+        (text, RuleState(tuple(one for one in state.instances if (text, one[0]) not in known)))
+        for text, state in states
+    )
+    return _findings(rules, began)
+
+
 def _rechecks(
     setup: Setup, state: State, check: Check, before: CheckState, after: CheckState, rules: tuple[Rule, ...]
 ) -> tuple[tuple[str, float], ...]:
@@ -369,6 +387,16 @@ def _judge_change(work: Work, check: Check, incident: Incident, finding: Finding
         life.worsen(work, check, incident, severity, finding.because, rule=finding.rule)
     elif severity < incident.severity:
         life.better(work, incident, severity, finding)
+
+
+def _judge_stage(work: Work, check: Check, subject: str, stage: Finding) -> None:
+    """What began to hold is told, unless that was news anyway: the incident began with it, or got worse or better."""
+    before = work.state.by_check.get(check.name, {}).get(subject)
+    incident = work.open_incident(check.name, subject)
+    if incident is None or before is None or incident.flapping or incident.severity is not stage.severity:
+        return
+    if incident.severity is work.state.incidents[before].severity:
+        life.go_on(work, check, incident, stage)
 
 
 def _may_go_on(check: Check, incident: Incident, after: CheckState) -> bool:

@@ -199,6 +199,18 @@ def worsen(work: Work, check: Check, incident: Incident, severity: Severity, bec
     return tell(work, check, _free(_untaken(worse)), EventKind.RAISED, reason, previous=incident.severity)
 
 
+def go_on(work: Work, check: Check, incident: Incident, stage: Finding) -> Incident:
+    """A further stage of it is no worse: told anew, and an acknowledgement of the one before is void, as when it is."""
+    further = replace(
+        incident, changed_at=work.now, summary=work.summary(check.name, stage.because), rule=stage.rule or incident.rule
+    )
+    if incident.state is IncidentState.ACKNOWLEDGED and incident.sticky:
+        return work.record(further, EventKind.NOTED, f"{stage.because}; nobody is told: {_taken(incident)}")
+    if mute := what_mutes(work, check, further):
+        return _hold(work, _untaken(further), mute, EventKind.NOTED, stage.because)
+    return tell(work, check, _free(_untaken(further)), EventKind.REMINDED, stage.because)
+
+
 def _taken(incident: Incident) -> str:
     return f"acknowledged by {incident.acknowledged_by} until it is over"
 

@@ -31,7 +31,8 @@ class Check:
     seconds. ``fingerprint`` changes whenever any of its settings does: an unchanged one keeps schedule and state.
     ``external`` says that it looks beyond this machine, so that it can say nothing while the network is gone.
     ``flapping`` is None where coming and going is nothing to be said. ``runbook`` is a URL, or the name of an entry of
-    the knowledge folder, as ``vendor`` is.
+    the knowledge folder, as ``vendor`` is. ``staged`` says that its rules are stages of one thing, so that each that
+    begins to hold is told, also when it is no worse than the one before.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Check:
     fingerprint: str = ""
     external: bool = False
     flapping: FlapLimits | None = FlapLimits()
+    staged: bool = False
 
 
 OWN = Check(

@@ -53,6 +53,8 @@ class Task(Options):
     default_rules: ClassVar[tuple[tuple[Severity, str], ...]] = (
         (Severity.WARNING, "down or missed >= 3"),
         (Severity.INFO, "soon == 1 or missed >= 1"),
+        (Severity.INFO, "soon == 1 and overdue > 0"),
+        (Severity.INFO, "soon == 1 and down"),
     )
     example: ClassVar[str] = 'schedule = "0 9 1 * *"\nabout = "Restore last night\'s dump by hand and look at it"\n'
 
