@@ -116,7 +116,7 @@ def test_costs_are_followed(weekly: Document) -> None:
 
 def test_every_form_says_the_same(weekly: Document) -> None:
     assert weekly.title == "Week 26 November to 2 December 2026"
-    assert weekly.summary == "Up 99.758 % of the time; 6 incidents, 1 of them critical"
+    assert weekly.summary == "Up 99.758 % of the time; 6 incidents, 1 critical"
     for text in (weekly.html, weekly.mail, weekly.text):
         assert weekly.title in text
         assert weekly.summary in text
@@ -194,3 +194,42 @@ def test_names_are_text_and_no_markup_or_formula(records: Path) -> None:
     assert "<b>x</b>" not in document.html + document.mail
     [row] = csv.DictReader(io.StringIO(document.csv))
     assert row["group"].startswith("'=")
+
+
+def test_of_a_time_that_was_watched_in_part_no_more_is_said(records: Path) -> None:
+    """A month of which ten days were watched was "up 100 % of the time"; twelve rows were of months before it."""
+    for audience, said in ((Audience.TEAM, "Up 100 %"), (Audience.STAKEHOLDERS, "Available 100 %")):
+        asked = replace(
+            wanted(records, ReportKind.MONTHLY, audience),
+            before=BEGIN - 50 * DAY,
+            since=BEGIN - 20 * DAY,
+            until=BEGIN + 10 * DAY,
+            now=BEGIN + 10 * DAY,
+        )
+        found = document(gather(asked))
+        assert found.summary.startswith(f"{said} of the time that was watched (10 d of 30 d); no ")
+        for form in (found.html, found.mail, found.text):
+            assert "not measured" not in form
+            assert "2026-10" in form
+
+
+def test_an_empty_platform_has_a_report_too(records: Path) -> None:
+    for kind in (ReportKind.WEEKLY, ReportKind.MONTHLY):
+        for audience in (Audience.TEAM, Audience.STAKEHOLDERS):
+            found = document(gather(replace(wanted(records, kind, audience), subjects=())))
+            for form in (found.html, found.mail, found.text):
+                assert "No check is part of this report." in form
+
+
+def test_what_is_critical_is_counted_in_words(records: Path) -> None:
+    """ "1 incident, 1 of them critical"."""
+    asked = wanted(records)
+    one = document(gather(replace(asked, subjects=asked.subjects[:1])))
+    assert one.summary.endswith("; 1 incident, critical")
+
+
+def test_the_sentence_at_the_top_does_not_name_every_component(records: Path) -> None:
+    asked = wanted(records, ReportKind.WEEKLY, Audience.STAKEHOLDERS)
+    many = tuple(replace(asked.subjects[0], group=f"Part {number}") for number in range(8))
+    found = document(gather(replace(asked, subjects=many)))
+    assert found.summary.endswith("disturbances in Part 0, Part 1, Part 2, Part 3, Part 4 and 3 more")

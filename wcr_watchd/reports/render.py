@@ -15,7 +15,7 @@ from wcr_watchd.core.model import Incident, Severity
 from wcr_watchd.core.objectives import budget_left, promised
 from wcr_watchd.core.report import Audience, Document, Picture, ReportKind
 from wcr_watchd.core.units import format_duration, format_part
-from wcr_watchd.core.uptime import Uptime, total
+from wcr_watchd.core.uptime import WHOLE, Uptime, total
 from wcr_watchd.reports import charts, foretold
 from wcr_watchd.reports.advice import advice
 from wcr_watchd.reports.facts import CheckFacts, Facts, Resource
@@ -27,6 +27,8 @@ from wcr_watchd.reports.words import counted, share
 MOST_ROWS = 25
 """Checks that a mail lists; the page and the files have all."""
 MOST_CHARTS = 4
+MOST_HIT = 5
+"""Components with disturbances that the sentence at the top names."""
 NEARLY_ALL, MOSTLY = 0.999, 0.98
 """Shares of a day from which on it is drawn as good, or as middling."""
 OTHERS = "Other"
@@ -70,8 +72,9 @@ def document(facts: Facts) -> Document:
     pictures = _charts(facts, groups) if internal else _charts_of_groups(facts, groups)
     own = _figures(facts) if wanted.kind is ReportKind.MONTHLY else None
     months = series(wanted, own, facts.earlier) if wanted.kind is ReportKind.MONTHLY else ()
-    if months:
-        pictures = [*pictures, _chart_of_months(months, internal=internal)]
+    told = _from_the_first(months)
+    if told:
+        pictures = [*pictures, _chart_of_months(told, internal=internal)]
     return written(
         wanted,
         ("report.html", "mail.html", "report.txt"),
@@ -84,7 +87,7 @@ def document(facts: Facts) -> Document:
         title=title(facts),
         summary=summary(facts, groups),
         span=(wanted.since, wanted.until),
-        values=_values(facts, groups, months, pictures),
+        values=_values(facts, groups, told, pictures),
     )
 
 
@@ -151,14 +154,26 @@ def summary(facts: Facts, groups: Sequence[Group]) -> str:
     together = total(one.uptime for one in facts.checks)
     if not together.watched:
         return "Nothing was measured in this time"
+    of_time = _of_time(facts, together)
     if facts.wanted.audience is Audience.STAKEHOLDERS:
         hit = [group.name for group in groups if group.disturbances]
-        said = f"disturbances in {', '.join(hit)}" if hit else "no disturbances"
-        return f"Available {share(together.share)} of the time; {said}"
+        named = ", ".join(hit[:MOST_HIT]) + (f" and {len(hit) - MOST_HIT} more" if len(hit) > MOST_HIT else "")
+        said = f"disturbances in {named}" if hit else "no disturbances"
+        return f"Available {share(together.share)} {of_time}; {said}"
     critical = sum(one.peak is Severity.CRITICAL for one in facts.incidents)
     count = len(facts.incidents)
-    said = counted(count, "incident") + (f", {critical} of them critical" if critical else "")
-    return f"Up {share(together.share_with_planned)} of the time; {said if count else 'no incidents'}"
+    which = "critical" if critical == count == 1 else "all critical" if critical == count else f"{critical} critical"
+    said = counted(count, "incident") + (f", {which}" if critical else "")
+    return f"Up {share(together.share_with_planned)} {of_time}; {said if count else 'no incidents'}"
+
+
+def _of_time(facts: Facts, together: Uptime) -> str:
+    """Of which time a share is: "100 % of the time" of a month of which two days were watched would say too much."""
+    length = facts.wanted.until - facts.wanted.since
+    watched = together.watched / len(facts.checks)
+    if watched >= WHOLE * length:
+        return "of the time"
+    return f"of the time that was watched ({format_duration(watched)} of {format_duration(length)})"
 
 
 def change(now: float | None, before: float | None) -> str:
@@ -276,6 +291,12 @@ def _charts_of_groups(facts: Facts, groups: Sequence[Group]) -> list[Chart]:
 def _told_share(one: Figures, *, internal: bool) -> float | None:
     """The share of a month: as in the sentence at the top, stakeholders' is without planned maintenance."""
     return one.availability if internal else one.availability_without_maintenance
+
+
+def _from_the_first(months: Sequence[Month]) -> Sequence[Month]:
+    """Without those before the first of which anything is or will be known: nobody watched then."""
+    known = (number for number, one in enumerate(months) if one.figures is not None or one.later)
+    return months[next(known, len(months)) :]
 
 
 def _chart_of_months(months: Sequence[Month], *, internal: bool) -> Chart:
