@@ -21,10 +21,11 @@ from wcr_watchd.core.silence import Silence
 from wcr_watchd.core.status import ShownFrom, Together
 from wcr_watchd.core.status_days import Course, day_bars, troubles, watched
 from wcr_watchd.core.status_days import uptime as published
-from wcr_watchd.core.uptime import Uptime, uptime
+from wcr_watchd.core.uptime import Span, Uptime, uptime
 from wcr_watchd.reports.facts import gather
 from wcr_watchd.runtime.objectives import ObjectiveWatch
 from wcr_watchd.store.sqlite import SqliteStore
+from wcr_watchd.store.upkeep import Retention
 
 HOUR, DAY = 3_600.0, 86_400.0
 BEGIN = 1_795_392_000.0
@@ -61,32 +62,32 @@ async def records(tmp_path: Path) -> Path:
     return path
 
 
-async def by_objectives(path: Path) -> tuple[Uptime, float | None]:
+async def by_objectives(path: Path, planned: Span = PLANNED, every: float = EVERY) -> tuple[Uptime, float | None]:
     """What the check's page shows, and what an objective counts: both ask the store and the core."""
     store = SqliteStore(path)
     await store.open()
     world = World()
-    check = replace(world.setup.checks["api"], every=EVERY)
+    check = replace(world.setup.checks["api"], every=every)
     objective = Objective("api", ("api",), 0.99, period=END - BEGIN)
     world.setup = Setup("prod", "here", "UTC", "", {"api": check}, objectives={"api": objective})
     world.at = END
-    work = Silence("s", parse_matchers("check=api"), *PLANNED, "ann", "", PLANNED[0], maintenance=True)
+    work = Silence("s", parse_matchers("check=api"), *planned, "ann", "", planned[0], maintenance=True)
     world.state.silences["s"] = work
     budget = await ObjectiveWatch(world, store, world).budget(objective)
-    outcomes = await store.outcomes("api", since=BEGIN, until=END)
+    outcomes = await store.outcomes("api", since=BEGIN, until=END, cuts=planned)
     await store.close()
-    return uptime(outcomes, EVERY, BEGIN, END, [PLANNED]), budget.availability
+    return uptime(outcomes, every, BEGIN, END, [planned]), budget.availability
 
 
-def by_report(path: Path) -> Uptime:
-    subject = replace(SUBJECTS[0], every=EVERY)
+def by_report(path: Path, planned: Span = PLANNED, every: float = EVERY) -> Uptime:
+    subject = replace(SUBJECTS[0], every=every)
     wanted = replace(
         a_wanted(path),
         before=BEGIN - 2 * DAY,
         since=BEGIN,
         until=END,
         subjects=(subject,),
-        planned=(Planned("weekly", ("api",), (PLANNED,)),),
+        planned=(Planned("weekly", ("api",), (planned,)),),
     )
     [facts] = gather(wanted).checks
     return facts.uptime
@@ -117,6 +118,39 @@ async def test_objectives_check_page_and_reports_say_the_same(records: Path) -> 
             (expected.up, expected.down, expected.planned_up, expected.planned_down, expected.unwatched)
         )
     assert by_budget == pytest.approx(expected.share) == pytest.approx(in_report.share)
+
+
+@pytest.mark.parametrize(("raw", "fine", "off"), [(7, 60, 0.0), (1, 60, 150.0), (1, 1, 900.0)], ids=str)
+async def test_what_planned_work_takes_down_costs_no_budget(tmp_path: Path, raw: int, fine: int, off: float) -> None:
+    """Twenty minutes of announced work, down in all of them, and three of an outage ten minutes after it.
+
+    To the run while single runs are kept, by five minutes for two months; an hour's share says little of either.
+    """
+    path, every = tmp_path / "watchd.db", 30.0
+    work = (BEGIN + 12 * HOUR + 7 * 60.0 + 20.0, BEGIN + 12 * HOUR + 27 * 60.0 + 20.0)
+    outage = (work[1] + 600.0, work[1] + 780.0)
+    store = SqliteStore(path)
+    await store.open()
+    times = [BEGIN + number * every for number in range(int(2 * DAY / every))]
+    down = [Outcome.DOWN if any(start <= at < end for start, end in (work, outage)) else Outcome.UP for at in times]
+    runs = [an_observation("api", at, found) for at, found in zip(times, down, strict=True)]
+    await store.commit(Batch(observations=tuple(runs)))
+    for _ in range(4):
+        await store.prune(END + 2 * DAY)
+    await store.close()
+    later = SqliteStore(path, retention=Retention(raw, fine, 400, 400))
+    await later.open()
+    for _ in range(12):
+        await later.prune(END + 2 * DAY)
+    await later.close()
+    on_page, by_budget = await by_objectives(path, work, every)
+    in_report = by_report(path, work, every)
+    for found in (on_page, in_report):
+        assert found.down == pytest.approx(180.0, abs=every + off)
+        assert found.planned_down == pytest.approx(1200.0, abs=every + off)
+        assert found.unwatched == pytest.approx(0.0, abs=1.0)
+    assert by_budget == pytest.approx(in_report.share) == pytest.approx(on_page.share)
+    assert (on_page.down, on_page.planned_down) == pytest.approx((in_report.down, in_report.planned_down))
 
 
 async def test_the_status_page_is_apart_by_what_was_not_confirmed(records: Path) -> None:

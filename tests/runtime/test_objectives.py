@@ -52,7 +52,9 @@ class World:
     def trouble_over(self, subject: str, why: str) -> None:
         self.state.by_check.get(OWN.name, {}).pop(subject, None)
 
-    async def outcomes(self, name: str, *, since: float, until: float, fine: bool = False) -> Sequence[Outcomes]:
+    async def outcomes(
+        self, name: str, *, since: float, until: float, fine: bool = False, cuts: Sequence[float] = ()
+    ) -> Sequence[Outcomes]:
         return self.past.get(name, [])
 
     def runs(self, name: str, outcome: Outcome, count: int) -> None:

@@ -42,7 +42,9 @@ class Records:
         self.kept |= {post.id: post for post in posts}
         self.announced += announced
 
-    async def outcomes(self, check: str, *, since: float, until: float, fine: bool = False) -> Sequence[Outcomes]:
+    async def outcomes(
+        self, check: str, *, since: float, until: float, fine: bool = False, cuts: Sequence[float] = ()
+    ) -> Sequence[Outcomes]:
         return [Outcomes(START - hour * 3_600.0, 3_600.0, 60, 0, 0) for hour in range(24, 0, -1)]
 
     async def incidents(self, **_: object) -> Sequence[Incident]:

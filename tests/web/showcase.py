@@ -531,7 +531,9 @@ class Showcase:
             found.append(course)
         return found
 
-    async def outcomes(self, check: str, *, since: float, until: float, fine: bool = False) -> Sequence[Outcomes]:
+    async def outcomes(
+        self, check: str, *, since: float, until: float, fine: bool = False, cuts: Sequence[float] = ()
+    ) -> Sequence[Outcomes]:
         hours = range(int((until - since) // 3_600))
         return [Outcomes(since + 3_600 * at, 3_600.0, 60, 60 * (at % 500 == 3), 0) for at in hours if at % 97]
 

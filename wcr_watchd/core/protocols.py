@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -359,10 +359,13 @@ class Store(AccessRecords, Protocol):
         """The course of several measurements of a check, in their order."""
         ...
 
-    async def outcomes(self, check: str, *, since: float, until: float, fine: bool = False) -> Sequence[Outcomes]:
+    async def outcomes(
+        self, check: str, *, since: float, until: float, fine: bool = False, cuts: Iterable[float] = ()
+    ) -> Sequence[Outcomes]:
         """How many runs of a check found what, oldest first; the first and last may reach beyond the two times.
 
-        By hours where there are some, or with ``fine``, which takes longer, by five minutes.
+        By hours where there are some, or with ``fine``, which takes longer, by five minutes; before and after each of
+        ``cuts`` (epoch seconds) apart, as far as what is kept tells.
         """
         ...
 

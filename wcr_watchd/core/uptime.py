@@ -178,6 +178,11 @@ def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
     return tuple(found)
 
 
+def edges(spans: Iterable[Span]) -> list[float]:
+    """Where spans begin and end: what ran before and after must be told apart, or an hour's share is that of both."""
+    return [edge for span in spans for edge in span]
+
+
 def overlap(spans: Iterable[Span], start: float, end: float) -> float:
     """How many seconds of a time lie in the spans, which do not overlap."""
     return sum(max(0.0, min(end, last) - max(start, first)) for first, last in spans)

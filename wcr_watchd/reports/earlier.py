@@ -14,7 +14,7 @@ from wcr_watchd.core.model import Severity
 from wcr_watchd.core.report import Audience, Subject, Wanted
 from wcr_watchd.reports import months
 from wcr_watchd.reports.months import Earlier, Figures, Growth
-from wcr_watchd.reports.reckoning import UNIT_OF, growing_of, planned_for, reckoned, speed_of
+from wcr_watchd.reports.reckoning import UNIT_OF, cuts_for, growing_of, planned_for, reckoned, speed_of
 from wcr_watchd.store.recorded import Recorded
 from wcr_watchd.store.totals import Totals
 
@@ -44,7 +44,8 @@ def earlier(wanted: Wanted, records: Recorded, before: Mapping[str, Totals]) -> 
         if cost > left and some:  # at least one each time, however many checks there are
             later.add(name)
             continue
-        totals = before if is_read else records.totals(since, until, measures(wanted.subjects), sketches=False)
+        names, cuts = measures(wanted.subjects), cuts_for(wanted)
+        totals = before if is_read else records.totals(since, until, names, sketches=False, cuts=cuts)
         left, some = left - cost, some or not is_read
         if (found := _figures(wanted, records, totals, since, until)) is not None:
             known[name] = found

@@ -24,6 +24,7 @@ from wcr_watchd.reports.reckoning import (
     LIMITED,
     LOAD,
     by_parts,
+    cuts_for,
     days_of,
     growing_of,
     planned_for,
@@ -120,11 +121,12 @@ def gather(wanted: Wanted) -> Facts:
     with Recorded(Path(wanted.store)) as records:
         is_monthly = wanted.kind is ReportKind.MONTHLY
         measures = {one.name: _measures(one) for one in wanted.subjects}
-        now = records.totals(wanted.since, wanted.until, measures, shares=LOAD)
+        cuts = cuts_for(wanted)
+        now = records.totals(wanted.since, wanted.until, measures, shares=LOAD, cuts=cuts)
         courses_of = {name: found for one in wanted.subjects if (found := _foretold(one)) for name in (one.name,)}
         speeds = measures_of_months(wanted.subjects) if is_monthly else {n.name: speed_of(n) for n in wanted.subjects}
         former = {name: found | courses_of.get(name, frozenset()) for name, found in speeds.items()}
-        before = records.totals(wanted.before, wanted.since, former, sketches=False)
+        before = records.totals(wanted.before, wanted.since, former, sketches=False, cuts=cuts)
         back = min(wanted.until - ahead.LOOK_BACK, wanted.before)
         older = records.totals(back, wanted.before, courses_of, sketches=False)
         courses = ahead.joined((older, before, now))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from wcr_watchd.core.objectives import Budget, Objective, budget
 from wcr_watchd.core.report import Wanted
-from wcr_watchd.reports.reckoning import planned_for, reckoned
+from wcr_watchd.reports.reckoning import cuts_for, planned_for, reckoned
 from wcr_watchd.store.recorded import Recorded
 from wcr_watchd.store.totals import Totals
 
@@ -53,7 +53,8 @@ def promises(wanted: Wanted, records: Recorded) -> Iterable[Promise]:
     every = {one.name: one.every for one in wanted.subjects}
     names = {name: frozenset[str]() for one in wanted.objectives for name in one.checks}
     since = wanted.until - max(one.period for one in wanted.objectives)
-    totals, planned = records.totals(since, wanted.until, names, sketches=False), planned_for(wanted)
+    totals = records.totals(since, wanted.until, names, sketches=False, cuts=cuts_for(wanted))
+    planned = planned_for(wanted)
     for one in wanted.objectives:
         since = wanted.until - one.period
         found = [reckoned(totals[name], every[name], since, wanted.until, planned.get(name, ())) for name in one.checks]

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from wcr_watchd.core.local_time import instant, local_time
 from wcr_watchd.core.report import Subject, Wanted
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.uptime import WHOLE, Span, Uptime, gathered, total, uptimes
+from wcr_watchd.core.uptime import WHOLE, Span, Uptime, edges, gathered, total, uptimes
 from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR
 from wcr_watchd.store.totals import Totals
 
@@ -49,6 +49,11 @@ def planned_for(wanted: Wanted) -> Mapping[str, Sequence[Span]]:
     return found
 
 
+def cuts_for(wanted: Wanted) -> Mapping[str, Sequence[float]]:
+    """Where planned maintenance began and ended, by check: what ran before and after is told apart."""
+    return {name: edges(spans) for name, spans in planned_for(wanted).items()}
+
+
 def reckoned(totals: Totals, every: float, since: float, until: float, planned: Iterable[Span]) -> Uptime:
     """How available a check was that runs ``every`` so many seconds, from its runs by hour.
 
@@ -58,19 +63,19 @@ def reckoned(totals: Totals, every: float, since: float, until: float, planned: 
     return total(by_parts(totals, every, (since, until), planned))
 
 
-def by_parts(totals: Totals, every: float, edges: Sequence[float], planned: Iterable[Span]) -> list[Uptime]:
-    """Likewise between each two of ``edges`` (epoch seconds, in order)."""
-    return uptimes(gathered(sorted(_spans(totals, every)), every), every, edges, planned)
+def by_parts(totals: Totals, every: float, times: Sequence[float], planned: Iterable[Span]) -> list[Uptime]:
+    """Likewise between each two of ``times`` (epoch seconds, in order)."""
+    return uptimes(gathered(sorted(_spans(totals, every)), every), every, times, planned)
 
 
 def days_of(wanted: Wanted) -> list[float]:
     """Where the days of a report begin and end: at the same time of the day by its clocks, however long a day is."""
-    zone, edges = ZoneInfo(wanted.timezone), [wanted.since]
+    zone, found = ZoneInfo(wanted.timezone), [wanted.since]
     begin, day = local_time(wanted.since, zone), 1
     while (at := instant(begin + timedelta(days=day), zone)) < wanted.until - 1:
-        edges.append(at)
+        found.append(at)
         day += 1
-    return [*edges, wanted.until]
+    return [*found, wanted.until]
 
 
 def _spans(totals: Totals, every: float) -> Iterator[tuple[float, float, Sequence[int]]]:
@@ -79,7 +84,7 @@ def _spans(totals: Totals, every: float) -> Iterator[tuple[float, float, Sequenc
     The hour that goes on is told by five minutes: it has not had all of its runs yet, and what confirmed a failure
     would count as runs that were due.
     """
-    some = {start // DAY for start in (*totals.hours, *totals.minutes)}
+    some = {start // DAY for start in (*totals.hours, *totals.minutes, *(start for start, _ in totals.parts))}
     enough = WHOLE * _HOUR / every if every < _HOUR else inf
     hours = dict(totals.hours)
     for start, row in totals.days.items():
@@ -97,6 +102,8 @@ def _spans(totals: Totals, every: float) -> Iterator[tuple[float, float, Sequenc
             yield start / 1000, FIVE_MINUTES / 1000, runs
     for start, runs in hours.items():
         yield start / 1000, _HOUR, runs
+    for (start, width), runs in totals.parts.items():
+        yield start / 1000, width / 1000, runs
 
 
 def _together(runs: Sequence[int], others: Sequence[int] | None) -> Sequence[int]:

@@ -20,7 +20,7 @@ from wcr_watchd.core.objectives import BURNS, DAY, SPENT, SUBJECT, Budget, Objec
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import OWN, Setup
 from wcr_watchd.core.state import State
-from wcr_watchd.core.uptime import Uptime, joined, uptime, uptimes
+from wcr_watchd.core.uptime import Uptime, edges, joined, uptime, uptimes
 
 log = structlog.get_logger(__name__)
 
@@ -100,9 +100,9 @@ class ObjectiveWatch:
         """The course of the budget over the period until now, day by day. Raises ``StoreError``."""
         until = self._clock.now()
         count = max(1, round(objective.period / DAY))
-        edges = [until - objective.period * (count - number) / count for number in range(count + 1)]
-        found = [await self._uptimes(name, edges) for name in objective.checks]
-        parts = [(start, end, [one[number] for one in found]) for number, (start, end) in enumerate(pairwise(edges))]
+        times = [until - objective.period * (count - number) / count for number in range(count + 1)]
+        found = [await self._uptimes(name, times) for name in objective.checks]
+        parts = [(start, end, [one[number] for one in found]) for number, (start, end) in enumerate(pairwise(times))]
         return stretches(objective, parts)
 
     def rates(self, objective: Objective) -> list[tuple[float, float | None]]:
@@ -184,9 +184,9 @@ class ObjectiveWatch:
             check = self._engine.setup.checks.get(name)
             if check is None:  # a reload has taken it away meanwhile
                 continue
-            fine = await self._store.outcomes(name, since=now - FINE, until=now, fine=True)
-            coarse = await self._store.outcomes(name, since=now - COARSE, until=now)
             planned = await self._planned(name, now - COARSE, now)
+            fine = await self._store.outcomes(name, since=now - FINE, until=now, fine=True, cuts=edges(planned))
+            coarse = await self._store.outcomes(name, since=now - COARSE, until=now, cuts=edges(planned))
             counts.recall(Past(fine, coarse), check.every, planned, now)
         return counts
 
@@ -194,17 +194,17 @@ class ObjectiveWatch:
         check = self._engine.setup.checks.get(name)
         if check is None:  # a reload has taken it away meanwhile
             return Uptime(unwatched=until - since)
-        outcomes = await self._store.outcomes(name, since=since, until=until)
         planned = await self._planned(name, since, until)
+        outcomes = await self._store.outcomes(name, since=since, until=until, cuts=edges(planned))
         return await asyncio.to_thread(uptime, outcomes, check.every, since, until, planned)
 
-    async def _uptimes(self, name: str, edges: Sequence[float]) -> list[Uptime]:
-        check, since, until = self._engine.setup.checks.get(name), edges[0], edges[-1]
+    async def _uptimes(self, name: str, times: Sequence[float]) -> list[Uptime]:
+        check, since, until = self._engine.setup.checks.get(name), times[0], times[-1]
         if check is None:  # a reload has taken it away meanwhile
-            return [Uptime(unwatched=end - start) for start, end in pairwise(edges)]
-        outcomes = await self._store.outcomes(name, since=since, until=until)
+            return [Uptime(unwatched=end - start) for start, end in pairwise(times)]
         planned = await self._planned(name, since, until)
-        return await asyncio.to_thread(uptimes, outcomes, check.every, edges, planned)
+        outcomes = await self._store.outcomes(name, since=since, until=until, cuts=edges(planned))
+        return await asyncio.to_thread(uptimes, outcomes, check.every, times, planned)
 
     async def _planned(self, name: str, since: float, until: float) -> tuple[tuple[float, float], ...]:
         setup, state = self._engine.setup, self._engine.state

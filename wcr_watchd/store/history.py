@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -89,35 +89,80 @@ class Course:
         return self.found.setdefault(series, [])
 
 
+Counted = tuple[int, int, Sequence[int]]
+"""Start and width of a bucket (ms), and its runs that were up, down and unknown."""
+
+
 @dataclass(slots=True)
 class Tally:
-    """How many runs of a check were up, down and unknown in a span of time (epoch ms), by start and width."""
+    """How many runs of a check were up, down and unknown in a span of time (epoch ms), by start and width.
+
+    Before and after each of ``cuts`` (epoch ms, in order), such as the beginning of planned maintenance, they are
+    counted apart, as far as the records tell: ``to_cut`` are the buckets of a source in which one lies.
+    """
 
     since: int
     until: int
+    cuts: Sequence[int] = ()
     found: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    to_cut: list[Counted] = field(default_factory=list)
 
     def add_rollups(self, width: int, rows: Iterable[Row]) -> None:
-        """Take in packed rows of buckets of this width."""
+        """Take in packed rows of buckets of this width; those in which a cut lies are put by."""
         for start, body in rows:
-            for number, runs in PackedRollup(body).outcomes.items():
-                self._add(start + number * width, width, runs)
+            for at, _, runs in buckets(body, start, width):
+                if self._has_cut(at, width):
+                    self.to_cut.append((at, width, runs))
+                else:
+                    self._add(at, width, runs)
 
     def add_rows(self, rows: Iterable[PackedRow]) -> None:
         """Take in raw rows of one source, five minutes at a time."""
         for row in rows:
             runs = [0, 0, 0]
             runs[row.outcome] = 1
-            self._add(row.at // FIVE_MINUTES * FIVE_MINUTES, FIVE_MINUTES, runs)
+            bucket = row.at // FIVE_MINUTES * FIVE_MINUTES
+            number = bisect_right(self.cuts, row.at)
+            start = max((bucket, *self.cuts[max(0, number - 1) : number]))
+            end = min((bucket + FIVE_MINUTES, *self.cuts[number : number + 1]))
+            self._add(start, end - start, runs)
+
+    def add_cut(self, hour: Iterable[Counted], fine: Iterable[Counted], rows: Sequence[PackedRow]) -> None:
+        """Take in the buckets of an hour of one source by the finest that is known of them all.
+
+        ``fine`` are its five minutes and ``rows`` its runs, as far as they are kept.
+        """
+        known = list(fine)
+        for at, width, runs in hour:
+            finer = [one for one in known if at <= one[0] < at + width] if width > FIVE_MINUTES else []
+            for start, length, counted in finer or [(at, width, runs)]:
+                inside = [row for row in rows if start <= row.at < start + length]
+                if self._has_cut(start, length) and len(inside) == sum(counted):
+                    self.add_rows(inside)
+                else:
+                    self._add(start, length, counted)
 
     def outcomes(self) -> Sequence[Outcomes]:
         """What was found, oldest first."""
         return [Outcomes(seconds(at), width / 1000, *runs) for (at, width), runs in sorted(self.found.items())]
 
+    def needs_runs(self, hour: int) -> bool:
+        """Whether the five minutes of an hour are too coarse for what is cut in it."""
+        return any(hour < cut < hour + HOUR and cut % FIVE_MINUTES for cut in self.cuts)
+
+    def _has_cut(self, at: int, width: int) -> bool:
+        number = bisect_right(self.cuts, at)
+        return number < len(self.cuts) and self.cuts[number] < at + width
+
     def _add(self, at: int, width: int, runs: Sequence[int]) -> None:
         if self.since - width < at < self.until:
             known = self.found.setdefault((at, width), [0, 0, 0])
             known[:] = [a + b for a, b in zip(known, runs, strict=True)]
+
+
+def buckets(body: bytes, start: int, width: int) -> Iterable[Counted]:
+    """The buckets of a packed row that begins at ``start``."""
+    return ((start + number * width, width, runs) for number, runs in PackedRollup(body).outcomes.items())
 
 
 async def choose_width(database: Database, since: int, width: float) -> int:

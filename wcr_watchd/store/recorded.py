@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from urllib.parse import quote
 
 from wcr_watchd.core.drill_report import DrillReport
@@ -26,6 +26,7 @@ from wcr_watchd.core.task import KEPT_RECORDS, TaskRecord
 from wcr_watchd.store import codec
 from wcr_watchd.store.codec import DRILL, INCIDENT, SILENCE, from_json, milliseconds, seconds
 from wcr_watchd.store.database import Row
+from wcr_watchd.store.history import Tally, buckets
 from wcr_watchd.store.pack import PackedRow, newest_per_run, unpack
 from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, SPAN, Extent, extents, merged
 from wcr_watchd.store.statements import STATEMENTS
@@ -196,10 +197,12 @@ class Recorded:
         *,
         sketches: bool = True,
         shares: Collection[str] = (),
+        cuts: Mapping[str, Iterable[float]] = MappingProxyType({}),
     ) -> Mapping[str, Totals]:
         """The runs of these checks between two times (epoch seconds), and the values of the measurements named.
 
-        Of measurements that are ``shares`` the quantiles are finer.
+        Of measurements that are ``shares`` the quantiles are finer. Before and after each of the ``cuts`` of a check
+        (epoch seconds) its runs are counted apart, as far as what is kept tells.
 
         There are quantiles only with ``sketches``, which take most of the time. Of values, hours that begin in the
         span count; of runs also the hour in which it begins. What is not rolled up yet is read run by run.
@@ -218,7 +221,27 @@ class Recorded:
         for row in self._unsummed(span, summed):
             if (check := sources.get(row.source)) is not None and span.has(row.at):
                 add_raw(found[check], row, read[check])
+        for check in found.keys() & cuts.keys():
+            own = [number for number, name in sources.items() if name == check]
+            self._cut(found[check], own, sorted(map(milliseconds, cuts[check])), span)
         return found
+
+    def _cut(self, totals: Totals, sources: Sequence[int], cuts: Sequence[int], span: Span) -> None:
+        """Count hours in which a cut lies as finely as they are kept."""
+        for hour in sorted({at // HOUR * HOUR for at in cuts if at % HOUR and span.has(at)}):
+            tally = Tally(hour, hour + HOUR, cuts)
+            for source in sources:
+                known = self._fetch("hour_row", hour, source)
+                rows = self._runs_of(hour, source) if not known or tally.needs_runs(hour) else []
+                if known:
+                    tally.add_cut(buckets(known[0][0], hour, FIVE_MINUTES), (), rows)
+                else:
+                    tally.add_rows(rows)
+            totals.cut(hour, tally.found)
+
+    def _runs_of(self, hour: int, source: int) -> Sequence[PackedRow]:
+        rows = [row for body in self._fetch("slots_of_hour", source, hour) for row in unpack(body[0])]
+        return newest_per_run([*rows, *self._recent.get((hour, source), [])])
 
     def _numbers(self, wanted: Iterable[frozenset[str]]) -> Mapping[frozenset[str], tuple[int, ...]]:
         """The numbers of the series of these names; many checks want the same."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -54,8 +54,18 @@ from wcr_watchd.store.codec import (
     seconds,
     to_json,
 )
-from wcr_watchd.store.database import Database, Transaction
-from wcr_watchd.store.history import Course, Rollups, Tally, choose_width, read_raw, read_rollups, rows_of
+from wcr_watchd.store.database import Database, Row, Transaction
+from wcr_watchd.store.history import (
+    Counted,
+    Course,
+    Rollups,
+    Tally,
+    buckets,
+    choose_width,
+    read_raw,
+    read_rollups,
+    rows_of,
+)
 from wcr_watchd.store.intern import Numbers
 from wcr_watchd.store.migrate import read_migrations
 from wcr_watchd.store.pack import PackedRow, pack, pack_numbers, unpack
@@ -224,9 +234,11 @@ class SqliteStore:
 
         return await self._in_thread(drawn)
 
-    async def outcomes(self, check: str, *, since: float, until: float, fine: bool = False) -> Sequence[Outcomes]:
+    async def outcomes(
+        self, check: str, *, since: float, until: float, fine: bool = False, cuts: Iterable[float] = ()
+    ) -> Sequence[Outcomes]:
         """How many runs found what, by hours of the past and five minutes of what is not rolled up yet."""
-        tally = Tally(milliseconds(since), milliseconds(until))
+        tally = Tally(milliseconds(since), milliseconds(until), sorted(map(milliseconds, cuts)))
         await self._gather(tally, check, FIVE_MINUTES if fine else HOUR)
         return tally.outcomes()
 
@@ -236,6 +248,18 @@ class SqliteStore:
             rollups, rest = await read_rollups(self._database, into, source, finest)
             raw = await read_raw(self._database, source, rest, into.until, _NO_LIMIT)
             await self._in_thread(_charting(into, rollups, raw, source, rest))
+            if isinstance(into, Tally):
+                await self._cut(into, source)
+
+    async def _cut(self, tally: Tally, source: int) -> None:
+        """Count what a cut lies in as finely as it is kept: an hour by five minutes, five minutes run by run."""
+        coarse, tally.to_cut = tally.to_cut, []
+        for hour in sorted({at // HOUR * HOUR for at, _, _ in coarse}):
+            fine = await self._database.fetch("hour_row", hour, source)
+            slots = await self._database.fetch("slots_of_hour", source, hour) if tally.needs_runs(hour) else []
+            raw = [row[0] for row in slots]
+            own = [one for one in coarse if hour <= one[0] < hour + HOUR]
+            await self._in_thread(_cutting(tally, own, hour, fine, raw, source))
 
     async def incidents(
         self,
@@ -480,6 +504,16 @@ def _owed(notification: Notification) -> Delivery:
 
 def _unpacking(bodies: Sequence[bytes], source: int) -> Callable[[], list[PackedRow]]:
     return lambda: rows_of(bodies, source)
+
+
+def _cutting(
+    tally: Tally, coarse: Sequence[Counted], hour: int, fine: Sequence[Row], raw: Sequence[bytes], source: int
+) -> Callable[[], None]:
+    def cut() -> None:
+        minutes = [one for (body,) in fine for one in buckets(body, hour, FIVE_MINUTES)]
+        tally.add_cut(coarse, minutes, rows_of(raw, source))
+
+    return cut
 
 
 def _charting(

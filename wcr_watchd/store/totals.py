@@ -6,7 +6,7 @@ Of each packed row only what is asked for is read: most of it is other series, a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import NamedTuple
@@ -114,13 +114,14 @@ class Totals:
     """What is known of one check: its runs, and of each wanted series the values.
 
     ``days`` are the runs of whole days by the start of each (epoch ms), ``hours`` those of hours of which no whole day
-    is known, ``minutes`` those of five minutes of which no hour is. ``daily`` has the values of each series by the
-    start of the (UTC) day.
+    is known, ``minutes`` those of five minutes of which no hour is, and ``parts`` those of hours that were cut, by
+    start and width. ``daily`` has the values of each series by the start of the (UTC) day.
     """
 
     days: dict[int, RowRuns] = field(default_factory=dict)
     hours: dict[int, Runs] = field(default_factory=dict)
     minutes: dict[int, Runs] = field(default_factory=dict)
+    parts: dict[tuple[int, int], Runs] = field(default_factory=dict)
     values: dict[int, Distribution] = field(default_factory=dict)
     daily: dict[int, dict[int, Bucket]] = field(default_factory=dict)
 
@@ -131,6 +132,20 @@ class Totals:
                 yield start + number * HOUR, runs
         yield from self.hours.items()
         yield from self.minutes.items()
+        yield from ((start, runs) for (start, _), runs in self.parts.items())
+
+    def cut(self, hour: int, parts: Mapping[tuple[int, int], Runs]) -> None:
+        """Put the parts of an hour into its place, if they are all of it."""
+        known = [runs for start, runs in self.runs() if start // HOUR * HOUR == hour]
+        if not known or sum(map(sum, parts.values())) != sum(map(sum, known)):
+            return
+        if (day := self.days.pop(hour // DAY * DAY, None)) is not None:
+            for number, runs in day.buckets.items():
+                self.add_runs(hour // DAY * DAY + number * HOUR, HOUR, runs)
+        self.hours.pop(hour, None)
+        for start in [one for one in self.minutes if one // HOUR * HOUR == hour]:
+            del self.minutes[start]
+        self.parts.update(parts)
 
     def add_runs(self, start: int, width: int, runs: Runs) -> None:
         """Count runs of the bucket of ``width`` (ms) at ``start``."""

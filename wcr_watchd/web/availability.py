@@ -6,7 +6,7 @@ import asyncio
 
 from wcr_watchd.core.mute import planned_spans
 from wcr_watchd.core.setup import Check
-from wcr_watchd.core.uptime import Uptime, uptime
+from wcr_watchd.core.uptime import Uptime, edges, joined, uptime
 from wcr_watchd.core.view import View
 
 DAY = 86_400.0
@@ -17,10 +17,10 @@ async def availability(view: View, check: Check) -> list[tuple[str, Uptime, floa
     """Availability over some spans of time, with their words and lengths in seconds."""
     now = view.now()
     since = now - SPANS[-1][1]
-    outcomes = await view.store.outcomes(check.name, since=since, until=now)
+    planned = joined(await asyncio.to_thread(planned_spans, view.setup, view.state, check, since, now))
+    outcomes = await view.store.outcomes(check.name, since=since, until=now, cuts=edges(planned))
 
     def counted() -> list[tuple[str, Uptime, float]]:
-        planned = planned_spans(view.setup, view.state, check, since, now)
         return [(words, uptime(outcomes, check.every, now - length, now, planned), length) for words, length in SPANS]
 
     return await asyncio.to_thread(counted)

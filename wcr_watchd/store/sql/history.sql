@@ -101,6 +101,10 @@ DELETE FROM rollup_due WHERE width = $1 AND start = $2 AND source_id = $3;
 SELECT body FROM observation
 WHERE slot IN ($2, $2 + 900000, $2 + 1800000, $2 + 2700000) AND source_id = $1;
 
+-- name: hour_row
+-- The row of five-minute buckets of an hour.
+SELECT body FROM rollup WHERE width = 300000 AND start = $1 AND source_id = $2;
+
 -- name: keep_rollup
 INSERT INTO rollup (width, start, source_id, body) VALUES ($1, $2, $3, $4)
 ON CONFLICT (width, start, source_id) DO UPDATE SET body = excluded.body;
