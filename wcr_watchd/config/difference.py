@@ -9,32 +9,38 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from wcr_watchd.config.disguise import Hidden, Keys, disguised
+
 LONGEST = 100
 """Characters of a value that are shown."""
 NOT_THERE = "(not there)"
 
 
 def differences(
-    before: Mapping[str, Any], after: Mapping[str, Any], masked: Callable[[str], str]
+    before: Mapping[str, Any], after: Mapping[str, Any], masked: Callable[[str], str], hidden: Hidden
 ) -> dict[str, tuple[str, str]]:
-    """By dotted key, what was written before and what is now; ``masked`` takes secrets out of a text.
+    """By dotted key, what was written before and what is now.
 
-    A table that is there on one side only, such as a check, is one difference. The tables of a list are numbered.
+    ``masked`` takes what is known to be a secret out of a text, ``hidden`` says where others stand. A table that is
+    there on one side only, such as a check, is one difference. The tables of a list are numbered.
     """
-    return {key: (_shown(was, masked), _shown(now, masked)) for key, was, now in _walk("", before, after)}
+    return {
+        ".".join(place): (_shown(place, was, masked, hidden), _shown(place, now, masked, hidden))
+        for place, was, now in _walk((), before, after)
+    }
 
 
 _MISSING = object()
 
 
-def _walk(prefix: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def _walk(above: Keys, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[Keys, Any, Any]]:
     for name in dict.fromkeys((*before, *after)):
         was, now = _numbered(before.get(name, _MISSING)), _numbered(after.get(name, _MISSING))
-        key = f"{prefix}{name}"
+        place = (*above, str(name))
         if isinstance(was, Mapping) and isinstance(now, Mapping):
-            yield from _walk(f"{key}.", was, now)
+            yield from _walk(place, was, now)
         elif was != now:
-            yield key, was, now
+            yield place, was, now
 
 
 def _numbered(value: Any) -> Any:
@@ -44,39 +50,34 @@ def _numbered(value: Any) -> Any:
     return value
 
 
-def _shown(value: object, masked: Callable[[str], str]) -> str:
-    if value is _MISSING:
-        return NOT_THERE
-    if isinstance(value, Mapping):
-        return masked(f"a table with {', '.join(map(str, value))}")[:LONGEST]
-    return masked(str(value))[:LONGEST]
+def _shown(place: Keys, value: object, masked: Callable[[str], str], hidden: Hidden) -> str:
+    return NOT_THERE if value is _MISSING else disguised(place, value, masked, hidden)[:LONGEST]
 
 
-def outline(table: Mapping[str, Any], masked: Callable[[str], str], key: bytes) -> str:
+def outline(table: Mapping[str, Any], masked: Callable[[str], str], hidden: Hidden, key: bytes) -> str:
     """A configuration as it is remembered for the next life, packed: each value in words, without secrets.
 
     What is masked or too long is told apart by a digest that takes the ``key``.
     """
-    text = json.dumps(_outlined(table, masked, key), separators=(",", ":"))
+
+    def outlined(above: Keys, table: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: outlined((*above, name), value) if isinstance(value, Mapping) else remembered((*above, name), value)
+            for name, value in ((str(name), _numbered(value)) for name, value in table.items())
+        }
+
+    def remembered(place: Keys, value: object) -> str:
+        text, shown = str(value), disguised(place, value, masked, hidden)
+        if shown == text and len(text) <= LONGEST:
+            return text
+        digest = hashlib.blake2b(text.encode(), key=key, digest_size=4).hexdigest()
+        return f"{shown[: LONGEST - len(digest) - 3]} [{digest}]"
+
+    text = json.dumps(outlined((), table), separators=(",", ":"))
     return base64.b85encode(zlib.compress(text.encode())).decode()
 
 
 def since_outline(before: str, after: str) -> dict[str, tuple[str, str]]:
     """What is different between two configurations that are remembered, as :func:`differences` tells it."""
     was, now = (json.loads(zlib.decompress(base64.b85decode(one))) for one in (before, after))
-    return differences(was, now, str)
-
-
-def _outlined(table: Mapping[str, Any], masked: Callable[[str], str], key: bytes) -> dict[str, Any]:
-    return {
-        name: _outlined(value, masked, key) if isinstance(value, Mapping) else _remembered(str(value), masked, key)
-        for name, value in ((name, _numbered(value)) for name, value in table.items())
-    }
-
-
-def _remembered(text: str, masked: Callable[[str], str], key: bytes) -> str:
-    shown = masked(text)
-    if shown == text and len(text) <= LONGEST:
-        return text
-    digest = hashlib.blake2b(text.encode(), key=key, digest_size=4).hexdigest()
-    return f"{shown[: LONGEST - len(digest) - 3]} [{digest}]"
+    return differences(was, now, str, lambda place: False)

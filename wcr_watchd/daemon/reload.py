@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from wcr_watchd.config.difference import differences, outline, since_outline
+from wcr_watchd.config.disguise import secret_places
 from wcr_watchd.config.load import Loaded, WebSettings
 from wcr_watchd.core.errors import ConfigError, StoreError
 from wcr_watchd.daemon.base import Base
@@ -90,16 +91,21 @@ class Reload:
         modifications.reconfigured(found, remembered)
 
     def _remembered(self, loaded: Loaded) -> str:
-        return outline(loaded.sources.table, self._base.redactor.text, self._base.link_key)
+        return outline(loaded.sources.table, self._base.redactor.text, secret_places(loaded), self._base.link_key)
 
     async def _log_differences(self, loaded: Loaded) -> None:
         """Log what the reload changed in the configuration; with thousands of checks that takes a thread."""
         old = self._force.loaded
-        before, after = old.sources.table, loaded.sources.table
-        found = await asyncio.to_thread(differences, before, after, self._base.redactor.text)
+        found = await asyncio.to_thread(self._differences, old, loaded)
         modifications = self._watching.modifications
         modifications.reconfigured(found, await asyncio.to_thread(self._remembered, loaded))
         modifications.forget(old.setup.checks.keys() - loaded.setup.checks.keys())
+
+    def _differences(self, before: Loaded, after: Loaded) -> dict[str, tuple[str, str]]:
+        was, now = secret_places(before), secret_places(after)
+        return differences(
+            before.sources.table, after.sources.table, self._base.redactor.text, lambda key: was(key) or now(key)
+        )
 
     def _refuse(self, error: ConfigError) -> None:
         self._force.reload_problems = tuple(str(problem) for problem in error.problems)
