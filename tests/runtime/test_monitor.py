@@ -12,10 +12,13 @@ import pytest
 from tests.core.world import check, setup
 from tests.samples import MemoryStore
 from wcr_watchd.core.alerts import received
+from wcr_watchd.core.changes import Category, Plan, prepare
 from wcr_watchd.core.errors import StoreDamagedError
 from wcr_watchd.core.model import Notification, Observation, Outcome
+from wcr_watchd.core.modifications import KnownFacts
 from wcr_watchd.core.protocols import Batch
 from wcr_watchd.core.setup import AlertSettings
+from wcr_watchd.core.silence import Matcher, Operator, Silence
 from wcr_watchd.core.state import State
 from wcr_watchd.core.view import Counters
 from wcr_watchd.runtime.keeper import STORE_RETRY, TELL_WITHIN
@@ -155,6 +158,10 @@ async def test_a_storm_that_ends_all_at_once_lets_the_loop_go_on() -> None:
 async def test_damaged_records_are_replaced_and_all_that_is_known_is_written_anew() -> None:
     world = World()
     world.observe(Outcome.DOWN)
+    world.monitor.keep_change(prepare(3, Plan("release", Category("feature", ()), ()), "", "ann", 0.0))
+    world.monitor.modified((), KnownFacts("api", (("version", "api", "2.3"),), 0.0))
+    covered = (Matcher("check", Operator.EQUAL, "other"),)
+    await world.monitor.silence(Silence("1", covered, 0.0, 9e5, "ann", "change #3 release", 0.0, maintenance=True))
     await world.monitor.flush()
     healthy, world.batches = world.store.commit, []
     mended: list[float] = []
@@ -179,3 +186,6 @@ async def test_damaged_records_are_replaced_and_all_that_is_known_is_written_ane
     assert {state.check for batch in world.batches for state in batch.states} == {"api"}
     assert {one.id for batch in world.batches for one in batch.incidents} == {1}
     assert {kept for batch in world.batches for kept in batch.memories} == {("api", "{}")}
+    assert {one.id for batch in world.batches for one in batch.changes} == {3}, "it goes on after a restart, too"
+    assert {one.comment for batch in world.batches for one in batch.silences} == {"change #3 release"}
+    assert {one.check for batch in world.batches for one in batch.facts} == {"api"}

@@ -103,6 +103,8 @@ def _monitor(
         memories,
         book.states,
         tasks.states,
+        restored.changes,
+        restored.facts,
     )
 
 

@@ -65,6 +65,8 @@ class Monitor:
         memories: Mapping[str, str] = MappingProxyType({}),
         heartbeats: MutableMapping[JobKey, HeartbeatState] | None = None,
         tasks: MutableMapping[str, TaskState] | None = None,
+        changes: Iterable[Change] = (),
+        facts: Iterable[KnownFacts] = (),
     ) -> None:
         self.setup = setup
         self.state = state
@@ -77,6 +79,8 @@ class Monitor:
         self._memories = memories
         self._heartbeats = {} if heartbeats is None else heartbeats
         self._tasks = {} if tasks is None else tasks
+        self._changes = {one.id: one for one in changes if not one.state.over}
+        self._facts = {one.check: one for one in facts}
         self._recent = RecentRuns()
         self._touches = Touches()
         self._keeper = Keeper(store, outbox, clock, counters, self._remember_all)
@@ -186,6 +190,9 @@ class Monitor:
     def keep_change(self, change: Change) -> None:
         """A change stands like this from now on; :meth:`flush` stores it."""
         self._keeper.waiting.changes[change.id] = change
+        self._changes[change.id] = change
+        for number in [one.id for one in self._changes.values() if one.state.over and one.id != change.id]:
+            del self._changes[number]
         self._keeper.hurry()
         self._touches.announce(Touched())
 
@@ -193,7 +200,7 @@ class Monitor:
         """Something became different, and a check knows these facts from now on; stored with the next flush."""
         self._keeper.waiting.modifications.extend(modifications)
         if known is not None:
-            self._keeper.waiting.facts[known.check] = known
+            self._facts[known.check] = self._keeper.waiting.facts[known.check] = known
 
     def tell(self, notifications: Iterable[Notification]) -> None:
         """Owe messages about no incident."""
@@ -346,9 +353,12 @@ class Monitor:
         """Have all that is known stored anew."""
         waiting.states |= self.state.checks
         waiting.incidents |= self.state.incidents
+        waiting.silences |= self.state.silences
         waiting.memories |= self._memories
         waiting.heartbeats |= self._heartbeats
         waiting.tasks |= self._tasks
+        waiting.changes |= self._changes
+        waiting.facts |= self._facts
 
     def _take(self, decision: engine.Decision) -> None:
         engine.apply(self.state, decision)
