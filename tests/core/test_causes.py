@@ -96,6 +96,28 @@ def test_changes_shortly_before() -> None:
     ]
 
 
+def test_what_the_check_or_one_it_depends_on_noticed_itself_is_named_before_what_is_nearer() -> None:
+    near = tuple(Mark(AT - 60 - 400 * number, f"package p{number}: 1 → 2") for number in range(4))
+    own = Mark(AT - 3_000, "certificate web-1: serial 1 → serial 2", noticed_by="api")
+    database = Mark(AT - 3_100, "setting work_mem: 4096 → 64", noticed_by="database")
+    assert [text for _, text in causes(marks=(*near, own, database))] == [
+        "something became different 50 min before: certificate web-1: serial 1 → serial 2",
+        "something became different 51 min 40 s before: setting work_mem: 4096 → 64",
+        "something became different 1 min before: package p0: 1 → 2",
+    ]
+
+
+def test_what_a_check_that_looks_seldom_noticed_only_afterwards_is_named_too() -> None:
+    hourly = replace(SETUP.checks["database"], every=3_600.0, timeout=20.0)
+    rare = replace(SETUP, checks={**SETUP.checks, "database": hourly})
+    mark = Mark(AT + 1_800, "setting work_mem: 4096 → 64", noticed_by="database")
+    (found,) = likely_causes(rare, MINE, (), (mark,))
+    assert found.text == (
+        "something became different in the 1 h before database noticed, 30 min after: setting work_mem: 4096 → 64"
+    )
+    assert likely_causes(SETUP, MINE, (), (mark,)) == (), "one that looks every minute would have seen it"
+
+
 def test_others_of_the_host_that_failed_with_it_but_not_what_depends_on_it() -> None:
     found = causes(incident(8, "queue", AT + 30), incident(7, "site", AT + 30))
     assert found == [

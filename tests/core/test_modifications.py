@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,6 +86,41 @@ def test_what_is_remembered_is_bounded() -> None:
     assert long.values == (("image", "n" * LONGEST, "v" * LONGEST),)
 
 
+def test_what_another_target_is_like_is_a_first_look() -> None:
+    here, _ = compared(None, seen(image("a")), "docker /one.sock")
+    there, found = compared(here, seen(image("b"), at=NOW + 60), "docker /other.sock")
+    assert found == ()
+    assert [one.text for one in compared(there, seen(image("c"), at=NOW + 120), "docker /other.sock")[1]] == [
+        "image web: b → c"
+    ]
+
+
+def test_of_two_in_one_second_the_one_that_was_not_seen_yet_is_told() -> None:
+    """dpkg's log has whole seconds; a look may fall between two packages of one second, the first look as well."""
+
+    def package(name: str, after: str = "2") -> Fact:
+        return Fact("package", name, after, before="1", since=NOW)
+
+    first = known(seen(package("a"), at=NOW + 0.4))
+    second, found = compared(first, seen(package("a"), package("b"), at=NOW + 60))
+    assert [one.text for one in found] == ["package b: 1 → 2"]
+    third, found = compared(second, seen(package("a"), package("b"), package("c"), at=NOW + 120))
+    assert [one.text for one in found] == ["package c: 1 → 2"]
+    everything = seen(package("a"), package("b"), package("c"), at=NOW + 180)
+    assert compared(third, everything)[1] == (), "and once"
+
+
+def test_what_is_gone_for_long_makes_room_for_what_is_new() -> None:
+    """Containers of single runs have names of their own, each; without end they would leave no room for others."""
+    so_far = known(seen(*(image("x", f"run-{number}") for number in range(MOST_FACTS))))
+    so_far, found = compared(so_far, seen(image("a"), at=NOW + 1))
+    assert [one.text for one in found] == ["image web: a"]
+    so_far, found = compared(so_far, seen(image("b"), at=NOW + 2))
+    assert [one.text for one in found] == ["image web: a → b"]
+    assert so_far is not None
+    assert len(so_far.values) == MOST_FACTS
+
+
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.sampled_from("123"), min_size=1), min_size=2, max_size=6))
 def test_the_log_leads_from_the_first_values_to_the_last(states: list[dict[str, str]]) -> None:
     """Whoever applies the modifications to what was there first has what is there last."""
@@ -108,6 +145,19 @@ def test_what_was_done_together_is_one_mark() -> None:
     )
 
 
+def test_of_a_few_together_the_mark_says_all_and_of_one_that_went_back_and_forth_its_course() -> None:
+    def image_is(name: str, *course: str) -> list[Modification]:
+        steps = itertools.pairwise(course)
+        return [Modification(NOW + at, "box", "image", name, was, now) for at, (was, now) in enumerate(steps)]
+
+    assert grouped(image_is("web", "a", "b", "a")) == (Mark(NOW, "image web: a → b → a", noticed_by="box"),)
+    assert grouped([*image_is("web", "a", "b"), *image_is("api", "", "c")]) == (
+        Mark(NOW, "image web: a → b; api: c", noticed_by="box"),
+    )
+    long = [one for name in "xyz" for one in image_is(name, "a" * 90, "b" * 90)]
+    assert grouped(long) == (Mark(NOW, "image x, y, z", noticed_by="box"),)
+
+
 def test_what_may_be_the_cause_of_an_incident() -> None:
     near, far, after = Mark(NOW - 60, "near"), Mark(NOW - 7_200, "far"), Mark(NOW + 600, "after")
     noticed_late = Mark(NOW + 30, "late")
@@ -117,3 +167,11 @@ def test_what_may_be_the_cause_of_an_incident() -> None:
     begun_after = Mark(NOW + 30, "begun after", None, 7)
     marks = (far, over, running, just_over, after, begun_after, noticed_late, near)
     assert [one.text for one in shortly_before(marks, NOW)] == ["late", "near", "runs", "just over"]
+
+
+def test_what_a_check_noticed_late_may_have_been_before() -> None:
+    """The settings of a database are looked at once an hour: what broke at 12:01 is named, not only what came later."""
+    marks = (Mark(NOW + 1_800, "setting", noticed_by="settings"), Mark(NOW + 1_700, "package"))
+    assert shortly_before(marks, NOW) == ()
+    assert [one.text for one in shortly_before(marks, NOW, {"settings": 3_600.0})] == ["setting"]
+    assert shortly_before(marks, NOW, {"settings": 600.0}) == ()

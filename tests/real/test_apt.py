@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,16 @@ def test_ubuntu_names_its_security_archive_second() -> None:
     assert esm.security
 
 
+def dpkg_log(*actions: str) -> str:
+    """What dpkg writes about actions that come to something."""
+    lines = []
+    for action in actions:
+        at, what, package, _, after = action.rsplit(" ", 4)
+        done = f"config-files {package} 0" if what == "remove" else f"unpacked {package} {after}"
+        lines += [action, f"{at} status half-installed {package} {after}", f"{at} status {done}"]
+    return "".join(f"{line}\n" for line in lines)
+
+
 async def test_what_dpkg_did_lately_is_a_fact(
     tools: Tools, lists: Path, tmp_path: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,26 +126,103 @@ async def test_what_dpkg_did_lately_is_a_fact(
     log = tmp_path / "dpkg.log"
     log.write_text(
         "2026-11-01 02:00:00 startup archives unpack\n"
-        "2026-11-01 02:00:01 upgrade libssl3:amd64 3.0.11-1 3.0.14-1\n"
-        "2026-11-01 02:00:02 status installed libssl3:amd64 3.0.14-1\n"
-        "2026-11-02 02:00:01 upgrade libssl3:amd64 3.0.14-1 3.0.15-1\n"
-        "2026-11-02 02:00:02 install nginx:amd64 <none> 1.22.1-9\n"
-        "2026-11-02 02:00:03 remove telnet:all 0.17 <none>\n"
-        "2026-13-99 99:00:03 upgrade bash:amd64 5.1 5.2\n"
+        + dpkg_log(
+            "2026-11-01 02:00:01 upgrade libssl3:amd64 3.0.11-1 3.0.14-1",
+            "2026-11-02 02:00:01 upgrade libssl3:amd64 3.0.14-1 3.0.15-1",
+            "2026-11-02 02:00:02 install nginx:amd64 <none> 1.22.1-9",
+            "2026-11-02 02:00:03 remove telnet:all 0.17 <none>",
+            "2026-13-99 99:00:03 upgrade bash:amd64 5.1 5.2",
+            "2026-11-02 02:00:04 upgrade sed:amd64 4.8 4.9",
+            "2026-11-02 02:00:04 upgrade sed:amd64 4.9 4.9",
+            "2026-11-02 02:00:05 upgrade sed:amd64 4.9 4.9",
+        )
+        + "2026-11-02 02:00:06 upgrade tar:amd64 1.34 1.35\n"
+        "2026-11-02 02:00:06 status unpacked tar:amd64 1.34\n"
         "half a li"
     )
     monkeypatch.setattr(dpkg.last_actions, "__defaults__", (str(log),))
     seen = await looks.at(probe_of("apt", {}))
     at = time.mktime((2026, 11, 2, 2, 0, 1, 0, 0, -1))
-    assert seen.facts == (
+    facts = (
+        Fact("package", "libssl3", "3.0.14-1", before="3.0.11-1", since=at - 86_400),
         Fact("package", "libssl3", "3.0.15-1", before="3.0.14-1", since=at),
         Fact("package", "nginx", "1.22.1-9", since=at + 1),
         Fact("package", "telnet", "removed", before="0.17", since=at + 2),
+        Fact("package", "sed", "4.9", before="4.8", since=at + 3),
+        Fact("package", "sed", "4.9 (again)", before="4.9", since=at + 4),
     )
+    assert seen.facts == facts, "of what happens within a second the whole; not what came to nothing"
+    log.rename(f"{log}.1")
+    log.write_text(dpkg_log("2026-11-02 02:00:09 upgrade bash:amd64 5.1 5.2"))
+    seen = await looks.at(probe_of("apt", {}))
+    assert seen.facts == (*facts, Fact("package", "bash", "5.2", before="5.1", since=at + 8)), "also what was rotated"
+    Path(f"{log}.1").unlink()
     log.write_text("")
     assert (await looks.at(probe_of("apt", {}))).facts == ()
     log.unlink()
     assert (await looks.at(probe_of("apt", {}))).facts is None
+
+
+def test_dpkg_s_own_log_tells_what_became_of_a_package(tmp_path: Path) -> None:
+    """A small package is built, installed, upgraded and removed by dpkg itself, in a root of its own."""
+    root, log = tmp_path / "root", tmp_path / "dpkg.log"
+    for folder in ("info", "updates"):
+        (root / "var/lib/dpkg" / folder).mkdir(parents=True)
+    (root / "var/lib/dpkg/status").touch()
+
+    def package(version: str, script: str = "") -> Path:
+        folder = tmp_path / version
+        (folder / "DEBIAN").mkdir(parents=True)
+        (folder / "DEBIAN/control").write_text(
+            f"Package: small\nVersion: {version}\nArchitecture: all\n"
+            "Maintainer: ann <ann@example.org>\nDescription: small\n"
+        )
+        if script:
+            (folder / "DEBIAN" / script).write_text("#!/bin/sh\nexit 1\n")
+            (folder / "DEBIAN" / script).chmod(0o755)
+        file = tmp_path / f"{version}.deb"
+        subprocess.run(["dpkg-deb", "--root-owner-group", "-b", folder, file], check=True, capture_output=True)
+        return file
+
+    def run(*words: str | Path) -> int:
+        options = [f"--root={root}", f"--log={log}", "--force-script-chrootless", "--force-not-root"]
+        return subprocess.run(["dpkg", *options, *words], check=False, capture_output=True).returncode
+
+    def told() -> tuple[str, str]:
+        """From what to what the actions lead that came since, however many seconds they took."""
+        found = dpkg.last_actions(str(log)) or []
+        assert {one.package for one in found} <= {"small"}
+        assert all(one.before == before.after for before, one in itertools.pairwise(found))
+        log.unlink()
+        return (found[0].before, found[-1].after) if found else ("", "")
+
+    assert run("-i", package("1.0")) == 0
+    assert told() == ("", "1.0")
+    assert run("-i", package("1.1")) == 0
+    assert run("-i", package("1.2", "preinst")) != 0
+    assert told() == ("1.0", "1.1"), "its script refused 1.2"
+    assert run("-i", package("1.3", "postinst")) != 0
+    assert told() == ("1.1", "1.3"), "its files are there, though it is not set up"
+    assert run("-r", "small") == 0
+    assert told() == ("1.3", "")
+
+
+@pytest.fixture
+def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_new_york")
+def test_the_hour_that_comes_twice_is_told_apart_by_the_order_of_the_lines(tmp_path: Path) -> None:
+    log = tmp_path / "dpkg.log"
+    times = ("01:30:00", "01:50:00", "01:10:00", "01:50:00", "02:10:00")  # the clock goes back at 2 o'clock
+    log.write_text(dpkg_log(*(f"2026-11-01 {at} upgrade p{n}:all 1 2" for n, at in enumerate(times))))
+    found = [one.at for one in dpkg.last_actions(str(log)) or []]
+    assert [round(one - found[0]) / 60 for one in found] == [0, 20, 40, 80, 100]
 
 
 async def test_an_update_ages_from_when_it_was_first_seen(tools: Tools, lists: Path, looks: Looks) -> None:

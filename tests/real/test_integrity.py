@@ -20,6 +20,7 @@ import pytest
 from tests.real.running import carry_out, measured, names, new_run, probe_of
 from tests.real.tools import Looks
 from wcr_watchd.core.model import Observation, Outcome
+from wcr_watchd.core.modifications import compared
 from wcr_watchd.core.run import Announced
 from wcr_watchd.kit import dpkg, fingerprints
 from wcr_watchd.kit.shared import SharedHelpers
@@ -286,6 +287,43 @@ async def test_differences_are_facts(place: Place, looks: Looks) -> None:
     assert [(one.kind, one.name, one.value) for one in seen.facts[1:]] == [
         ("file", str(place.plain), f"content {sum_of}")
     ]
+
+
+async def test_a_file_that_is_put_back_is_told_and_so_is_the_same_change_of_it_again(
+    place: Place, looks: Looks
+) -> None:
+    known, told = None, []
+
+    async def look() -> None:
+        nonlocal known
+        known, found = compared(known, await looks.at(place.probe()))
+        told.extend(one.text.replace(str(place.plain), "F") for one in found if one.kind == "file")
+
+    was, other = place.plain.read_text(), hashlib.sha256(b"other").hexdigest()[:12]
+    await look()
+    for content in ("other", "other", was, was, "other", None, was):
+        if content is None:
+            place.plain.unlink()
+        else:
+            place.plain.write_text(content)
+        await look()
+    assert told == [
+        f"file F: as accepted → content {other}",
+        f"file F: content {other} → as accepted",
+        f"file F: as accepted → content {other}",
+        f"file F: content {other} → removed",
+        "file F: removed → as accepted",
+    ]
+
+
+async def test_what_was_accepted_was_not_put_back(place: Place, looks: Looks) -> None:
+    await looks.at(place.probe())
+    place.plain.write_text("other")
+    await looks.at(place.probe())
+    await looks.accept(place.probe())
+    seen = await looks.at(place.probe())
+    assert seen.facts is not None
+    assert [one.kind for one in seen.facts] == ["baseline"]
 
 
 def test_a_merged_system_has_two_names_for_a_file(tmp_path: Path) -> None:

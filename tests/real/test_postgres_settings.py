@@ -35,18 +35,30 @@ async def test_a_changed_setting_is_told_until_it_is_the_usual_one(
     seen = await check.run(now + 3600)
     assert measured(seen, "changed") == 2
     before, now_so = ({one.name: one.value for one in look.facts or ()} for look in (first, seen))
-    assert (before["work_mem"], now_so["work_mem"]) == ("4096", "65536")
+    assert (before["work_mem"], now_so["work_mem"]) == ("4MB", "64MB")
     assert now_so["primary_conninfo"].startswith("sha256:")
-    assert "work_mem: 4096 → 65536" in seen.evidence["changed"]
+    assert "work_mem: 4MB → 64MB" in seen.evidence["changed"]
     assert "primary_conninfo has another value" in seen.evidence["changed"]
     assert "secret" not in str(seen)
     assert "secret" not in check.memory
     later = await check.run(now + 3 * DAY)
-    assert "work_mem: 4096 → 65536 (2 d 23 h ago)" in later.evidence["changed"]
+    assert "work_mem: 4MB → 64MB (2 d 23 h ago)" in later.evidence["changed"]
     assert measured(later, "changed") == 2
     assert measured(await check.run(now + 9 * DAY), "changed") == 0, "it has stood for a week"
     change(postgres, "work_mem", "4MB")
     assert measured(await check.run(now + 9 * DAY + 60), "changed") == 1, "what it changes back to is a change, too"
+
+
+async def test_of_another_server_nothing_is_known(
+    start_postgres: Callable[..., Postgres], watch: Callable[..., Watch]
+) -> None:
+    here, there = start_postgres(), start_postgres(work_mem="77MB")
+    check = watch("postgres_settings", dsn=here.dsn)
+    assert measured(await check.run(), "changed") == 0
+    memory = check.memory
+    check = watch("postgres_settings", dsn=there.dsn)
+    check.memory = memory
+    assert measured(await check.run(), "changed") == 0
 
 
 async def test_one_that_is_changed_back_is_no_drift(postgres: Postgres, watch: Callable[..., Watch]) -> None:

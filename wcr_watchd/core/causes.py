@@ -12,7 +12,7 @@ from enum import StrEnum
 from wcr_watchd.core import changes, objectives
 from wcr_watchd.core.dependencies import ancestors
 from wcr_watchd.core.model import Incident
-from wcr_watchd.core.modifications import Mark, shortly_before
+from wcr_watchd.core.modifications import LATEST, SLACK, Mark, shortly_before
 from wcr_watchd.core.setup import OWN, Check, Setup
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.core.work import check_of, host_of
@@ -65,7 +65,7 @@ def likely_causes(
         *_watcher(incident, near),
         *_dependencies(incident, near, parents),
         *_vendors(setup, incident, near, parents),
-        *_changes(incident, marks),
+        *_changes(setup, incident, marks, parents),
         *(_neighbours(setup, check, incident, near, parents) if known else ()),
     ]
     return tuple(found)
@@ -100,10 +100,17 @@ def _vendors(setup: Setup, incident: Incident, near: Iterable[Incident], parents
             )
 
 
-def _changes(incident: Incident, marks: Iterable[Mark]) -> Iterator[Cause]:
-    for mark in shortly_before(marks, incident.opened_at)[:MOST_CHANGES]:
-        kind = "a change" if mark.change else "something became different"
-        yield Cause(Kind.CHANGE, f"{kind} {_ago(incident.opened_at - mark.at)}: {mark.text}", change=mark.change)
+def _changes(setup: Setup, incident: Incident, marks: Iterable[Mark], parents: Sequence[str]) -> Iterator[Cause]:
+    """What was changed shortly before; first what the check noticed itself, or one that it depends on."""
+    late = {name: min(one.every + one.timeout, LATEST) for name, one in setup.checks.items()}
+    own = {incident.check, *parents}
+    found = shortly_before(marks, incident.opened_at, late)
+    for mark in sorted(found, key=lambda mark: mark.noticed_by not in own)[:MOST_CHANGES]:
+        what = "a change" if mark.change else "something became different"
+        when = _ago(incident.opened_at - mark.at)
+        if mark.noticed_by and mark.at > incident.opened_at + SLACK:
+            when = f"in the {format_duration(late[mark.noticed_by])} before {mark.noticed_by} noticed, {when}"
+        yield Cause(Kind.CHANGE, f"{what} {when}: {mark.text}", change=mark.change)
 
 
 def _neighbours(

@@ -6,8 +6,10 @@ there is and modifies nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import floor
+from types import MappingProxyType
 
 from wcr_watchd.core.model import Fact, Observation
 
@@ -19,10 +21,18 @@ NOTE = "note"
 """The kind of a modification that a person wrote down."""
 CONFIGURATION = "configuration"
 """The kind of a modification of this daemon's own configuration."""
+PACKAGE = "package"
+"""The kind of a modification of what dpkg installed, by its log."""
+EXACT = (NOTE, CONFIGURATION, PACKAGE)
+"""Kinds of which the time is known; of others it is known when a check noticed."""
+NAMED = 3
+"""Names of a mark that is of many."""
 SHORTLY = 3_600.0
 """Seconds before an incident in which a modification may be its cause."""
 SLACK = 120.0
 """Seconds after an incident began in which a modification may have been noticed that was before it."""
+LATEST = 86_400.0
+"""Seconds after which what a check notices then is no longer taken for what was before: some look once a week only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,40 +59,59 @@ class Modification:
 
 @dataclass(frozen=True, slots=True)
 class KnownFacts:
-    """What a check knew last: the value of each kind and name; and until when (epoch seconds) it knew what happened."""
+    """What a check knew last: the value of each kind and name; and until when (epoch seconds) it knew what happened.
+
+    ``of`` is what it looked at: its probe and target (empty: not known).
+    """
 
     check: str
     values: tuple[tuple[str, str, str], ...]
     until: float
+    of: str = ""
 
 
-def compared(known: KnownFacts | None, seen: Observation) -> tuple[KnownFacts | None, tuple[Modification, ...]]:
-    """What is known after this observation, and what became different since what was ``known`` before.
+def compared(
+    known: KnownFacts | None, seen: Observation, of: str = ""
+) -> tuple[KnownFacts | None, tuple[Modification, ...]]:
+    """What is known after this observation ``of`` a target, and what became different since what was ``known`` before.
 
     An observation whose probe did not look says nothing of facts. A fact that is not told any more keeps its last
-    value, so that a container that comes back with the image it had is no modification.
+    value, so that a container that comes back with the image it had is no modification; where there are too many, such
+    are forgotten first. What is known of another target says nothing of this one.
     """
     if seen.facts is None:
         return known, ()
+    if known is not None and known.of != of:
+        known = None
     values = {} if known is None else {(kind, name): value for kind, name, value in known.values}
     until = seen.at if known is None else known.until
+    facts = [_cut(fact) for fact in seen.facts]
+    _make_room(values, {(fact.kind, fact.name) for fact in facts})
     found = []
-    for fact in map(_cut, seen.facts):
+    for fact in facts:
         before = values.get((fact.kind, fact.name))
-        if known is not None and _is_new(fact, before, known):
+        is_remembered = before is not None or len(values) < MOST_FACTS
+        if known is not None and _is_new(fact, before, known.until, is_remembered):
             at = min(fact.since or seen.at, seen.at)
             found.append(Modification(at, seen.check, fact.kind, fact.name, fact.before or before or "", fact.value))
-        if before is not None or len(values) < MOST_FACTS:
+        if is_remembered:
             values[fact.kind, fact.name] = fact.value
         until = max(until, fact.since)
-    now = KnownFacts(seen.check, tuple((kind, name, value) for (kind, name), value in values.items()), until)
+    now = KnownFacts(seen.check, tuple((kind, name, value) for (kind, name), value in values.items()), until, of)
     return now, tuple(sorted(found, key=lambda one: one.at))
 
 
-def _is_new(fact: Fact, before: str | None, known: KnownFacts) -> bool:
-    if fact.since:
-        return fact.since > known.until
-    return fact.value != before and (before is not None or len(known.values) < MOST_FACTS)
+def _make_room(values: dict[tuple[str, str], str], told: set[tuple[str, str]]) -> None:
+    surplus = len(values.keys() | told) - MOST_FACTS
+    if surplus > 0:
+        for key in [key for key in values if key not in told][:surplus]:
+            del values[key]
+
+
+def _is_new(fact: Fact, before: str | None, until: float, is_remembered: bool) -> bool:
+    """Times are told in whole seconds: in the last one that is known, more may have happened than was seen."""
+    is_another = fact.value != before and is_remembered
+    return is_another if not fact.since else fact.since > until or (is_another and fact.since >= floor(until))
 
 
 def _cut(fact: Fact) -> Fact:
@@ -96,12 +125,14 @@ class Mark:
     """Something to mark on a chart or name in an incident: what was done ``at`` then, and until when it went on.
 
     ``until`` is None for a moment and for what still goes on; ``change`` is the number of the change, 0 for none.
+    ``noticed_by`` is the check that noticed it only then (empty: the time is that of the deed).
     """
 
     at: float
     text: str
     until: float | None = None
     change: int = 0
+    noticed_by: str = ""
 
 
 def grouped(modifications: Sequence[Modification], within: float = 300.0) -> tuple[Mark, ...]:
@@ -117,29 +148,43 @@ def grouped(modifications: Sequence[Modification], within: float = 300.0) -> tup
             group = open_groups[one.source, one.kind] = []
             groups.append(group)
         group.append(one)
-    return tuple(Mark(group[0].at, _in_short(group)) for group in groups)
+    return tuple(_mark(group) for group in groups)
+
+
+def _mark(group: Sequence[Modification]) -> Mark:
+    first = group[0]
+    return Mark(first.at, _in_short(group), noticed_by="" if first.kind in EXACT else first.source)
 
 
 def _in_short(group: Sequence[Modification]) -> str:
-    if len(group) == 1:
-        return group[0].text
-    names = list(dict.fromkeys(one.name for one in group))
-    if group[0].kind == NOTE:
+    """All of it in words where they are few, the names where they are many."""
+    kind = group[0].kind
+    if kind == NOTE:
         return "; ".join(one.after for one in group)
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{group[0].kind} {', '.join(names[:3])}{more}"
+    courses: dict[str, list[str]] = {}
+    for one in group:
+        courses.setdefault(one.name, [one.before] if one.before else []).append(one.after)
+    said = [f"{name}: {' → '.join(course)}" for name, course in courses.items()]
+    text = f"{kind} {'; '.join(said)}"
+    if len(said) == 1 or (len(said) <= NAMED and len(text) <= LONGEST):
+        return text
+    more = f" and {len(said) - NAMED} more" if len(said) > NAMED else ""
+    return f"{kind} {', '.join(list(courses)[:NAMED])}{more}"
 
 
-def shortly_before(marks: Iterable[Mark], opened_at: float) -> tuple[Mark, ...]:
+def shortly_before(
+    marks: Iterable[Mark], opened_at: float, late: Mapping[str, float] = MappingProxyType({})
+) -> tuple[Mark, ...]:
     """The marks that may be the cause of an incident that was opened then (epoch seconds), the nearest first.
 
-    Those in the hour before; a change also while it went on. What was found shortly after may have been there before;
-    of a change it is known when it began.
+    Those in the hour before; a change also while it went on. What was found after it may have been there before: for
+    as long as ``late`` says (seconds) of the check that noticed it, and for a while in any case; of a change it is
+    known when it began.
     """
     found = [
         mark
         for mark in marks
-        if mark.at <= opened_at + (0.0 if mark.change else SLACK)
+        if mark.at <= opened_at + (0.0 if mark.change else max(SLACK, late.get(mark.noticed_by, 0.0)))
         and (
             mark.at >= opened_at - SHORTLY
             or (mark.change and (mark.until is None or mark.until >= opened_at - SHORTLY))

@@ -32,7 +32,7 @@ class Shipped:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What dpkg did last with a package: its version before and from then on (empty: it was not there, it is gone)."""
+    """What dpkg did with a package: its version before and from then on (empty: it was not there, it is gone)."""
 
     package: str
     at: float
@@ -41,27 +41,60 @@ class Action:
 
 
 def last_actions(log: str = LOG) -> list[Action] | None:
-    """The last action on each package in the log since it was rotated; blocks. None where there is no log.
+    """The actions in the log and in the one that was rotated last, oldest first; blocks. None where there is no log.
 
-    Format: dpkg(1), ``--log``: local date and time, ``install``, ``upgrade``, ``remove`` or ``purge``, the package with
-    its architecture, the version there was and the one to come.
+    Those that came to something: a package whose script refused is as it was. What became of a package within a second
+    is one action. Format: dpkg(1), ``--log``: local date and time, then ``install``, ``upgrade`` or ``remove`` (what is
+    purged is removed first), the package with its architecture, the version there was and the one to come; or
+    ``status``, a state, the package and its version.
     """
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LONGEST_TAIL))
-            lines = file.read(LONGEST_TAIL).decode(errors="replace").splitlines()
-    except OSError:
+    lines = [line.split() for file in (f"{log}.1", log) for line in _tail(file)]
+    if not lines and not os.path.exists(log):
         return None
-    found: dict[str, Action] = {}
-    for line in lines:
-        words = line.split()
-        if len(words) == 6 and words[2] in ("install", "upgrade", "remove", "purge"):
-            package, before, after = words[3].partition(":")[0], *("" if one == _NONE else one for one in words[4:])
+    begun: dict[str, list[str]] = {}
+    found: dict[tuple[str, float], Action] = {}
+    latest = 0.0
+    for words in lines:
+        if len(words) == 6 and words[2] in ("install", "upgrade", "remove"):
+            begun[words[3]] = words
+        elif len(words) == 6 and words[2] == "status" and _is_done(begun.get(words[4]), words[3], words[5]):
+            _, _, action, name, before, after = begun.pop(words[4])
+            package = name.partition(":")[0]
             with suppress(ValueError, OverflowError, OSError):
-                at = datetime.fromisoformat(f"{words[0]} {words[1]}").astimezone().timestamp()
-                after = "" if words[2] in ("remove", "purge") else after
-                found[package] = Action(package, at, before, after)
+                latest = at = _moment(f"{words[0]} {words[1]}", latest)
+                first = found.pop((package, at), None)
+                before = first.before if first else _version(before)
+                found[package, at] = Action(package, at, before, "" if action == "remove" else _version(after))
     return list(found.values())
+
+
+def _tail(path: str) -> list[str]:
+    """The last lines of a log; none where there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LONGEST_TAIL))
+            return file.read(LONGEST_TAIL).decode(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _is_done(begun: list[str] | None, state: str, version: str) -> bool:
+    """Whether an action came to its end by this state: the new files are there, or they are gone."""
+    if begun is None:
+        return False
+    gone = state in ("config-files", "not-installed")
+    return gone if begun[2] == "remove" else (state, version) == ("unpacked", begun[5])
+
+
+def _version(written: str) -> str:
+    return "" if written == _NONE else written
+
+
+def _moment(written: str, latest: float) -> float:
+    """Epoch seconds of a local time; in the hour that comes twice a year the second one, when the first is over."""
+    local = datetime.fromisoformat(written)
+    at = local.astimezone().timestamp()
+    return at if at >= latest else max(at, local.replace(fold=1).astimezone().timestamp())
 
 
 def shipped(paths: Collection[str], admin: str = ADMIN) -> Mapping[str, Shipped]:

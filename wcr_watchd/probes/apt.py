@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
+from wcr_watchd.core.modifications import PACKAGE
 from wcr_watchd.core.run import Run
 from wcr_watchd.core.units import Unit, format_duration
 from wcr_watchd.kit.dpkg import last_actions
@@ -165,7 +166,8 @@ async def _note_packages(run: Run, threads: Threads) -> None:
         return
     run.facts = []
     for one in actions:
-        run.fact("package", one.package, one.after or "removed", before=one.before, since=one.at)
+        again = " (again)" if one.after and one.after == one.before else ""
+        run.fact(PACKAGE, one.package, f"{one.after or 'removed'}{again}", before=one.before, since=one.at)
 
 
 def parse_simulation(text: str) -> tuple[list[Update], list[str]]:

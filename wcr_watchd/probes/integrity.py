@@ -15,6 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -36,6 +37,8 @@ EXPLAINED_FOR = 24 * HOUR
 MOST_NAMED = 40
 MOST_FACTS = 1_000
 """Differences that are handed on as facts."""
+MOST_REMEMBERED = 64 * 1024
+"""Characters of the names of files that differ, by which it is seen that they were put back."""
 CLOCKS_DIFFER = 5.0
 """Seconds by which the file system's clock and the daemon's may be apart."""
 CRITICAL = (
@@ -177,8 +180,7 @@ class Integrity(Options):
         run.memory["explained"] = report.explained_since
         run.memory["baseline"] = report.checksum or run.memory["baseline"]
         _note_baseline(run, report.accepted_by, report.accepted_at)
-        for file, difference in report.differences[:MOST_FACTS]:
-            run.fact("file", file, difference)
+        _note_files(run, report)
         _measure_scan(run, report.scan, report.accepted_at)
         run.measure("critical_changes", len(report.critical))
         run.measure("changes", len(report.others))
@@ -340,6 +342,23 @@ def _write(path: Path, key: bytes, head: Mapping[str, Any], files: Mapping[str, 
 
 def _of_items(items: Sequence[Any]) -> tuple[Any, dict[str, Fingerprint]]:
     return items[0], {name: Fingerprint(*rest) for name, *rest in items[1:]}
+
+
+def _note_files(run: Run, report: _Report) -> None:
+    """Note which files differ, and which do so no more though the baseline is the same: they were put back."""
+    told = dict(report.differences[:MOST_FACTS])
+    baseline, before = run.memory.get("differing", ("", ()))
+    for file, difference in told.items():
+        was = "" if file in before or difference.startswith("new") else "as accepted"
+        run.fact("file", file, difference, before=was)
+    not_seen = {*report.scan.unreadable, *(before if report.scan.cut else ())}
+    if baseline == run.memory["baseline"]:
+        for file in before:
+            if file not in told and file not in not_seen:
+                run.fact("file", file, "as accepted")
+    kept = (*told, *(file for file in before if file in not_seen))
+    within = takewhile(lambda pair: pair[1] <= MOST_REMEMBERED, zip(kept, accumulate(map(len, kept)), strict=True))
+    run.memory["differing"] = (run.memory["baseline"], [file for file, _ in within])
 
 
 def _note_baseline(run: Run, by: str, at: float) -> None:

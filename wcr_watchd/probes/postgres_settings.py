@@ -74,9 +74,12 @@ expect = { shared_buffers = "2GB", fsync = "on" }
         run.measure("settings", len(rows))
         pending = [row["name"] for row in rows if row["pending_restart"]]
         run.measure("pending_restart", len(pending))
-        settings = {row["name"]: kept(row["name"], row["value"]) for row in rows}
+        settings = {row["name"]: kept(row["name"], _written(row)) for row in rows}
         for name, value in settings.items():
             run.fact("setting", name, value)
+        if run.memory.get("of") != self.target:  # of another server nothing is known
+            run.memory.clear()
+            run.memory["of"] = self.target
         changed = self._drift(run, settings)
         run.measure("changed", len(changed))
         unexpected = self._unexpected(rows)
@@ -112,6 +115,11 @@ expect = { shared_buffers = "2GB", fsync = "on" }
         ]
 
 
+def _written(row: Row) -> str | None:
+    """What a session begins with, as SHOW shows it (128MB); where the session has another value, as it is kept."""
+    return row["shown"] if row["setting"] == row["value"] else f"{row['value']}{row['unit'] or ''}"
+
+
 def kept(name: str, value: str | None) -> str:
     """What is remembered of a value: of one that may hold a password, or is long, its digest."""
     text = value or ""
@@ -128,7 +136,7 @@ def _change(name: str, before: str | None, now: str | None, age: float) -> str:
 
 
 _SETTINGS = """
-SELECT name, reset_val AS value, pending_restart, current_setting(name, true) AS shown
+SELECT name, setting, unit, reset_val AS value, pending_restart, current_setting(name, true) AS shown
 FROM pg_settings
 WHERE source NOT IN ('client', 'session', 'override') OR context = 'internal'
 ORDER BY name

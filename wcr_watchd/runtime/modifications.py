@@ -11,7 +11,7 @@ from wcr_watchd.core.clock import Clock
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.model import Observation
 from wcr_watchd.core.modifications import CONFIGURATION, LONGEST, NOTE, KnownFacts, Modification, compared
-from wcr_watchd.core.setup import OWN
+from wcr_watchd.core.setup import OWN, Setup
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +20,9 @@ MOST_DIFFERENCES = 200
 
 
 class Records(Protocol):
-    """Where modifications are stored."""
+    """What is watched, and where modifications are stored."""
+
+    setup: Setup
 
     def modified(self, modifications: Iterable[Modification], known: KnownFacts | None = None) -> None:
         """Something became different; ``known`` is what a check knows from now on."""
@@ -37,8 +39,11 @@ class ModificationLog:
 
     def see(self, observation: Observation) -> None:
         """Log what became different since the check's last run."""
+        check = self._records.setup.checks.get(observation.check)
+        if check is None:  # removed by a reload while it ran
+            return
         before = self._known.get(observation.check)
-        known, found = compared(before, observation)
+        known, found = compared(before, observation, f"{check.probe} {check.target}")
         if known is None or known == before:
             return
         self._known[observation.check] = known

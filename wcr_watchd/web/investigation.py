@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from wcr_watchd.core import review, similar
 from wcr_watchd.core.causes import AROUND, Cause, likely_causes
 from wcr_watchd.core.model import Delivery, Event, Incident
-from wcr_watchd.core.modifications import SHORTLY, SLACK
+from wcr_watchd.core.modifications import LATEST, SHORTLY
 from wcr_watchd.core.protocols import Wanted
 from wcr_watchd.core.view import View
 
@@ -21,7 +21,7 @@ async def causes(view: View, found: Incident) -> tuple[Cause, ...]:
     """What may be the cause, from what else was open around its beginning and what was changed before."""
     around = Wanted(since=found.opened_at - AROUND, until=found.opened_at + AROUND)
     others = await view.store.find_incidents(around, limit=MOST_AROUND)
-    marks = await view.marks(found.opened_at - SHORTLY, found.opened_at + SLACK)
+    marks = await view.marks(found.opened_at - SHORTLY, found.opened_at + LATEST)
     return likely_causes(view.setup, found, others, marks)
 
 
