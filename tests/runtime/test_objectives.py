@@ -98,6 +98,19 @@ async def test_a_budget_is_told_no_louder_than_its_checks_are(
     assert [(word, severity) for word, severity, _ in world.told] == [("burns fast", worst)]
 
 
+async def test_one_outage_is_one_message_until_it_is_over(world: World) -> None:
+    """A tenth of the budget in five minutes fulfils all three conditions, which the workbook warns of (table 5-7)."""
+    world.setup = replace(world.setup, objectives={"api": replace(OBJECTIVE, target=0.9999)})
+    await world.look()
+    for _ in range(12):
+        world.runs("web", Outcome.DOWN, 1)
+        await world.look()
+    assert world.open == {"objective api burns fast"}
+    world.at += HOUR
+    world.runs("web", Outcome.UP, 30)
+    assert await world.look() == {"objective api burns"}, "what is left to do is told when the outage is over"
+
+
 async def test_what_could_not_tell_and_what_is_planned_does_not_count(world: World) -> None:
     await world.look()
     world.runs("api", Outcome.UNKNOWN, 50)

@@ -114,10 +114,14 @@ class ObjectiveWatch:
 
     def _judge(self, objective: Objective, counts: Counts) -> None:
         holds = {one.severity: one for one in reversed(burning(objective, counts, self._clock.now()))}
+        worst = max((one.severity for one in holds.values() if one.because), default=Severity.OK)
+        opened = self._engine.state.by_check.get(OWN.name, {})
         for severity, word in BURNS.items():
             subject = f"{SUBJECT} {objective.name} {word}"
             if severity in holds and not holds[severity].because:
                 continue  # nobody watched of late: whatever was told holds, and nothing new is
+            if severity in holds and severity < worst and subject not in opened:
+                continue  # whoever is told that it burns fast knows that it burns; it is told when that is over
             if severity in holds:
                 self._tell(objective, subject, severity, holds[severity].because, "by its burn rates")
             else:
