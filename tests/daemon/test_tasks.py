@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tests.daemon.harness import RunningDaemon, eventually
 
@@ -46,6 +48,22 @@ def test_a_task_that_fails_is_an_incident_until_it_runs_well(make_daemon: Make, 
     eventually(lambda: not daemon.incidents(open_only=True), "a task that ran well ends the incident")
     assert [row["outcome"] for row in history(daemon, "copy")] == ["done", "failed"]
     assert history(daemon, "copy")[0]["output"] == "here\ncopied"
+
+
+def test_all_times_of_the_list_are_of_the_terminals_zone_and_schedules_are_words(make_daemon: Make) -> None:
+    daemon = make_daemon('[task.review]\nschedule = "0 9 1 * *"\ntimezone = "America/New_York"\n')
+    daemon.environment = {**daemon.environment, "TZ": "Asia/Tokyo", "COLUMNS": "200"}
+    [line] = [one for one in daemon.command("task", "list").stdout.splitlines() if "review" in one]
+    due = datetime.fromisoformat(daemon.api("GET", "/tasks/review")["due"]).astimezone(ZoneInfo("Asia/Tokyo"))
+    assert f"{due:%Y-%m-%d %H:%M}" in line
+    assert f"{due:%H:%M} JST" in line
+    assert "the 1st of each month at 09:00 (America/New_York)" in line
+    assert "EST" not in line
+    assert "EDT" not in line
+    shown = daemon.command("task", "list", "review").stdout
+    assert "the 1st of each month at 09:00 (America/New_York), as scheduled by 0 9 1 * *" in shown
+    status, said = daemon.get("/api/v1/tasks?timezone=Tokyo")
+    assert (status, "'Tokyo' is no time zone" in said) == (400, True)
 
 
 def test_a_follow_up_of_an_incident_is_a_task_and_stands_in_its_report(make_daemon: Make, tmp_path: Path) -> None:

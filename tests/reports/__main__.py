@@ -66,7 +66,7 @@ def wanted(store: Path, kind: ReportKind, audience: Audience, month: int, day: i
         subjects=subjects,
         planned=(year.planned(),),
         upcoming=upcoming(configured().setup, now, tasks),
-        rehearsable=Rehearsable(("default", "night"), ("mail", "sms", "slack"), ("sms",), year.TASKS),
+        rehearsable=Rehearsable(("default", "night"), ("mail", "sms", "slack"), ("sms",), year.SCHEDULES),
     )
 
 

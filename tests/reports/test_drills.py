@@ -272,7 +272,11 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def of_people(store: Path, audience: Audience = Audience.TEAM) -> Wanted:
-    tasks = ("task.restore-by-hand", "task.full-system-test", "task.recovery-drill")
+    tasks = {
+        "task.restore-by-hand": "0 10 5 * *",
+        "task.full-system-test": "0 10 12 10 *",
+        "task.recovery-drill": "Mon *-2,5,8,11-01..07 10:00",
+    }
     return replace(wanted(store, audience), rehearsable=Rehearsable(tasks=tasks))
 
 
@@ -287,8 +291,10 @@ def test_who_signed_off_what_with_which_note_and_evidence(signed: Path) -> None:
     for said in ("ticket 812", "signed off by zoe", "shop_20261004 in 52 min; all tables there", "3 d late"):
         assert said in report.html
         assert said in report.text
-    assert "full-system-test: not in this time; last" in report.text
-    assert "recovery-drill: not in this time; never before" in report.text
+    assert "full-system-test (every 12 October at 10:00): not in this time; last" in report.text
+    for when in ("the 5th of each month at 10:00", "every 12 October at 10:00", "Mon *-2,5,8,11-01..07 10:00"):
+        assert when in report.html
+    assert "recovery-drill (Mon *-2,5,8,11-01..07 10:00): not in this time; never before" in report.text
     assert "signed off by zoe: shop_20261004 in 52 min" in report.mail
     [gap] = [one for one in facts(report)["gaps"] if "restore-by-hand" in one]
     assert gap == "restore-by-hand was not done in time (#80 was open for 2 d): give it a person and a day"

@@ -75,6 +75,7 @@ SUBJECTS = (
     Subject("recovery-point", "recovery_point", "Data", (), "lead", "recovery", EVERY, (), (), SET),
 )
 TASKS = ("task.restore-by-hand", "task.procedure-validation", "task.recovery-drill", "task.full-system-test")
+SCHEDULES = dict(zip(TASKS, ("0 10 5 * *", "0 10 7 * *", "0 10 10 2,5,8,11 *", "0 10 12 10 *"), strict=True))
 _SOMETIMES = 0.0005
 """The chance that a check of the web fails in an hour."""
 

@@ -521,7 +521,11 @@ async def test_all_kinds_in_one_list(bench: Bench) -> None:
     assert beat.last is not None
     assert beat.summary == "last heard of 1 h 1 min ago, due again at Mar 3 09:00 UTC"
     (coming,) = await bench.desk.coming(bench.setup, START + 14 * DAY)
-    assert (coming.at, coming.kind, coming.text) == (START + 2 * HOUR, "task", "review (ann)")
+    assert (coming.at, coming.kind, coming.text) == (
+        START + 2 * HOUR,
+        "task",
+        "review (ann), the 2nd of each month at 14:00 (UTC)",
+    )
     times = await bench.desk.times("task.job", START + 3 * DAY)
     assert times == (START + DAY + HOUR, START + 2 * DAY + HOUR)
     assert await bench.desk.times("task.beat", START + DAY) == (START + 21 * HOUR,)

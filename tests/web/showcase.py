@@ -364,7 +364,7 @@ class Showcase:
         self.asked.append(("stop_window", name, by))
         return "over for this time"
 
-    async def tasks(self) -> Sequence[TaskView]:
+    async def tasks(self, timezone: str = "") -> Sequence[TaskView]:
         return tuple(example_tasks())
 
     async def task_times(self, check: str, until: float) -> Sequence[float]:

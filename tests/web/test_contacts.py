@@ -31,7 +31,7 @@ class WithContacts(Showcase):
         super().__init__()
         self.setup = replace(self.setup, contacts=PEOPLE)
 
-    async def tasks(self) -> Sequence[TaskView]:
+    async def tasks(self, timezone: str = "") -> Sequence[TaskView]:
         usual = next(example_tasks())
         done = TaskRecord("task.verify-lead", 1, TaskOutcome.DONE, NOW - DAY, by="ann", note="called; new <phone>")
         more = {"check": "task.verify-lead", "last": done, "last_success_at": NOW - DAY, "phase": self.phase}

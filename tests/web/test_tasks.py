@@ -73,7 +73,10 @@ async def test_the_calendar_of_what_people_have_to_do(served: Served) -> None:
     assert values(lines, "SUMMARY")[:3] == ["access-review (lead)", "licences (lead)", "restore-by-hand (lead)"]
     assert values(lines, "DTSTART")[2] == "20261124T180000Z"
     assert len(set(values(lines, "UID"))) == len(values(lines, "UID")) == 6
-    assert "What to do for licences\\nhttps://wiki.example.org/tasks" in values(lines, "DESCRIPTION")
+    assert (
+        "What to do for licences\\nhttps://wiki.example.org/tasks\\nevery Monday at 09:00 (America/New_York)"
+        in values(lines, "DESCRIPTION")
+    )
     everything = unfolded((await served.get(f"{CALENDAR}?all=1"))[1])
     assert values(everything, "SUMMARY").count("offsite (lead)") == 2
 

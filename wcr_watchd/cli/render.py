@@ -30,7 +30,7 @@ TASKS_FIRST = ("failed", "overdue", "due", "soon", "running", "waiting")
 TASK_KINDS = {"run": "daemon", "reported": "its job", "signed": "a person"}
 SHOWN_LINES = 10
 """Lines from the end of what a run wrote that are shown."""
-FOLDED = frozenset({"CHECK", "TASK", "TARGET", "DEPENDS ON", "OWNER", "RESULT", "SUMMARY", "WHY"})
+FOLDED = frozenset({"CHECK", "TASK", "TARGET", "DEPENDS ON", "OWNER", "RESULT", "SUMMARY", "WHEN", "WHY"})
 """Columns that give way where there is little room."""
 NARROW = 110
 """Columns of a terminal below which tables leave out what matters least."""
@@ -267,14 +267,17 @@ def tasks(rows: list[dict[str, Any]]) -> None:
             "TASK": [escape(row["name"]) for row in rows],
             "BY": [] if _is_narrow() else [TASK_KINDS[row["kind"]] for row in rows],
             "DUE": [_table_time(row["due"]) for row in rows],
+            "WHEN": [] if _is_narrow() else [escape(row["schedule_words"] or row["schedule"]) for row in rows],
             "RESULT": [escape(row["summary"]) for row in rows],
         }
     )
 
 
-def task_history(rows: list[dict[str, Any]]) -> None:
-    """How a task ended the last times, newest first, with what was said or written then."""
-    for row in rows:
+def task_details(task: dict[str, Any]) -> None:
+    """When a task comes, and how it ended the last times, newest first, with what was said or written then."""
+    if task["schedule_words"]:
+        console.print(f"\n{escape(task['schedule_words'])}, as scheduled by {escape(task['schedule'])}")
+    for row in task["history"]:
         by = f" by {row['by']}" if row["by"] else ""
         console.print(f"\n{styled(row['outcome'])} {local_time(row['at'])}{escape(by)}: {escape(row['text'])}")
         for line in (row["note"], *row["evidence"], *row["output"].splitlines()[-SHOWN_LINES:]):

@@ -10,6 +10,7 @@ import click
 from wcr_watchd.cli import complete, render
 from wcr_watchd.cli.client import call
 from wcr_watchd.cli.options import FAILING, FINE, by_option, done, exits, json_option, socket_option
+from wcr_watchd.kit.local_zone import local_timezone
 
 NOT_DONE = frozenset({"overdue", "failed"})
 
@@ -33,13 +34,14 @@ def task_list(name: str | None, socket: Path, json_: bool) -> int:
     Exit status 1 when one is overdue or has failed.
     """
     path = f"/tasks/{quote(name, safe='')}" if name else "/tasks"
-    answer = call(socket, "GET", path)
+    answer = call(socket, "GET", f"{path}?timezone={quote(local_timezone())}")
     rows = [answer] if name else answer["tasks"]
     if json_:
         render.as_json(answer if name else rows)
     else:
         render.tasks(rows)
-        render.task_history(answer.get("history", []))
+        if name:
+            render.task_details(answer)
     return FAILING if any(row["phase"] in NOT_DONE for row in rows) else FINE
 
 

@@ -121,8 +121,8 @@ class Recurring(Protocol):
         """When it is due next after that time (epoch seconds; None: never again). Raises ``ScheduleError``."""
         ...
 
-    def told(self, state: TaskState, due: float | None, now: float) -> str:
-        """How it stands, in a sentence."""
+    def told(self, state: TaskState, due: float | None, now: float, timezone: str = "") -> str:
+        """How it stands, in a sentence; times are of this zone, else of that of its schedule."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from calendar import monthrange
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import takewhile
@@ -132,13 +132,13 @@ class Subject:
 class Rehearsable:
     """What could be rehearsed: policies, channels, those of them that prove themselves by canaries; and what people do.
 
-    ``tasks`` are the checks of the tasks that rehearse something, by their tag :data:`REHEARSAL`.
+    ``tasks`` are the checks of the tasks that rehearse something, by their tag :data:`REHEARSAL`, with their schedules.
     """
 
     policies: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     with_canary: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = ()
+    tasks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,9 +288,10 @@ def chosen(setup: Setup, plan: ReportPlan) -> list[Check]:
     return [one for one in found if not plan.matchers or covers(plan.matchers, facts_of_check(setup, one))]
 
 
-def rehearsals(setup: Setup) -> tuple[str, ...]:
-    """The checks of the tasks in which something is rehearsed."""
-    return tuple(name for name, one in setup.checks.items() if name.startswith(PREFIX) and REHEARSAL in one.tags)
+def rehearsals(setup: Setup) -> dict[str, str]:
+    """The checks of the tasks in which something is rehearsed, with their schedules."""
+    tasks = (one for name, one in setup.checks.items() if name.startswith(PREFIX))
+    return {one.name: one.target for one in tasks if REHEARSAL in one.tags}
 
 
 UNNAMED = "Status"

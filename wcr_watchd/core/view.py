@@ -232,8 +232,11 @@ class View(Protocol):
         """
         ...
 
-    async def tasks(self) -> Sequence[TaskView]:
-        """Every task as it stands now, in the order of the configuration."""
+    async def tasks(self, timezone: str = "") -> Sequence[TaskView]:
+        """Every task as it stands now, in the order of the configuration.
+
+        Times in words are of that zone, else of that of the task's schedule.
+        """
         ...
 
     async def task_times(self, check: str, until: float) -> Sequence[float]:

@@ -154,9 +154,9 @@ class DaemonView:
         """The effective settings of a check as TOML, with where each comes from."""
         return self._base.redactor.text(show.as_toml(show.effective(self._force.loaded, check)))
 
-    async def tasks(self) -> Sequence[TaskView]:
+    async def tasks(self, timezone: str = "") -> Sequence[TaskView]:
         """Every task as it stands now."""
-        return (*await self._desks.tasks.views(self.setup), *await self._desks.follow_ups.views())
+        return (*await self._desks.tasks.views(self.setup, timezone), *await self._desks.follow_ups.views(timezone))
 
     async def task_times(self, check: str, until: float) -> Sequence[float]:
         """When a task is due from now until then."""

@@ -131,7 +131,7 @@ def recurring(period: float | None, schedule: str | Sequence[str] | None, timezo
         raise ValueError(f"`schedule` {error}") from error
 
 
-def schedule_in_words(schedule: str | Sequence[str], timezone: str | None) -> str:
+def schedule_line(schedule: str | Sequence[str], timezone: str | None) -> str:
     """A schedule in one line, with the time zone that is written with it."""
     lines = schedule.splitlines() if isinstance(schedule, str) else schedule
     return f"{', '.join(line.strip() for line in lines)} {timezone or ''}".strip()

@@ -22,7 +22,7 @@ from wcr_watchd.core.heartbeat_words import evidence, told
 from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run, Shared
 from wcr_watchd.core.units import Unit, format_duration
-from wcr_watchd.kit.calendars import Calendar, recurring, schedule_in_words
+from wcr_watchd.kit.calendars import Calendar, recurring, schedule_line
 from wcr_watchd.kit.local_zone import local_timezone
 from wcr_watchd.kit.options import Duration, Options, TimeZone
 from wcr_watchd.kit.ping_keys import JobKey, PingKey
@@ -92,7 +92,7 @@ class Heartbeat(Options):
         """When it is due."""
         if self.schedule is None:
             return f"every {format_duration(self.period or 0.0)}"
-        return schedule_in_words(self.schedule, self.timezone)
+        return schedule_line(self.schedule, self.timezone)
 
     def specs(self) -> tuple[MeasurementSpec, ...]:
         """The type's measurements."""

@@ -20,7 +20,7 @@ from wcr_watchd.core.model import MeasurementSpec, Observation, Severity
 from wcr_watchd.core.run import Run, Shared
 from wcr_watchd.core.task import TaskBook, TaskCommand, TaskKind, TaskPhase, TaskState, TaskTerms
 from wcr_watchd.core.units import Unit, format_duration
-from wcr_watchd.kit.calendars import Calendar, recurring, schedule_in_words
+from wcr_watchd.kit.calendars import Calendar, recurring, schedule_line
 from wcr_watchd.kit.local_zone import local_timezone
 from wcr_watchd.kit.options import Duration, Options, TimeZone
 from wcr_watchd.kit.programs import Variables, Word, environment
@@ -122,7 +122,7 @@ class Task(Options):
         """When it is due."""
         if self.schedule is None:
             return f"{format_duration(self.period or 0.0)} after it was last done"
-        return schedule_in_words(self.schedule, self.timezone)
+        return schedule_line(self.schedule, self.timezone)
 
     def specs(self) -> tuple[MeasurementSpec, ...]:
         """The type's measurements."""
@@ -164,9 +164,9 @@ class Task(Options):
         """When it is due next after that time (epoch seconds; None: never again). Raises ``ScheduleError``."""
         return await self._calendar.after(after, shared)
 
-    def told(self, state: TaskState, due: float | None, now: float) -> str:
-        """How it stands, in a sentence."""
-        return task.told(state, self.terms, due, now, self.zone)
+    def told(self, state: TaskState, due: float | None, now: float, timezone: str = "") -> str:
+        """How it stands, in a sentence; times are of this zone, else of that of its schedule."""
+        return task.told(state, self.terms, due, now, timezone or self.zone)
 
     async def run(self, run: Run) -> Observation:
         """Judge what is known by now."""

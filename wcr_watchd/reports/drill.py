@@ -17,6 +17,7 @@ from wcr_watchd.core.drill_report import DrillReport, DrillState
 from wcr_watchd.core.report import Audience, Document, ReportKind
 from wcr_watchd.core.task import TaskRecord, name_of
 from wcr_watchd.core.units import format_duration
+from wcr_watchd.kit.schedule_words import plain
 from wcr_watchd.reports.forms import Files, cell, written
 from wcr_watchd.reports.rehearsed import AtRisk, Facts, Restores, answered_after
 from wcr_watchd.reports.words import counted
@@ -39,6 +40,7 @@ def document(facts: Facts) -> Document:
         "answer": answer_words,
         "signed": signed_words,
         "in_time": in_time,
+        "plain": plain,
     }
     return written(
         wanted,

@@ -59,10 +59,11 @@ class AtRisk:
 class ByPeople:
     """A task in which people rehearse something: how its turns in the period ended, oldest first, and the one before.
 
-    ``late`` are the incidents of the period because it was not done in time.
+    ``schedule`` is when it comes, ``late`` are the incidents of the period because it was not done in time.
     """
 
     name: str
+    schedule: str
     done: tuple[TaskRecord, ...]
     before: TaskRecord | None
     late: tuple[Incident, ...]
@@ -179,6 +180,7 @@ def _by_people(wanted: Wanted, task: str, records: Sequence[TaskRecord], inciden
     done = [one for one in reversed(records) if one.outcome is TaskOutcome.DONE and one.at < wanted.until]
     return ByPeople(
         name_of(task),
+        wanted.rehearsable.tasks[task],
         tuple(one for one in done if one.at >= wanted.since),
         next((one for one in reversed(done) if one.at < wanted.since), None),
         tuple(one for one in incidents if one.check == task and one.peak >= Severity.WARNING),

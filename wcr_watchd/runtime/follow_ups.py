@@ -119,10 +119,13 @@ class FollowUps:
         await self.look()
         return f"{one.name} is done, signed off by {by}; it does not come again"
 
-    async def views(self) -> tuple[TaskView, ...]:
-        """Those that are open or were done lately, as tasks, the one that is due first at the front."""
+    async def views(self, timezone: str = "") -> tuple[TaskView, ...]:
+        """Those that are open or were done lately, as tasks, the one that is due first at the front.
+
+        Times in words are of that zone, else of that of [watchd].
+        """
         await self._load()
-        now, timezone = self._clock.now(), self._engine.setup.timezone
+        now, timezone = self._clock.now(), timezone or self._engine.setup.timezone
         shown = [one for one in self._known.values() if one.done_at is None or now - one.done_at < SHOWN_DONE]
         return tuple(follow_up.view(one, now, timezone) for one in sorted(shown, key=lambda one: one.due))
 

@@ -33,6 +33,7 @@ from wcr_watchd.core.task import (
     name_of,
 )
 from wcr_watchd.core.units import format_duration
+from wcr_watchd.kit.schedule_words import plain
 from wcr_watchd.kit.strays import end_strays, has_strays
 from wcr_watchd.kit.subprocess import end_stranger, is_alive, mark_of
 from wcr_watchd.kit.threads import Threads
@@ -163,16 +164,20 @@ class TaskDesk:
         stored = await self._records.flush()
         return f"{name_of(check)} is done, signed off by {by}; {again}" + ("" if stored else _NOT_STORED)
 
-    async def views(self, setup: Setup) -> tuple[TaskView, ...]:
-        """Every task as it stands now, in the order of the configuration."""
+    async def views(self, setup: Setup, timezone: str = "") -> tuple[TaskView, ...]:
+        """Every task as it stands now, in the order of the configuration.
+
+        Times in words are of that zone, else of that of the task's schedule.
+        """
         found = []
         for name, check in setup.checks.items():
             if name in self._probes:
                 due = await self._due(name, self._probes[name])
-                found.append(view(check, self._probes[name], self._book.states[name], due, self._clock.now()))
+                state, now = self._book.states[name], self._clock.now()
+                found.append(view(check, self._probes[name], state, due, now, timezone))
             elif name in self._reported:
-                now = self._clock.now()
-                found.append(await reported_view(check, self._reported[name], self._shared, setup.timezone, now))
+                now, zone = self._clock.now(), timezone or setup.timezone
+                found.append(await reported_view(check, self._reported[name], self._shared, zone, now))
         return tuple(found)
 
     async def times(self, check: str, until: float) -> tuple[float, ...]:
@@ -209,7 +214,7 @@ class TaskDesk:
                 who = f" ({one.owner})" if one.owner else ""
                 overdue = ", overdue" if one.phase is TaskPhase.OVERDUE else ""
                 times = await self.times(one.check, until)
-                found += [Upcoming(at, "task", f"{one.name}{who}{overdue}") for at in times]
+                found += [Upcoming(at, "task", f"{one.name}{who}, {plain(one.schedule)}{overdue}") for at in times]
         return tuple(found)
 
     def _check_of(self, name: str) -> str:

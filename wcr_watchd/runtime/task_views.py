@@ -21,8 +21,10 @@ _PHASES = {
 }
 
 
-def view(check: Check, probe: Recurring, state: TaskState, due: float | None, now: float) -> TaskView:
-    """A task that the daemon runs or a person does."""
+def view(
+    check: Check, probe: Recurring, state: TaskState, due: float | None, now: float, timezone: str = ""
+) -> TaskView:
+    """A task that the daemon runs or a person does; ``timezone`` is for the words, default: that of its schedule."""
     terms = probe.terms
     return TaskView(
         name=name_of(check.name),
@@ -34,7 +36,7 @@ def view(check: Check, probe: Recurring, state: TaskState, due: float | None, no
         tags=check.tags,
         runbook=check.runbook,
         phase=task.phase(state, terms, due, now),
-        summary=probe.told(state, due, now),
+        summary=probe.told(state, due, now, timezone),
         due=due,
         deadline=task.deadline(terms, due),
         started_at=state.started_at,

@@ -29,6 +29,7 @@ from wcr_watchd.core.state import CheckState
 from wcr_watchd.core.task import TaskRecord, TaskView
 from wcr_watchd.core.verdict import judge
 from wcr_watchd.core.view import View
+from wcr_watchd.kit.schedule_words import words
 
 Json = dict[str, Any]
 
@@ -84,6 +85,7 @@ def task(found: TaskView) -> Json:
         "summary": found.summary,
         "about": found.about,
         "schedule": found.schedule,
+        "schedule_words": words(found.schedule),
         "owner": found.owner,
         "tags": list(found.tags),
         "runbook": found.runbook,

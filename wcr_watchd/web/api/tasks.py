@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 from urllib.parse import quote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from aiohttp import web
 from pydantic import Field
@@ -12,6 +13,7 @@ from wcr_watchd.core.guidance import runbook_address
 from wcr_watchd.core.setup import Setup
 from wcr_watchd.core.task import KEPT_RECORDS, TaskKind, TaskView
 from wcr_watchd.core.view import View
+from wcr_watchd.kit.schedule_words import plain
 from wcr_watchd.web import icalendar, shapes
 from wcr_watchd.web.api.forms import By, Query
 from wcr_watchd.web.api.models import tasks as models
@@ -38,6 +40,12 @@ class SignOff(By):
     evidence: list[str] | None = Field(None, description="What shows it, such as links.")
 
 
+class Words(Query):
+    """How it is told."""
+
+    timezone: str | None = Field(None, description="Zone of the times in `summary`; default: that of the schedule.")
+
+
 class Calendar(Query):
     """Which tasks."""
 
@@ -54,18 +62,18 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post(f"{PATH}/{{name}}/run", run)
 
 
-@operation(TAG, answer=models.Tasks)
+@operation(TAG, query=Words, answer=models.Tasks)
 async def tasks(request: web.Request) -> web.Response:
     """Every task as it stands now."""
-    found = await request.app[CONTROL].tasks()
+    found = await request.app[CONTROL].tasks(_timezone(request))
     return web.json_response({"tasks": [shapes.task(one) for one in found]})
 
 
-@operation(TAG, answer=models.TaskDetails)
+@operation(TAG, query=Words, answer=models.TaskDetails)
 async def one(request: web.Request) -> web.Response:
     """One task, with how it ended the last times and when it is due next."""
     view = request.app[CONTROL]
-    found = await _task(view, request.match_info["name"])
+    found = await _task(view, request.match_info["name"], _timezone(request))
     times = await view.task_times(found.check, view.now() + CALENDAR_AHEAD)
     records = await view.task_records(found.check)
     body = shapes.task(found)
@@ -116,12 +124,25 @@ def _entry(setup: Setup, found: TaskView, at: float) -> Entry:
         start=at,
         end=at + SHOWN_FOR,
         summary=f"{found.name}{who}",
-        description="\n".join(filter(None, (found.about, runbook_address(setup, found.runbook)))) or found.schedule,
+        description="\n".join(filter(None, (found.about, runbook_address(setup, found.runbook), _when(found)))),
     )
 
 
-async def _task(view: View, name: str) -> TaskView:
-    found: list[Any] = [one for one in await view.tasks() if name in (one.name, one.check)]
+def _when(found: TaskView) -> str:
+    """How often it comes; nothing of what comes once."""
+    return "" if found.incident else plain(found.schedule)
+
+
+def _timezone(request: web.Request) -> str:
+    name = request.query.get("timezone", "")
+    try:
+        return name and ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise web.HTTPBadRequest(text=f"{name!r} is no time zone; write an IANA name such as Europe/Berlin") from None
+
+
+async def _task(view: View, name: str, timezone: str) -> TaskView:
+    found: list[Any] = [one for one in await view.tasks(timezone) if name in (one.name, one.check)]
     if not found:
         raise web.HTTPNotFound(text=f"there is no task {name!r}; GET {PATH} lists all")
     task: TaskView = found[0]

@@ -18,6 +18,7 @@ from wcr_watchd.core.access import Role
 from wcr_watchd.core.objectives import budget_left, promised
 from wcr_watchd.core.units import format_availability, format_duration, format_part
 from wcr_watchd.core.view import View
+from wcr_watchd.kit.schedule_words import plain
 from wcr_watchd.web.access.roles import VISITOR, Visitor, needed
 from wcr_watchd.web.dashboard.assets import asset
 from wcr_watchd.web.guidance import runbook_href
@@ -69,6 +70,7 @@ _environment.filters["availability"] = format_availability
 _environment.filters["part"] = format_part
 _environment.filters["promised"] = promised
 _environment.filters["budget_left"] = budget_left
+_environment.filters["schedule"] = plain
 
 
 def set_up(app: web.Application) -> None:

@@ -33,6 +33,8 @@ class Task(Answer):
     summary: str
     about: str
     schedule: str
+    schedule_words: str
+    """The schedule in plain words; empty where there are none."""
     owner: str
     tags: list[str]
     runbook: str
