@@ -9,7 +9,9 @@ from math import ceil, exp, inf, log
 from statistics import fmean, linear_regression, median
 
 from tests.bench.recordings import DAY, HOUR, Series
-from wcr_watchd.core.forecast import reach, trend
+from wcr_watchd.core.drift import drift
+from wcr_watchd.core.forecast import Reach, reach, trend
+from wcr_watchd.core.prospect import days_of, meets
 from wcr_watchd.core.windows import BASELINE_PAST, MAX_SAMPLES, course_of, foretold, over
 
 OURS = "wcr-watchd"
@@ -134,58 +136,153 @@ def traffic_ahead(series: Series, ahead: float, *, every: int = 1) -> Scores:
 # --- when a limit is reached ------------------------------------------------------------------------------------------
 
 LOOK_BACK = 30
-"""Days of which a report makes a forecast."""
+"""Days by which simpler methods say when a limit is met."""
+QUARTER = 92
+"""Days by which flows are foretold for three months, and simpler methods with them."""
+FAR = 91
+"""Days in three months."""
+MEANS = "means of 60 days"
+"""How reports foretold it before they asked :mod:`wcr_watchd.core.prospect`: here to be compared with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """How wrong the time until a limit was (a share of it), and how often it was inside of what was said."""
+    """How wrong the time until a limit was (a share of it), and by method how often it was inside of what was said."""
 
     errors: Scores
-    inside: float
+    inside: Mapping[str, float]
     width: float
+
+    @property
+    def ours(self) -> float:
+        """How often it was inside of what wcr-watchd said."""
+        return self.inside[OURS]
 
 
 def until_reached(
-    days: Series, *, ahead: Sequence[int] = (7, 14, 30), every: int = 1, cleaned: bool = False
+    series: Series, *, ahead: Sequence[int] = (7, 14, 30), every: int = 1, cleaned: bool = False
 ) -> Reached:
-    """For limits that were reached after so many days: the error of the time that each method says.
+    """For limits that were first reached after so many days: the error of the time that each method says.
 
-    ``inside`` is the share of true times between the earliest and the latest that wcr-watchd says, ``width`` how far
-    these are apart in the middle, as a share of the true time. Who says "never" is wrong by all of it. With
-    ``cleaned``, half of what had come in the month was removed ten days before each question.
+    The limit is the highest value of that day, where none of the week before the question was as high. It is asked each
+    day, an hour later every time. ``width`` is how far the earliest and the latest that wcr-watchd says are apart in
+    the middle, as a share of the true time. Who says "never" is wrong by all of it. With ``cleaned``, half of what had
+    come in the month was removed ten days before each question.
     """
-    methods: dict[str, Callable[[Series], Line]] = {
-        "growth of the last day": lambda known: first_and_last(known[-2:]),
-        "growth of the last week": lambda known: first_and_last(known[-8:]),
-        "first and last": first_and_last,
-        "least squares": least_squares,
-    }
-    errors: dict[str, list[float]] = {OURS: [], **{name: [] for name in methods}}
-    inside, widths = [], []
-    for number in range(LOOK_BACK, len(days), every):
-        known = days[number - LOOK_BACK : number + 1]
-        at, now = known[-1]
-        gone = (now - known[0][1]) / 2 if cleaned else 0.0
-        known = [(when, value - gone if when > at - 10 * DAY else value) for when, value in known]
-        found = trend(known)
-        assert found is not None
-        lines = {OURS: (found.level, found.slope), **{name: method(known) for name, method in methods.items()}}
+    errors: dict[str, list[float]] = {}
+    inside: dict[str, list[bool]] = {OURS: [], MEANS: []}
+    widths = []
+    begin = series[0][0] // DAY * DAY
+    for number in range(LOOK_BACK, int((series[-1][0] - begin) // DAY), every):
+        known, gone = _until(series, begin + number * DAY + number % 24 * HOUR, 2 * LOOK_BACK * DAY), 0.0
+        at = known[-1][0]
+        if cleaned:
+            known, gone = _cleaned(known, at)
+        said = _dates(known, at)
         for later in ahead:
-            coming = days[number + 1 : number + later + 1]
-            limit = coming[-1][1] if len(coming) == later else now
-            true = next((when - at for when, value in coming if value >= limit > now), None)
-            if true is None:
+            if (found := _first_above(series, at, later)) is None:
                 continue
-            for name, (level, growth) in lines.items():
-                errors[name].append(abs((limit - gone - level) / growth - true) / true if growth > 0 else 1.0)
-            said = reach(found, limit - gone)
-            first, last = said.earliest or inf, said.latest or inf
-            inside.append(first - at <= true <= last - at)
-            widths.append((last - first) / true)
+            limit, true = found
+            for name, method in said.items():
+                met = method(limit - gone)
+                errors.setdefault(name, []).append(
+                    1.0 if met.expected is None else abs(met.expected - at - true) / true
+                )
+                if name in inside:
+                    inside[name].append((met.earliest or inf) - at <= true <= (met.latest or inf) - at)
+            met = said[OURS](limit - gone)
+            widths.append(((met.latest or inf) - (met.earliest or inf)) / true if met.earliest else inf)
     return Reached(
-        {name: fmean(min(one, 5.0) for one in found) for name, found in errors.items()}, fmean(inside), median(widths)
+        {name: fmean(min(one, 5.0) for one in found) for name, found in errors.items()},
+        {name: fmean(found) for name, found in inside.items()},
+        median(widths),
     )
+
+
+def _cleaned(known: Series, at: float) -> tuple[Series, float]:
+    """The series without half of what had come in the month, from ten days before on; and how much that is."""
+    month = _until(known, at, LOOK_BACK * DAY)
+    gone = (month[-1][1] - month[0][1]) / 2
+    return [(when, value - gone if when > at - 10 * DAY else value) for when, value in known], gone
+
+
+def _first_above(series: Series, at: float, later: int) -> tuple[float, float] | None:
+    """A limit that is first met on that day, and after how many seconds; None where it was met in the week before."""
+    last = _until(series, at + later * DAY, DAY)
+    coming = _until(series, at + later * DAY, later * DAY)
+    if not last or coming[-1][0] <= at:
+        return None
+    limit = max(value for _, value in last)
+    if limit <= max(value for _, value in _until(series, at, 7 * DAY)):
+        return None
+    true = next(when for when, value in coming if value >= limit and when > at) - at
+    return (limit, true) if true >= DAY else None
+
+
+def _dates(known: Series, at: float) -> Mapping[str, Callable[[float], Reach]]:
+    """When a limit is met, by each method."""
+    days, month, now = days_of(known, at), _until(known, at, LOOK_BACK * DAY), known[-1][1]
+    simple: dict[str, Line] = {
+        "growth of the last day": first_and_last(_until(known, at, DAY)),
+        "growth of the last week": first_and_last(_until(known, at, 7 * DAY)),
+        "first and last": first_and_last(month),
+        "least squares": least_squares(month),
+    }
+    means = trend([(one.at - DAY / 2, one.mean) for one in days])
+
+    def ours(limit: float) -> Reach:
+        found = meets(limit, now, days, at)
+        assert found is not None
+        return found
+
+    def by_means(limit: float) -> Reach:
+        assert means is not None
+        return reach(means, limit) if limit > means.level else Reach(at, at, at)
+
+    def by_line(line: Line) -> Callable[[float], Reach]:
+        level, growth = line
+
+        def met(limit: float) -> Reach:
+            when = at + max(0.0, limit - level) / growth if growth > 0 else None
+            return Reach(when, when, when)
+
+        return met
+
+    return {OURS: ours, MEANS: by_means, **{name: by_line(line) for name, line in simple.items()}}
+
+
+# --- what will be in three months -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InThreeMonths:
+    """How wrong the value in three months was, as a share of what is there now (of what has come, where it is kept)."""
+
+    errors: Scores
+    inside: float
+
+
+def in_three_months(days: Series, *, kept: bool, every: int = 1) -> InThreeMonths:
+    """What reports say of daily means, against the value then; of what flows it is the mean of the week around then."""
+    errors: dict[str, list[float]] = {}
+    inside = []
+    for number in range(QUARTER, len(days) - FAR - 3, every):
+        known = days[number - QUARTER : number]
+        month, then = known[-LOOK_BACK:], days[number + FAR - 1][0]
+        line = trend(month) if kept else drift(known)
+        assert line is not None
+        around = days[number + FAR - 1 : number + FAR] if kept else days[number + FAR - 4 : number + FAR + 3]
+        true, seen = fmean(value for _, value in around), line.ahead(then)
+        lately = fmean(value for _, value in known[-28:])
+        said = {OURS: seen.expected, "stays as it is": known[-1][1] if kept else lately}
+        for name, method in (("first and last", first_and_last), ("least squares", least_squares)):
+            level, growth = method(month if kept else known)
+            said[name] = level + growth * (then - known[-1][0])
+        size = abs(true - known[-1][1]) if kept else lately
+        for name, value in said.items():
+            errors.setdefault(name, []).append(abs(value - true) / size)
+        inside.append(seen.low <= true <= seen.high)
+    return InThreeMonths({name: fmean(found) for name, found in errors.items()}, fmean(inside))
 
 
 # --- what is usual ----------------------------------------------------------------------------------------------------

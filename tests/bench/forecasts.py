@@ -10,23 +10,25 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, linear_regression, median
 
 import click
 
 from tests.bench.backtest import (
+    Reached,
     Scores,
     alarms,
     by_baseline,
     by_median,
+    in_three_months,
     mean_scores,
     traffic_ahead,
     until_reached,
     usual_errors,
     value_ahead,
 )
-from tests.bench.recordings import DAY, HOUR, Series, daily, grown, recorded
+from tests.bench.recordings import DAY, HOUR, Series, daily, growing, grown, recorded
 from wcr_watchd.core.forecast import reach, trend
 from wcr_watchd.core.windows import over
 
@@ -143,6 +145,8 @@ def forecast_scores(*, cleaned: bool, spiky: bool) -> dict[str, float]:
 GROWING = ("road", "electricity", "freeway", "water")
 DAYS = (*GROWING, "transactions", "pageviews")
 TRAFFIC = ("road", "electricity", "freeway", "water")
+FLOWING = ("road", "electricity", "freeway", "parking", "water")
+LONG = ("transactions", "pageviews")
 MACHINE = ("disk", "memory", "processes")
 USED = ("road", "electricity", "freeway", "parking", "water", "transactions", "pageviews")
 
@@ -165,6 +169,15 @@ def with_mean(rows: Iterable[tuple[str, Scores]]) -> list[tuple[str, Scores]]:
     return [*lines, ("all of them", mean_scores([scores for _, scores in lines]))]
 
 
+def dates(title: str, found: Mapping[str, Reached]) -> None:
+    """Print the errors of dates, and how often each interval held the true one."""
+    table(f"{title}: error", with_mean((name, one.errors) for name, one in found.items()))
+    for method in next(iter(found.values())).inside:
+        inside = ", ".join(f"{name} {100 * one.inside[method]:.0f} %" for name, one in found.items())
+        everywhere = fmean(one.inside[method] for one in found.values())
+        click.echo(f"\nInside the interval of {method}: {inside}; on average {100 * everywhere:.0f} %.")
+
+
 def on_recorded() -> None:
     """The tables on recorded series."""
     for ahead, text in ((4 * HOUR, "4 hours"), (DAY, "a day"), (7 * DAY, "a week")):
@@ -176,12 +189,22 @@ def on_recorded() -> None:
     machine = ((name, value_ahead(recorded("machine", number + 1), 600.0)) for number, name in enumerate(MACHINE))
     table("what has come ten minutes later, of a machine known for an hour: error", with_mean(machine))
     for cleaned in (False, True):
-        found = {name: until_reached(daily(grown(name)), cleaned=cleaned) for name in DAYS}
-        title = "time until a limit, after a clean-up: error" if cleaned else "time until a limit: error"
-        table(title, with_mean((name, one.errors) for name, one in found.items()))
-        inside = ", ".join(f"{name} {100 * one.inside:.0f} %" for name, one in found.items())
-        everywhere = fmean(one.inside for one in found.values())
-        click.echo(f"\nInside the interval: {inside}; on average {100 * everywhere:.0f} %.")
+        found = {name: until_reached(grown(name), cleaned=cleaned, every=2) for name in DAYS}
+        dates("time until a limit, after a clean-up" if cleaned else "time until a limit", found)
+    for share in (0.0, 1.0):
+        found = {name: until_reached(growing(name, share), every=2) for name in FLOWING}
+        dates(f"time until a limit, of traffic that {'doubles in a quarter' if share else 'does not grow'}", found)
+    for kept in (True, False):
+        values = {name: in_three_months(daily(grown(name) if kept else recorded(name)), kept=kept) for name in LONG}
+        table(
+            f"{'what is kept' if kept else 'traffic'} in three months: error",
+            with_mean((name, one.errors) for name, one in values.items()),
+        )
+        click.echo(
+            "\nInside the interval: "
+            + ", ".join(f"{name} {100 * one.inside:.0f} %" for name, one in values.items())
+            + "."
+        )
     table("what is usual: error", with_mean((name, usual_errors(recorded(name), every=3)) for name in USED))
     click.echo("\n| rule | series | values | `baseline` | median of the week |\n|---|---|---|---|---|")
     for name in USED:

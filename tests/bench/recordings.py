@@ -30,6 +30,11 @@ def grown(name: str) -> Series:
     return list(zip((at for at, _ in series), accumulate(value for _, value in series), strict=True))
 
 
+def growing(name: str, share: float) -> Series:
+    """A recorded series that becomes more by such a share of itself in a quarter, evenly: ever more use a service."""
+    return [(at, value * (1 + share * at / (92 * DAY))) for at, value in recorded(name)]
+
+
 def daily(series: Series) -> Series:
     """The means of the days, at noon, as a report has them."""
     days: dict[float, list[float]] = {}

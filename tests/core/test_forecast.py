@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import accumulate
+from math import sqrt
 from statistics import fmean
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bench import forecasts
-from tests.bench.backtest import mean_scores, until_reached
-from tests.bench.recordings import daily, grown
+from tests.bench.backtest import MEANS, in_three_months, mean_scores, until_reached
+from tests.bench.recordings import daily, growing, grown, recorded
 from wcr_watchd.core.forecast import FEWEST, Trend, reach, trend
 
 HOUR, DAY = 3_600.0, 86_400.0
@@ -137,11 +138,32 @@ def test_days_without_values_are_no_hindrance() -> None:
 
 @pytest.mark.parametrize("cleaned", [False, True])
 def test_it_beats_naive_methods_on_recorded_series(cleaned: bool) -> None:
-    found = [until_reached(daily(grown(name)), cleaned=cleaned, every=2) for name in forecasts.DAYS]
+    found = [until_reached(grown(name), cleaned=cleaned, every=2) for name in forecasts.DAYS]
     scores = dict(mean_scores([one.errors for one in found]))
     ours = scores.pop("wcr-watchd")
     assert ours < min(scores.values())
-    assert fmean(one.inside for one in found) > 0.9
+    assert fmean(one.ours for one in found) > 0.9
+
+
+def test_it_beats_naive_methods_and_means_of_days_on_what_comes_and_goes() -> None:
+    """When connections run out: by the means of days they never do, however often they did at noon."""
+    for share in (0.0, 1.0):
+        found = [until_reached(growing(name, share), every=2) for name in forecasts.FLOWING]
+        scores = dict(mean_scores([one.errors for one in found]))
+        ours = scores.pop("wcr-watchd")
+        assert ours < min(scores.values())
+        assert fmean(one.ours for one in found) > 0.9
+        assert fmean(one.inside[MEANS] for one in found) < 0.6
+
+
+@pytest.mark.parametrize("name", forecasts.LONG)
+def test_three_months_are_within_their_interval(name: str) -> None:
+    """Recordings of two years: counts that only grow, and the same as traffic."""
+    kept = in_three_months(daily(grown(name)), kept=True, every=5)
+    assert kept.inside > 0.8
+    flows = in_three_months(daily(recorded(name)), kept=False, every=5)
+    assert flows.inside > 0.9
+    assert flows.errors["wcr-watchd"] < min(flows.errors[one] for one in ("first and last", "least squares"))
 
 
 @pytest.mark.parametrize(("cleaned", "spiky"), [(False, True), (True, False), (True, True)])
@@ -198,3 +220,20 @@ def test_when_a_limit_is_met(slope: float, limit: float, expected: float | None)
 def test_a_growth_that_may_be_none_has_no_latest_time() -> None:
     found = reach(Trend(0.0, 0.5, 0.1, -0.01, 0.2), 1.0)
     assert (found.expected, found.earliest, found.latest) == (5.0, 2.5, None)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.5, 1.5), (0.2, 4.0), (-1.0, 2.0)])
+def test_the_interval_widens_beyond_the_past_and_dates_go_by_it(low: float, high: float) -> None:
+    """How much it will be in three months and when it is so much must not say different things."""
+    found = Trend(0.0, 10.0, 1.0, low, high, past=30.0)
+    near, far = found.ahead(30.0), found.ahead(120.0)
+    assert (near.low, near.expected, near.high) == pytest.approx((10 + 30 * low, 40.0, 10 + 30 * high))
+    assert (far.high - far.low) / 120 == pytest.approx((high - low) * sqrt(5 / 2))
+    for missing in (5.0, 60.0, 300.0):
+        met = reach(found, 10.0 + missing)
+        assert met.expected == pytest.approx(missing)
+        assert met.earliest is not None
+        assert found.ahead(met.earliest).high == pytest.approx(10.0 + missing)
+        if met.latest is not None:
+            assert found.ahead(met.latest).low == pytest.approx(10.0 + missing)
+    assert reach(found, 310.0).latest is None, "so far ahead the least growth is none"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from math import pi, sin
+from statistics import fmean
 
 import pytest
 
 from wcr_watchd.core.model import MeasurementSpec, Severity
-from wcr_watchd.core.prospect import prospect
+from wcr_watchd.core.prospect import Day, comes_and_goes, days_of, prospect
 from wcr_watchd.core.rules import Rule, parse_rule
 from wcr_watchd.core.thresholds import Limit, limits
 from wcr_watchd.core.units import Unit
@@ -96,6 +99,33 @@ def test_what_does_not_grow_never_is_and_what_is_met_is_met_now() -> None:
     steady = [(hour * HOUR, 5.0) for hour in range(10 * 24)]
     assert days_until("forecast(size, 7d) > 20B", steady) == (None, None, None)
     assert days_until("forecast(size, 7d) > 20B", steady, now=21.0) == (0.0, 0.0, 0.0)
+
+
+def test_what_was_full_by_day_is_met_already_at_night() -> None:
+    """A line that is beyond its limit was drawn on from there, away from it: never, the page said."""
+    busy = [(hour * HOUR, 0.95 if 8 <= hour % 24 < 18 else 0.1) for hour in range(30 * 24 + 2)]
+    assert days_until("forecast(disk_used, 7d) > 90%", busy, now=0.1) == (0.0, 0.0, 0.0)
+
+
+def test_noise_of_what_is_kept_brings_its_limit_no_nearer() -> None:
+    """A store that fills up is on its way wherever it was in between; what comes and goes counts at its highest."""
+    found = []
+    for seed in range(7, 13):
+        chance = random.Random(seed)
+        filling = [(hour * HOUR, 0.3 + 0.01 * hour / 24 + chance.gauss(0, 0.02)) for hour in range(30 * 24)]
+        found.append(days_until("forecast(disk_used, 1d) > 100%", filling, now=0.6)[0] or 0.0)
+    # The busiest hours of days are four hundredths above the line, which is four days.
+    assert fmean(found) == pytest.approx(36, abs=0.6)
+
+
+def test_what_comes_and_goes_is_told_by_its_course() -> None:
+    def days(value: Callable[[int], float]) -> list[Day]:
+        return days_of([(hour * HOUR, value(hour)) for hour in range(30 * 24)], 30 * DAY)
+
+    office = days(lambda hour: (0.8 if 8 <= hour % 24 < 18 else 0.1) * (0.2 if hour // 24 % 7 > 4 else 1.0))
+    assert comes_and_goes(office, 30 * DAY)
+    assert not comes_and_goes(days(lambda hour: 0.2 + hour / 2_000), 30 * DAY)
+    assert not comes_and_goes(days(lambda hour: 0.2 + (hour % 240 + 600) / 2_000), 30 * DAY), "cleaned every ten days"
 
 
 def test_too_short_a_past_tells_nothing() -> None:

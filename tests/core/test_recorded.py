@@ -11,7 +11,7 @@ import pytest
 
 from tests.bench import backtest
 from tests.bench.backtest import OURS, Scores
-from tests.bench.recordings import DAY, HOUR, daily, grown, recorded
+from tests.bench.recordings import DAY, HOUR, grown, recorded
 
 GROWING = ("road", "electricity", "freeway", "water")
 
@@ -29,12 +29,12 @@ def test_forecasts_beat_simpler_methods(ahead: float, at_most: float) -> None:
 
 def test_limits_are_met_when_it_was_said() -> None:
     """With and without a clean-up in the month before: no other method is as good in both."""
-    months = [daily(grown(name)) for name in (*GROWING, "transactions", "pageviews")]
-    found = [backtest.until_reached(days, every=9, cleaned=cleaned) for cleaned in (False, True) for days in months]
+    series = [grown(name) for name in (*GROWING, "transactions", "pageviews")]
+    found = [backtest.until_reached(one, every=9, cleaned=cleaned) for cleaned in (False, True) for one in series]
     scores = backtest.mean_scores([one.errors for one in found])
     assert scores[OURS] < 1.03 * best_other(scores)
     assert scores[OURS] < 0.1
-    assert 0.9 < fmean(one.inside for one in found) < 0.995
+    assert 0.9 < fmean(one.ours for one in found) < 0.995
 
 
 def test_baselines_beat_simpler_methods() -> None:

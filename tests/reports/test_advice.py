@@ -12,10 +12,10 @@ import pytest
 from tests.reports.past import BEGIN, DAY, SUBJECTS, fill
 from tests.reports.past import wanted as of_the_past
 from tests.store.samples import an_incident
-from wcr_watchd.core.forecast import Reach
+from wcr_watchd.core.forecast import Ahead, Reach
 from wcr_watchd.core.model import Incident
 from wcr_watchd.reports.advice import ALERTS_A_DAY, DISK_FULL, NOISY, advice
-from wcr_watchd.reports.ahead import Ahead, Prospect
+from wcr_watchd.reports.ahead import Forecast
 from wcr_watchd.reports.costs import Cost
 from wcr_watchd.reports.facts import ChannelFacts, CheckFacts, Facts, Resource, gather
 from wcr_watchd.reports.months import Growth
@@ -132,7 +132,7 @@ def test_a_limit_that_is_met_within_three_months_is_told(calm: Facts) -> None:
 
     def meets(in_days: float, now: float = 41 * 2.0**30) -> list[str]:
         met = Reach(until + in_days * DAY, until + in_days * DAY / 2, None)
-        return said(replace(calm, prospects=(Prospect(growth, now, None, 50 * 2.0**30, met),)))
+        return said(replace(calm, forecasts=(Forecast(growth, now, None, 50 * 2.0**30, met),)))
 
     assert meets(40) == ["Make room: at this growth database_size of db is at 50 GiB in about 40 d (20 d to never)"]
     assert meets(91) == []

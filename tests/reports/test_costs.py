@@ -16,7 +16,7 @@ from wcr_watchd.reports.ahead import Courses
 from wcr_watchd.reports.costs import Cost, costs, measured
 from wcr_watchd.reports.foretold import spent, to_come
 from wcr_watchd.store.recorded import Recorded
-from wcr_watchd.store.rollup import Bucket
+from wcr_watchd.store.totals import DayBucket
 
 DAY = 86_400_000
 COST = replace(SUBJECTS[-1], limits=(Limit("spent", ">", 140.0), Limit("spent", ">", 175.0), Limit("left", "<", 100.0)))
@@ -49,7 +49,7 @@ def found(value: Callable[[datetime], float | None], until: float, days: int = 9
     for day in range(first // DAY * DAY, int(until * 1000), DAY):
         known = value(datetime.fromtimestamp(day / 1000, UTC))
         if known is not None:
-            course[day] = Bucket(1, known, known, known)
+            course[day] = DayBucket(1, known, known, known, known, known)
     courses: Courses = {"cost-hosting": {1: course}}
     [cost] = costs(asked(until), courses, cast(Recorded, Labels(name)))
     return cost

@@ -94,7 +94,7 @@ def test_a_disk_that_fills_is_full_when_it_is(weekly: Document) -> None:
     assert (disk["full"]["expected"] - END) / DAY == pytest.approx(8.75, abs=0.5)
     assert disk["full"]["earliest"] <= disk["full"]["expected"] <= disk["full"]["latest"]
     memory = next(one for one in facts(weekly)["resources"] if one["name"] == "memory_used")
-    assert memory["full"] is None
+    assert memory["full"] == {"expected": None, "earliest": None, "latest": None}, "known, and never"
 
 
 def test_it_recommends_what_follows_from_the_figures(weekly: Document) -> None:

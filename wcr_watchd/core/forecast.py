@@ -8,7 +8,8 @@ the past: the first as much as what lies off it is gone at the next sample.
 
 Only whole weeks are compared (days, while fewer than two weeks are known), so that it does not matter at which time of
 the week the past begins and ends. A spike is left out. What a clean-up (a sudden step against the growth) took is no
-part of the growth, unless such steps come every week. How sure the line is follows from how much growth differed.
+part of the growth, unless such steps come every week. How sure the line is follows from how much growth differed, and
+from how far it is drawn: what growth will be is known the less the further ahead one looks.
 
 Scored on recorded series against simpler methods by ``tests/bench/forecasts.py``.
 
@@ -24,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, sqrt
+from math import ceil, inf, sqrt
 from statistics import fmean, median
 
 Sample = tuple[float, float]
@@ -51,23 +52,56 @@ PIECE = 0.2
 MARGIN = 1.25
 """By how many times its width the interval of the growths seen is widened on each side: growth goes on changing. With
 it 95 of 100 times foretold by recorded series came true."""
+ROUNDS = 40
+"""Steps in which a date is found whose interval depends on how far away it is; each halves what is still missing."""
 FORESEEN = 2 * 365.25 * 86_400.0
 """Seconds beyond which nobody foresees when something is full."""
+BEYOND = 50 * FORESEEN
+"""Seconds that are never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What something will be ``at`` a time (epoch seconds), between ``low`` and ``high`` at 95 %."""
+
+    at: float
+    expected: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """A line: ``level`` at ``at`` (epoch seconds), ``slope`` per second, between ``low`` and ``high`` at 95 %."""
+    """A line: ``level`` at ``at`` (epoch seconds), ``slope`` per second, between ``low`` and ``high`` at 95 %.
+
+    That holds as far ahead as the ``past`` (seconds) reaches that it is drawn through.
+    """
 
     at: float
     level: float
     slope: float
     low: float
     high: float
+    past: float = inf
 
     def value(self, at: float) -> float:
         """What the line says for a time (epoch seconds)."""
         return self.level + self.slope * (at - self.at)
+
+    def ahead(self, at: float) -> Ahead:
+        """What it will be then."""
+        length = at - self.at
+        low, high = (self.level + self.growth(edge, length) * length for edge in (self.low, self.high))
+        return Ahead(at, self.value(at), low, high)
+
+    def growth(self, edge: float, ahead: float) -> float:
+        """Where ``edge`` of the slopes, ``low`` or ``high``, is for a time so many seconds ahead.
+
+        Further ahead than the past reaches they move apart. Where growth itself wanders (a random walk), its mean of
+        the past and its mean of what comes differ by the root of both lengths together.
+        """
+        wider = sqrt((1 + ahead / self.past) / 2) if ahead > self.past else 1.0
+        return self.slope + (edge - self.slope) * wider
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +113,9 @@ class Reach:
     latest: float | None
 
     def told(self, at: float) -> str:
-        """``in about 40 d (31 d to 55 d)``, seen from a time (epoch seconds); empty when that is years away."""
+        """``in about 40 d (31 d to 55 d)``, ``already``, seen from a time; empty when that is years away."""
+        if self.latest is not None and self.latest <= at:
+            return "already"
         if self.expected is None or self.expected - at > FORESEEN:
             return ""
         expected, earliest, latest = (
@@ -116,7 +152,8 @@ def trend(samples: Sequence[Sample], most: int = MOST) -> Trend | None:
     fading = _fading([one - usual for one, usual in zip(off, _usual_by_time(known, off, period), strict=True)])
     slope = fading * overall + (1 - fading) * lately
     low, high = _interval([growth for growth, _, _ in long])
-    return Trend(at, last + fading**2 * (median(off) - off[-1]), slope, min(low, slope), max(high, slope))
+    level = last + fading**2 * (median(off) - off[-1])
+    return Trend(at, level, slope, min(low, slope), max(high, slope), at - known[0][0])
 
 
 def reach(found: Trend, limit: float) -> Reach:
@@ -124,13 +161,21 @@ def reach(found: Trend, limit: float) -> Reach:
     missing = limit - found.level
     if missing == 0:
         return Reach(found.at, found.at, found.at)
-    toward = 1.0 if missing > 0 else -1.0
-    fast, slow = (found.high, found.low) if toward > 0 else (found.low, found.high)
+    fast, slow = (found.high, found.low) if missing > 0 else (found.low, found.high)
+    return Reach(*(_met(found, missing, edge) for edge in (found.slope, fast, slow)))
 
-    def when(slope: float) -> float | None:
-        return found.at + missing / slope if slope * toward > 0 else None
 
-    return Reach(when(found.slope), when(fast), when(slow))
+def _met(found: Trend, missing: float, edge: float) -> float | None:
+    """When so much is no longer missing, where growth is at this edge of what it may be; None: never."""
+    if edge * missing <= 0:
+        return None
+    ahead = missing / edge
+    for _ in range(ROUNDS if ahead > found.past else 0):
+        growth = found.growth(edge, ahead)
+        if growth * missing <= 0 or ahead > BEYOND:
+            return None
+        ahead = sqrt(ahead * (missing / growth))
+    return found.at + ahead
 
 
 def steady(samples: Sequence[Sample], most: int = MOST) -> Sequence[Sample]:

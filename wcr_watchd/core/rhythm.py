@@ -121,9 +121,9 @@ def later(lately: Sequence[Sample], course: Sequence[Sample], at: float, ahead: 
     line = trend(lately, LINE)
     steadied = steady(course, COURSE)
     now = lately[-1][1]
-    comes_and_goes = _comes_and_goes(course, steadied, at, ahead)
-    is_new = line is not None and _new(line, course if comes_and_goes else steadied)
-    if comes_and_goes and (ahead > LATELY or not is_new):
+    flows = _flows(course, steadied, at, ahead)
+    is_new = line is not None and _new(line, course if flows else steadied)
+    if flows and (ahead > LATELY or not is_new):
         return _usual_then(course, at, ahead)
     growth = None if is_new else _growth(steadied, at, now, ahead)
     if growth is not None:
@@ -136,13 +136,18 @@ def later(lately: Sequence[Sample], course: Sequence[Sample], at: float, ahead: 
     return now + (now - before) / (last - first) * ahead
 
 
-def _comes_and_goes(course: Sequence[Sample], steadied: Sequence[Sample], at: float, ahead: float) -> bool:
-    """Whether it is traffic and no store that fills up.
+def is_flow(days: Sequence[Sample]) -> bool:
+    """Whether what has these values day by day comes and goes (traffic, load, connections) and no store fills up."""
+    return bool(days) and _flows(days, steady(days), days[-1][0], WEEK * DAY)
+
+
+def _flows(course: Sequence[Sample], steadied: Sequence[Sample], at: float, ahead: float) -> bool:
+    """Whether it is traffic and no store that fills up, by what came so many seconds later.
 
     Most of what came went again, and at many moments of the past it came nearer to what it was at that time before than
     to having grown as before; where both are about as near, it is.
     """
-    if len(course) < 2 or not _returns(course):
+    if len(course) < 2 or not returns(course):
         return False
     as_grown, as_it_was = _missed(steadied, at, ahead)
     return len(as_grown) >= ASKED / 4 and DOUBT * fmean(as_it_was) <= fmean(as_grown)
@@ -167,7 +172,7 @@ def _missed(course: Sequence[Sample], at: float, ahead: float) -> tuple[Sequence
     return as_grown, as_it_was
 
 
-def _returns(course: Sequence[Sample]) -> bool:
+def returns(course: Sequence[Sample]) -> bool:
     """Whether most of what came went again."""
     moved = sum(abs(after - before) for (_, before), (_, after) in pairwise(course))
     return abs(course[-1][1] - course[0][1]) < moved / 2

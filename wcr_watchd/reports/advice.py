@@ -80,7 +80,7 @@ def _resources(facts: Facts) -> Iterator[str]:
         left = SOON if expected is None else expected - facts.wanted.until
         if one.name == "cpu_used" or (one.p95 <= limit and left >= SOON):
             continue
-        when = f"; at this growth it is full in about {foreseen(left)}" if left < SOON else ""
+        when = f"; at this growth it is full in about {foreseen(left)}" if 0 < left < SOON else ""
         used = format_part(one.p95)
         yield f"Make room: {one.title} of {one.check} was at {used} or more for 5 % of the time{when}"
 
@@ -88,10 +88,10 @@ def _resources(facts: Facts) -> Iterator[str]:
 def _limits(facts: Facts) -> Iterator[str]:
     """What is no share and meets soon what a rule names; shares are told of with the resources."""
     until = facts.wanted.until
-    for one in facts.prospects:
-        is_soon = one.met is not None and one.met.expected is not None and one.met.expected - until < SOON
-        if one.growth.unit != Unit.RATIO and is_soon and one.limit is not None and one.now < one.limit:
-            yield f"Make room: at this growth {one.growth.title} is at {limit_met(one, until)}"
+    for one in facts.forecasts:
+        expected = one.met.expected if one.met else None
+        if one.growth.unit != Unit.RATIO and expected is not None and 0 < expected - until < SOON:
+            yield f"Make room: at this growth {one.growth.title} is {limit_met(one, until)}"
 
 
 def _costs(facts: Facts) -> Iterator[str]:

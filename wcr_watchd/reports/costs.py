@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from wcr_watchd.core.forecast import FEWEST, Reach, reach, trend
+from wcr_watchd.core.forecast import FEWEST, Ahead, Reach, reach, trend
 from wcr_watchd.core.model import Labels
 from wcr_watchd.core.report import Limit, Subject, Wanted
 from wcr_watchd.core.status_days import months
 from wcr_watchd.core.units import Unit
-from wcr_watchd.reports.ahead import FEWEST_DAYS, HORIZON, Ahead, Courses, Days, values
+from wcr_watchd.reports.ahead import FEWEST_DAYS, HORIZON, Courses, Days
 from wcr_watchd.reports.reckoning import SPEED
 from wcr_watchd.store.recorded import Recorded
 from wcr_watchd.store.rollup import Bucket
@@ -101,7 +101,7 @@ def _foreseen(known: Cost, limits: Sequence[Limit], days: Days, wanted: Wanted) 
     if days[-1][0] - days[0][0] < FEWEST_DAYS:
         return replace(known, limit=limit, met=met)
     at = wanted.until + HORIZON
-    return replace(known, foreseen=Ahead(at, *values(found, at)), limit=limit, met=met)
+    return replace(known, foreseen=found.ahead(at), limit=limit, met=met)
 
 
 def _begins_again(days: Days, starts: Sequence[float]) -> Iterator[int]:
@@ -179,9 +179,9 @@ def _of_month(known: Cost, limit: float | None, spending: _Spending, wanted: Wan
     own = [one for one in spending.days[spending.begun[-1] if spending.begun else 0 :] if one[0] > begin]
     found = trend(own) if len(own) >= FEWEST else None
     if found is not None:
-        expected, low, high = values(found, end)
+        last = found.ahead(end)
         step = DAY * found.slope  # a bill comes a day early or late
-        expected, low, high = (max(found.level, value) for value in (expected, low - step, high + step))
+        expected, low, high = (max(found.level, value) for value in (last.expected, last.low - step, last.high + step))
         met = reach(found, limit) if limit is not None else None
         return replace(known, foreseen=Ahead(end, expected, low, high), met=met)
     ahead = _whole(spending, begin, end)
@@ -194,13 +194,14 @@ def _whole(spending: _Spending, begin: float, end: float) -> Ahead | None:
     """What a whole month will come to, from sums over as many days; from the days alone where they are few."""
     sums = trend(spending.over(end - begin))
     if sums is not None:
-        expected, low, high = (max(0.0, value) for value in values(sums, end))
-        return Ahead(end, expected, low, high)
+        whole = sums.ahead(end)
+        return Ahead(end, *(max(0.0, value) for value in (whole.expected, whole.low, whole.high)))
     rate = trend(spending.together)
     if rate is None:
         return None
     length = end - begin
-    return Ahead(end, max(0.0, rate.slope * length), max(0.0, rate.low * length), max(0.0, rate.high * length))
+    low, high = (rate.growth(edge, end - rate.at) for edge in (rate.low, rate.high))
+    return Ahead(end, *(max(0.0, slope * length) for slope in (rate.slope, low, high)))
 
 
 def _passes(month: Ahead, limit: float, begin: float) -> Reach:

@@ -13,7 +13,7 @@ from wcr_watchd.core.model import DeliveryState, Incident, Labels, Severity
 from wcr_watchd.core.report import ReportKind, Subject, Wanted
 from wcr_watchd.core.uptime import Span, Uptime, total
 from wcr_watchd.reports import ahead
-from wcr_watchd.reports.ahead import Courses, Prospect
+from wcr_watchd.reports.ahead import Courses, Forecast
 from wcr_watchd.reports.costs import Cost, costs
 from wcr_watchd.reports.costs import measured as measured_costs
 from wcr_watchd.reports.earlier import earlier, growth
@@ -110,7 +110,7 @@ class Facts:
     recovery: tuple[Recovery, ...] = ()
     growth: tuple[Growth, ...] = ()
     """Of a monthly report how much was in use of what grows."""
-    prospects: tuple[Prospect, ...] = ()
+    forecasts: tuple[Forecast, ...] = ()
     """And what comes of the most important of it."""
     earlier: Earlier = Earlier()
     """And what is known of the months before."""
@@ -155,7 +155,7 @@ def gather(wanted: Wanted) -> Facts:
             tuple(promises(wanted, records)),
             tuple(recovery(wanted, now, records)),
             grown,
-            tuple(_prospects(wanted, grown, courses, records)),
+            tuple(_forecasts(wanted, grown, courses, records)),
             earlier(wanted, records, before) if is_monthly else Earlier(),
         )
 
@@ -241,7 +241,7 @@ def _resources(wanted: Wanted, now: Mapping[str, Totals], courses: Courses, reco
             name, labels = records.labels(number)
             if name not in LOAD or not found.has_quantiles:
                 continue
-            days = ahead.means(courses[one.name].get(number, {}), wanted.until)
+            course = courses[one.name].get(number, {})
             yield Resource(
                 one.name,
                 name,
@@ -249,17 +249,17 @@ def _resources(wanted: Wanted, now: Mapping[str, Totals], courses: Courses, reco
                 found.quantile(0.5),
                 found.quantile(0.95),
                 found.bucket.maximum,
-                tuple(days),
-                ahead.full(name, days) if name in LIMITED else None,
+                tuple(ahead.means(course, wanted.until)),
+                ahead.full(course, wanted.until) if name in LIMITED else None,
             )
 
 
-def _prospects(wanted: Wanted, grown: Sequence[Growth], courses: Courses, records: Recorded) -> Iterable[Prospect]:
+def _forecasts(wanted: Wanted, grown: Sequence[Growth], courses: Courses, records: Recorded) -> Iterable[Forecast]:
     subjects = {one.name: one for one in wanted.subjects}
     for one in chosen(grown):
         known = ((records.labels(number), course) for number, course in courses.get(one.check, {}).items())
         course = next((course for labels, course in known if labels == (one.name, one.labels)), {})
-        yield ahead.prospect(one, subjects[one.check], ahead.means(course, wanted.until), wanted.until)
+        yield ahead.forecast(one, subjects[one.check], course, wanted.until)
 
 
 # --- incidents and messages -------------------------------------------------------------------------------------------

@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 from wcr_watchd.core.forecast import Reach
 from wcr_watchd.core.report import Wanted
 from wcr_watchd.core.units import Unit, format_part, format_value
-from wcr_watchd.reports.ahead import Prospect
+from wcr_watchd.reports.ahead import Forecast
 from wcr_watchd.reports.costs import Cost
 from wcr_watchd.reports.months import Growth
 
 
 def when_met(met: Reach | None, until: float) -> str:
-    """When something is met, with the interval; empty when that is years away or not known."""
+    """When something is met, with the interval, or ``already``; empty when that is years away or not known."""
     return met.told(until) if met is not None else ""
 
 
@@ -25,7 +25,7 @@ def of_growth(value: float, growth: Growth) -> str:
     return format_part(value) if growth.unit == Unit.RATIO else format_value(value, Unit(growth.unit))
 
 
-def in_three_months(one: Prospect) -> str:
+def in_three_months(one: Forecast) -> str:
     """``66 % (60 % to 75 %)``; empty where too little is known to tell."""
     if one.ahead is None:
         return ""
@@ -35,25 +35,23 @@ def in_three_months(one: Prospect) -> str:
     return expected + (f" ({low} to {high})" if low != high else "")
 
 
-def limit_met(one: Prospect, until: float) -> str:
-    """``full in about 40 d (31 d to 55 d)``, ``50 GiB in about …``, ``above 50 GiB already``; empty without a limit."""
-    if one.limit is None:
+def limit_met(one: Forecast, until: float) -> str:
+    """``full in about 40 d (31 d to 55 d)``, ``at 50 GiB already``; empty without a limit, or with too little known."""
+    if one.limit is None or one.met is None:
         return ""
-    is_share = one.growth.unit == Unit.RATIO
-    said = "full" if is_share else of_growth(one.limit, one.growth)
-    if one.now >= one.limit:
-        return "full already" if is_share else f"above {said} already"
-    if when := when_met(one.met, until):
-        return f"{said} {when}"
-    return f"not {'full' if is_share else f'at {said}'} within 2 years"
+    said = "full" if one.growth.unit == Unit.RATIO else f"at {of_growth(one.limit, one.growth)}"
+    said += " at the busiest hour" if one.comes_and_goes else ""
+    when = when_met(one.met, until)
+    return f"{said} {when}" if when else f"not {said} within 2 years"
 
 
-def prospect_words(one: Prospect | None, until: float) -> str:
+def forecast_words(one: Forecast | None, until: float) -> str:
     """Both as the rest of a sentence: ``; in 3 months about 66 % (60 % to 75 %); full in about …``."""
     if one is None:
         return ""
     months = in_three_months(one)
-    parts = [f"in 3 months about {months}" if months else "", limit_met(one, until)]
+    average = " on average" if one.comes_and_goes else ""
+    parts = [f"in 3 months about {months}{average}" if months else "", limit_met(one, until)]
     return "".join(f"; {part}" for part in parts if part)
 
 
@@ -111,8 +109,8 @@ def _day(at: float, wanted: Wanted) -> str:
     return f"{datetime.fromtimestamp(at, ZoneInfo(wanted.timezone)):%-d %b}"
 
 
-def as_json(one: Prospect) -> dict[str, Any]:
-    """A prospect for the JSON form."""
+def as_json(one: Forecast) -> dict[str, Any]:
+    """A forecast for the JSON form."""
     return {
         "check": one.growth.check,
         "name": one.growth.name,

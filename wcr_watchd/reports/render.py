@@ -104,10 +104,10 @@ def _values(
         # Of tasks and people on call stakeholders read no name, and without one they say nothing.
         "coming": [one for one in wanted.upcoming if internal or one.kind == "maintenance"],
         "growth_words": growth_words,
-        "prospects": {one.growth.key: one for one in facts.prospects},
+        "forecasts": {one.growth.key: one for one in facts.forecasts},
         "three_months": foretold.in_three_months,
         "limit_met": lambda one: foretold.limit_met(one, wanted.until),
-        "prospect_words": lambda one: foretold.prospect_words(one, wanted.until),
+        "forecast_words": lambda one: foretold.forecast_words(one, wanted.until),
         "spent": foretold.spent,
         "to_come": lambda one: foretold.to_come(one, wanted),
         "unknown_month": lambda one: "comes with the next report" if one.later else "not measured",
@@ -329,7 +329,7 @@ def _course(facts: Facts, one: Resource, name: str) -> Chart:
 
 
 def when_full(facts: Facts, one: Resource) -> str:
-    """When something is full, with the interval; empty when that is years away."""
+    """When something is full, with the interval; empty when that is years away, or too little is known to tell."""
     return foretold.when_met(one.full, facts.wanted.until)
 
 
@@ -366,7 +366,7 @@ def _json(facts: Facts, groups: Sequence[Group], months: Sequence[Month], own: F
         "recovery": [asdict(one) | {"is_met": one.is_met} for one in facts.recovery],
         "resources": [asdict(one) | {"days": len(one.days)} for one in facts.resources],
         "costs": [asdict(one) for one in facts.costs],
-        "growth": [foretold.as_json(one) for one in facts.prospects],
+        "growth": [foretold.as_json(one) for one in facts.forecasts],
         "channels": [asdict(one) for one in facts.channels],
         "mean_time_to_acknowledge": facts.handling.acknowledge,
         "mean_time_to_resolve": facts.handling.resolve,

@@ -221,6 +221,8 @@ class Recorded:
         for row in self._unsummed(span, summed):
             if (check := sources.get(row.source)) is not None and span.has(row.at):
                 add_raw(found[check], row, read[check])
+        for totals in found.values():
+            totals.fold_raw()
         for check in found.keys() & cuts.keys():
             own = [number for number, name in sources.items() if name == check]
             self._cut(found[check], own, sorted(map(milliseconds, cuts[check])), span)

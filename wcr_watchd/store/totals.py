@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
+from math import inf
+from operator import truediv
 from typing import NamedTuple
 
 from wcr_watchd.store.pack import PackedRow
@@ -86,6 +88,25 @@ class Distribution:
             self.points[round(min(max(value_of(number), low), high), _DIGITS)] += times
 
 
+@dataclass(slots=True)
+class DayBucket(Bucket):
+    """The values of a series in a day, and the means of its quietest and its busiest hour."""
+
+    quietest: float = inf
+    busiest: float = -inf
+
+    def add_hours(self, means: Iterable[float]) -> None:
+        """Take in the means of hours whose values are counted."""
+        known = tuple(means)
+        self.quietest = min(self.quietest, *known)
+        self.busiest = max(self.busiest, *known)
+
+    def join(self, other: DayBucket) -> None:
+        """Take in another part of the day."""
+        self.merge(other)
+        self.add_hours((other.quietest, other.busiest))
+
+
 class Span(NamedTuple):
     """From when to before when (epoch ms)."""
 
@@ -115,7 +136,8 @@ class Totals:
 
     ``days`` are the runs of whole days by the start of each (epoch ms), ``hours`` those of hours of which no whole day
     is known, ``minutes`` those of five minutes of which no hour is, and ``parts`` those of hours that were cut, by
-    start and width. ``daily`` has the values of each series by the start of the (UTC) day.
+    start and width. ``daily`` has the values of each series by the start of the (UTC) day. ``raw`` are
+    those of hours that are not rolled up, by series and hour.
     """
 
     days: dict[int, RowRuns] = field(default_factory=dict)
@@ -123,7 +145,8 @@ class Totals:
     minutes: dict[int, Runs] = field(default_factory=dict)
     parts: dict[tuple[int, int], Runs] = field(default_factory=dict)
     values: dict[int, Distribution] = field(default_factory=dict)
-    daily: dict[int, dict[int, Bucket]] = field(default_factory=dict)
+    daily: dict[int, dict[int, DayBucket]] = field(default_factory=dict)
+    raw: dict[tuple[int, int], Bucket] = field(default_factory=dict)
 
     def runs(self) -> Iterator[tuple[int, Runs]]:
         """All runs, by the start of the bucket (epoch ms) that they are in."""
@@ -153,15 +176,23 @@ class Totals:
         known = into.get(start)
         into[start] = runs if known is None else [a + b for a, b in zip(known, runs, strict=True)]
 
-    def add_value(self, series: int, day: int, value: float, *, is_share: bool) -> None:
-        """Count one value."""
+    def add_value(self, series: int, at: int, value: float, *, is_share: bool) -> None:
+        """Count one value of a time (epoch ms)."""
         found = self.values.setdefault(series, Distribution())
         found.bucket.add(value)
         if is_share:
             found.points[round(value, _DIGITS)] += 1
         else:
             found.sketch[bin_of(value)] += 1
-        self.daily.setdefault(series, {}).setdefault(day, Bucket()).add(value)
+        self.raw.setdefault((series, at // HOUR * HOUR), Bucket()).add(value)
+
+    def fold_raw(self) -> None:
+        """Count what was not rolled up for the days that it is of; after the last of it."""
+        for (series, hour), bucket in self.raw.items():
+            day = self.daily.setdefault(series, {}).setdefault(hour // DAY * DAY, DayBucket())
+            day.merge(bucket)
+            day.add_hours((bucket.mean,))
+        self.raw.clear()
 
     def add_row(self, row: bytes, start: int, width: int, wanted: WantedSeries, span: Span) -> None:
         """Take in a packed row beginning at ``start`` with buckets of ``width`` (ms), as far as it lies in ``span``.
@@ -176,7 +207,7 @@ class Totals:
             if not is_whole:
                 columns = _inside(columns, start, width, span)
             if columns[0]:
-                self._add_columns(identity, start // DAY * DAY, columns)
+                self._add_columns(identity, start, width, columns)
                 if wanted.sketches:
                     self._add_sketches(packed, identity, columns, start, width, span, wanted)
 
@@ -192,11 +223,13 @@ class Totals:
             if span.meets(start + number * width, width):
                 self.add_runs(start + number * width, width, runs)
 
-    def _add_columns(self, series: int, day: int, columns: Sequence[Sequence[float]]) -> None:
+    def _add_columns(self, series: int, start: int, width: int, columns: Sequence[Sequence[float]]) -> None:
         _, counts, totals, lows, highs = columns
         bucket = Bucket(int(sum(counts)), sum(totals), min(lows), max(highs))
         self.values.setdefault(series, Distribution()).bucket.merge(bucket)
-        self.daily.setdefault(series, {}).setdefault(day, Bucket()).merge(bucket)
+        day = self.daily.setdefault(series, {}).setdefault(start // DAY * DAY, DayBucket())
+        day.merge(bucket)
+        day.add_hours(map(truediv, totals, counts) if width == HOUR else (bucket.mean,))
 
     def _add_sketches(
         self,
@@ -239,7 +272,6 @@ def add_raw(totals: Totals, row: PackedRow, wanted: WantedSeries) -> None:
     runs = [0, 0, 0]
     runs[row.outcome] = 1
     totals.add_runs(row.at // FIVE_MINUTES * FIVE_MINUTES, FIVE_MINUTES, runs)
-    day = row.at // DAY * DAY
     for identity, value in zip(row.series, row.values, strict=True):
         if identity in wanted.series and value - value == 0:  # neither infinite nor undefined
-            totals.add_value(identity, day, value, is_share=identity in wanted.shares)
+            totals.add_value(identity, row.at, value, is_share=identity in wanted.shares)

@@ -45,10 +45,8 @@ def when(one: Prospect, at: float) -> str:
     met = one.met
     if met is None:
         return "not known yet: two days of the past are needed"
-    if met.latest is not None and met.latest <= at:
-        return "met already"
     if told := met.told(at):
-        return told
+        return f"met {told}" if told == "already" else told
     if met.earliest is not None and met.earliest - at <= FORESEEN:
         return f"not at this growth; {foreseen(met.earliest - at)} at the earliest"
     return "not at this growth"
