@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.servers.backup_machine import PASSPHRASE, SCRIPTS, Machine, content, day_file, keys
+from tests.real.running import Observe, measured
+from tests.real.servers.backup_machine import PASSPHRASE, SCRIPTS, ZONE, Machine, content, day_file, keys
 from tests.real.servers.postgres import Postgres
 from tests.real.servers.storage import Bucket
+from wcr_watchd.core.model import Outcome
 
 NOW = datetime.now(UTC).replace(hour=7, minute=0, second=0)
 AWKWARD = (
@@ -184,6 +186,41 @@ def test_a_link_is_saved_with_what_it_leads_to(machine: Machine) -> None:
     assert "/usr/bin/env" not in names, "a package brings it"
     machine.well("backup-configuration", "logs")
     assert str(kept / "logs" / "access.log") in [f"/{name}" for name in opened(machine, "logs_")]
+
+
+async def test_the_whole_machine_disk_by_disk_without_what_comes_again(machine: Machine, observe: Observe) -> None:
+    disk = machine.folder / "disk"
+    for folder in ("etc", "boot", "tmp/deep", "proc", "backups/image"):
+        (disk / folder).mkdir(parents=True)
+    (disk / "etc" / "fstab").write_text("/dev/vda1 / ext4")
+    (disk / "etc" / "link").symlink_to("/usr/bin/env")
+    (disk / "tmp" / "deep" / "x").write_text("x")
+    (disk / "swap.img").write_text("swap")
+    for mounted in ("boot", "proc"):
+        done = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(disk / mounted)], capture_output=True, check=False)
+        assert done.returncode == 0, "only root mounts a disk: run the tests of backups as root"
+    try:
+        (disk / "boot" / "vmlinuz-6").write_text("kernel")
+        (disk / "proc" / "cpuinfo").write_text("of the kernel")
+        machine.root = disk / "backups"
+        paths = f"{disk} -{disk}/etc -{disk}/boot -{disk}/boot/efi"
+        machine.set(IMAGE_PATHS=paths, IMAGE_LEFT_OUT=f"{disk}/tmp {disk}/swap.img")
+        machine.well("backup-configuration", "image")
+    finally:
+        for mounted in ("boot", "proc"):
+            subprocess.run(["umount", "-l", str(disk / mounted)], check=True)
+    names = [name.removeprefix(f".{disk}/").rstrip("/") for name in opened(machine, "machine_")]
+    assert sorted(names) == sorted(
+        ["", "backups", "boot", "boot", "boot/vmlinuz-6", "etc", "etc/fstab", "etc/link", "proc", "tmp"]
+    ), "what is a disk of its own is there as a folder, and once more with what it has"
+
+    machine.settle()
+    inside = str(disk).lstrip("/")
+    seen = await observe(
+        "backup", path=f"{machine.root}/image/machine_%Y%m%d_%H%M%S.tar.gz.enc", timezone=ZONE, encrypted=True,
+        decrypt={"passphrase": PASSPHRASE}, required=[f"{inside}/etc/fstab", f"{inside}/boot/vmlinuz*"],
+    )  # fmt: skip
+    assert (seen.outcome, measured(seen, "absent_paths")) == (Outcome.UP, 0), seen.summary
 
 
 def test_what_may_be_absent_is_saved_when_it_is_there(machine: Machine) -> None:

@@ -19,7 +19,7 @@ from wcr_watchd.kit.backups.archives import pg_program
 ETC = Path(__file__).parents[2] / "etc"
 ORDER = [
     *("backup-production", "backup-staging", "backup-uploads", "backup-uploads-archive", "backup-app-config"),
-    *("backup-app-logs", "backup-system", "backup-security", "backup-offsite", "backup-retention"),
+    *("backup-app-logs", "backup-system", "backup-security", "backup-image", "backup-offsite", "backup-retention"),
     *("reindex", "analyze", "vacuum-analyze"),
 ]
 """Each after what it needs."""
@@ -45,13 +45,16 @@ def shipped(machine: Machine) -> str:
 
 def prepared(machine: Machine, bucket: Bucket) -> dict[str, str]:
     """A machine with something of everything that is to be saved; returns the daemon's environment."""
-    for folder in ("app", "log", "system", "security"):
+    for folder in ("app", "log", "system", "security", "image"):
         (machine.folder / folder).mkdir()
         (machine.folder / folder / "file").write_text(folder)
     (machine.uploads / "photo.jpg").write_bytes(b"photo")
     machine.set(
         REMOTE=f"offsite:{bucket.name}/backups",
-        **{f"{name.upper()}_PATHS": f"{machine.folder / name}" for name in ("app", "log", "system", "security")},
+        **{
+            f"{name.upper()}_PATHS": f"{machine.folder / name}"
+            for name in ("app", "log", "system", "security", "image")
+        },
     )
     production = machine.services.read_text().partition("[again]")[0]
     machine.services.write_text(machine.services.read_text() + production.replace("[production]", "[staging]"))
@@ -94,6 +97,7 @@ def test_every_task_of_etc_that_runs_does_what_it_says(
         "logs",
         "system_config",
         "security_config",
+        "machine",
     } <= made
     assert not old.exists(), "deleted by the retention"
     assert len([key for key in keys(bucket) if key.endswith(".enc")]) >= 7
