@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 
@@ -47,8 +50,8 @@ post = [
 HOOK = """\
 #!/bin/sh
 [ -e "$(dirname "$0")/broken" -o -e "$(dirname "$0")/broken-$1" ] && { echo "the switch is stuck" >&2; exit 3; }
-touch "$(dirname "$0")/begun"
-while [ -e "$(dirname "$0")/slow" ]; do sleep 0.1; done
+echo $$ > "$(dirname "$0")/begun-$1"
+while [ -e "$(dirname "$0")/slow-$1" ]; do sleep 0.1; done
 echo "$1 $WATCHD_CHANGE $WATCHD_CHANGE_NAME $WATCHD_CHANGE_CATEGORY $WATCHD_CHANGE_TITLE" >> "$(dirname "$0")/switched"
 echo "now $1"
 """
@@ -85,6 +88,10 @@ class Platform:
         """How the switch was called."""
         log = self.folder / "switched"
         return log.read_text().splitlines() if log.exists() else []
+
+    def process(self, what: str) -> int:
+        """The number of the process that switched on or off last."""
+        return int((self.folder / f"begun-{what}").read_text())
 
     def config(self, slack: Slack, change: str = "") -> str:
         severities = "".join(
@@ -179,6 +186,13 @@ def start(daemon: RunningDaemon, **more: str) -> None:
 def states(daemon: RunningDaemon) -> list[str]:
     """Those of the incidents of what is updated."""
     return [one["state"] for one in daemon.incidents(open_only=True) if one["check"] == "api"]
+
+
+def stored(daemon: RunningDaemon) -> str:
+    """The change as a daemon knows it that is started after a kill."""
+    with contextlib.closing(sqlite3.connect(daemon.database)) as records:
+        rows = records.execute("SELECT data FROM change").fetchall()
+    return "".join(text for (text,) in rows)
 
 
 def windows(daemon: RunningDaemon) -> list[dict[str, Any]]:
@@ -323,15 +337,15 @@ def test_a_daemon_that_ends_while_a_change_starts_leaves_no_window_open(
     running: Callable[..., RunningDaemon], platform: Platform
 ) -> None:
     daemon = running()
-    (platform.folder / "slow").touch()
+    slow = platform.folder / "slow-on"
+    slow.touch()
     starting = threading.Thread(target=lambda: ask(daemon, "start", "release", "--override", "for the test"))
     starting.start()
-    eventually((platform.folder / "begun").exists, "its window is open, and the switch takes its time")
+    eventually((platform.folder / "begun-on").exists, "its window is open, and the switch takes its time")
     with pytest.raises(RefusedError, match="change #1 is being started just now"):
         daemon.api("POST", "/changes/1/abandon")
     daemon.kill()
     starting.join()
-    (platform.folder / "slow").unlink()
     daemon.start()
 
     def broken_off() -> list[str]:
@@ -340,6 +354,9 @@ def test_a_daemon_that_ends_while_a_change_starts_leaves_no_window_open(
     eventually(broken_off, "somebody is told")
     assert broken_off()[0].startswith("the daemon ended while change #1 release: the usual release was started; its")
     assert "maintenance mode was switched off again (now off)" in broken_off()[0]
+    slow.unlink()
+    eventually(lambda: not psutil.pid_exists(platform.process("on")), "the switch of the last life is ended")
+    assert platform.switched == ["off 1 release feature the usual release"], "it did not switch on after that"
     assert (windows(daemon), shown(daemon)["state"]) == ([], "prepared")
     assert any(text.startswith("not started: the daemon ended meanwhile; maint") for text in log_of(shown(daemon)))
     start(daemon)
@@ -347,6 +364,40 @@ def test_a_daemon_that_ends_while_a_change_starts_leaves_no_window_open(
     assert not broken_off()
     daemon.api("POST", "/changes/1/finish")
     assert not windows(daemon)
+
+
+@pytest.mark.parametrize("at", ["the switch", "the verification"])
+def test_a_daemon_that_ends_while_a_change_is_finished_says_so_and_switches_off_once(
+    running: Callable[..., RunningDaemon], slack: Slack, platform: Platform, at: str
+) -> None:
+    hang, slow = platform.folder / "hang", platform.folder / "slow-off"
+    looks = f'run = ["/bin/sh", "-c", "while [ -e {hang} ]; do sleep 0.1; done"]'
+    daemon = running(platform.config(slack).replace('run = ["/bin/true"]', looks))
+    start(daemon)
+    (slow if at == "the switch" else hang).touch()
+    finishing = threading.Thread(target=lambda: ask(daemon, "finish", "1", "--by", "ann"))
+    finishing.start()
+    eventually((platform.folder / "begun-off").exists, "it is being finished")
+    if at == "the verification":
+        eventually(lambda: "maintenance mode off: now off" in stored(daemon), "it is off, and that is stored")
+    daemon.kill()
+    finishing.join()
+    daemon.start()
+
+    def left() -> list[str]:
+        return [one["summary"] for one in daemon.incidents(open_only=True) if one["check"] == "wcr-watchd"]
+
+    eventually(left, "somebody is told")
+    assert left()[0].startswith(
+        "change #1 release: the usual release was being finished by ann, and that was broken off"
+    )
+    assert ("maintenance mode is off;" in left()[0]) == (at == "the verification")
+    assert (shown(daemon)["state"], len(windows(daemon))) == ("running", 1)
+    slow.unlink(missing_ok=True)
+    hang.unlink(missing_ok=True)
+    assert ask(daemon, "finish", "1", "--by", "ben").exit_code == 0
+    assert [one.split()[0] for one in platform.switched] == ["on", "off"]
+    assert (shown(daemon)["state"], windows(daemon), left()) == ("finished", [], [])
 
 
 def test_it_is_slower_than_before_and_that_is_said(
@@ -438,6 +489,8 @@ def test_what_cannot_be_done_says_why(running: Callable[..., RunningDaemon]) -> 
         assert said in str(refused.value)
     ad_hoc = {"category": "feature", "check": "api", "for": "20m"}
     assert "change #1 feature is prepared" in daemon.api("POST", "/changes", ad_hoc)["done"]
+    other = daemon.api("POST", "/changes", ad_hoc | {"check": "staging"})["done"]
+    assert "change #2 feature is prepared" in other, "of something else there may be two at once"
     for path, body, said in (
         ("/changes", ad_hoc, "is prepared already"),
         ("/changes/1/verify", {}, "cannot be verified"),

@@ -46,7 +46,7 @@ class World(Showcase):
         self.troubles: list[str] = []
         self.open: dict[str, Any] = {}
         self.store = Store(self)
-        self.changes: Any = ChangeDesk(self, self.store, self, self.run_now, self.hook)
+        self.changes: Any = ChangeDesk(self, self.store, self, self.run_now, self)
 
     async def silence(self, wanted: Any, changes: str = "") -> tuple[Any, str]:
         self.state.silences[wanted.id] = wanted
@@ -75,11 +75,14 @@ class World(Showcase):
     async def run_now(self, check: str) -> Observation:
         return self.latest[check]
 
-    async def hook(self, words: Sequence[str], variables: Mapping[str, str], timeout: float) -> str:
+    async def run(self, words: Sequence[str], variables: Mapping[str, str], timeout: float, mark: str) -> str:
         if self.broken:
             raise CommandError("the switch is stuck")
         self.hooks.append(words[0])
         return ""
+
+    async def end(self, mark: str) -> None:
+        pass
 
 
 class Store:

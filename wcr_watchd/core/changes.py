@@ -179,7 +179,8 @@ class Change:
 
     ``ticks`` has an element for each step of the category. ``ends_at`` is when its window ends, ``silence`` the id of
     that window; a prepared one has it only while it is being started. ``overran`` says that it went on after that.
-    ``version`` is what is to run afterwards (empty: not told).
+    ``version`` is what is to run afterwards (empty: not told). A running one has ``ending`` only while that person
+    finishes it, and ``is_off`` from when maintenance mode was switched off.
     """
 
     id: int
@@ -201,6 +202,8 @@ class Change:
     compared: tuple[Compared, ...] = ()
     compared_at: float | None = None
     version: str = ""
+    ending: str = ""
+    is_off: bool = False
 
     @property
     def steps(self) -> tuple[tuple[Step, Ticked | None], ...]:
@@ -398,9 +401,24 @@ def untold(found: Iterable[Compared]) -> tuple[str, ...]:
     return tuple(name for name, is_told in told.items() if not is_told)
 
 
+def ending(change: Change, by: str) -> Change:
+    """Somebody is about to finish it. Should the daemon end now, the next one knows that it was left halfway."""
+    return replace(change, ending=by)
+
+
+def not_ended(change: Change, why: str, now: float) -> Change:
+    """Its end came to nothing, and it goes on."""
+    return logged(replace(change, ending=""), "", f"not finished: {why}", now)
+
+
+def switched_off(change: Change, said: str, now: float) -> Change:
+    """Maintenance mode is off: its program is not run again for this change."""
+    return logged(replace(change, is_off=True), "", f"maintenance mode off{f': {said}' if said else ''}", now)
+
+
 def finished(change: Change, by: str, still_bad: Sequence[Verified], now: float) -> Change:
     """It is over; what is still bad is written into its log."""
-    change = replace(change, state=ChangeState.FINISHED, finished_at=now, silence="")
+    change = replace(change, state=ChangeState.FINISHED, finished_at=now, silence="", ending="")
     change = ticked_by_itself(change, Tick.FINISHED, "", now)
     names = ", ".join(f"{one.check} ({one.severity if one.severity != 'ok' else one.outcome})" for one in still_bad)
     return logged(change, by, f"finished; {f'still bad: {names}' if names else 'nothing is bad'}", now)

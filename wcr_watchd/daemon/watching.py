@@ -76,7 +76,7 @@ async def build_watching(base: Base, force: InForce, dispatcher: Dispatcher) -> 
     runs = Runs(monitor, runner, lambda: force.probes, scheduler.run_soon, see)
     hooks = Hooks(base.shared, base.redactor.text)
     begun = base.started_at if base.started_at - base.since > UNWATCHED else 0.0
-    changes = ChangeDesk(monitor, base.store, clock, runs.run_now, hooks.run, restored.changes, begun)
+    changes = ChangeDesk(monitor, base.store, clock, runs.run_now, hooks, restored.changes, begun)
     windows = WindowWatch(monitor, clock, base.since)
     return Watching(loop_lag, runner, scheduler, monitor, windows, modifications, objectives, runs, changes)
 

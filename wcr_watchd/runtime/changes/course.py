@@ -21,7 +21,9 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY = 30.0
 """Seconds after which it is looked again what ticks itself."""
 SHORTEST_WAIT = 0.5
-OVERRUNS, BROKE_OFF, WORSE, UNDONE = "overruns", "was not started", "made it worse", "left undone"
+OVERRUNS, BROKE_OFF, UNFINISHED, WORSE, UNDONE = (
+    "overruns", "was not started", "was not finished", "made it worse", "left undone"
+)  # fmt: skip
 DAY = 86_400.0
 UNDONE_AFTER, UNDONE_UNTIL = 3 * DAY, 14 * DAY
 """Seconds after the end of a change from which on, and until which, it is told what of its checklist is not done."""
@@ -69,6 +71,8 @@ class Course:
             return
         if change.state is ChangeState.PREPARED and change.silence and not self._register.is_busy(number):
             change = await self._broke_off(change)
+        if change.state is ChangeState.RUNNING and change.ending and not self._register.is_busy(number):
+            self._left_halfway(change)
         if change.state in (ChangeState.PREPARED, ChangeState.RUNNING) or _waits(change):
             change = self._register.keep(looked_over(change, self._register.sight()))
         if change.state is ChangeState.RUNNING and change.ends_at is not None and now >= change.ends_at:
@@ -106,6 +110,13 @@ class Course:
             self._register.trouble(change, BROKE_OFF, because, "by its start")
             change, now = self._register.newest(change), self._register.clock.now()
             return self._register.keep(changes.not_started(change, f"the daemon ended meanwhile{off}", now))
+
+    def _left_halfway(self, change: Change) -> None:
+        """Its end was broken off, by the end of the daemon or of the records: nobody waits for that any more."""
+        mode = "is off" if change.is_off or not change.plan.hooks.off else "may be on, look what visitors see"
+        because = f"{change.name} was being finished by {change.ending}, and that was broken off: it goes on, "
+        because += f"its window hides what breaks, and maintenance mode {mode}; wcr-watchd change finish {change.id}"
+        self._register.trouble(change, UNFINISHED, because, "by its end")
 
     def _overran(self, change: Change, now: float) -> None:
         if change.overran:

@@ -17,8 +17,9 @@ from wcr_watchd.core.model import Observation
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.run import Announced
 from wcr_watchd.core.units import format_duration
-from wcr_watchd.runtime.changes.course import BROKE_OFF, OVERRUNS, Course
-from wcr_watchd.runtime.changes.mode import HALFWAY, Hook, MaintenanceMode
+from wcr_watchd.runtime.changes.course import BROKE_OFF, OVERRUNS, UNFINISHED, Course
+from wcr_watchd.runtime.changes.hooks import Hooks
+from wcr_watchd.runtime.changes.mode import HALFWAY, MaintenanceMode
 from wcr_watchd.runtime.changes.register import Engine, Register
 from wcr_watchd.runtime.changes.verification import Verification
 
@@ -29,7 +30,7 @@ USUAL_LENGTH = 3_600.0
 class ChangeDesk:
     """Takes what people ask of changes.
 
-    ``run_now`` runs a check out of turn, ``hook`` the programs that switch maintenance mode; ``restored`` and
+    ``run_now`` runs a check out of turn, ``hooks`` the programs that switch maintenance mode; ``restored`` and
     ``watching_since`` are as in :class:`~wcr_watchd.runtime.changes.register.Register`.
     """
 
@@ -39,14 +40,14 @@ class ChangeDesk:
         store: Store,
         clock: Clock,
         run_now: Callable[[str], Awaitable[Observation]],
-        hook: Hook,
+        hooks: Hooks,
         restored: Iterable[Change] = (),
         watching_since: float = 0.0,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._register = Register(engine, store, clock, restored, watching_since)
-        self._mode = MaintenanceMode(self._register, hook)
+        self._mode = MaintenanceMode(self._register, hooks)
         self._verification = Verification(engine, store, run_now)
         self._course = Course(self._register, self._mode, self._verification)
 
@@ -79,7 +80,7 @@ class ChangeDesk:
     async def prepare(self, wish: ChangeWish, by: str) -> Outcome:
         """Begin a checklist."""
         plan = self._plan(wish)
-        same = self._register.under_way(plan.name)
+        same = self._register.under_way(plan.name, () if wish.plan else plan.matchers)
         if same is not None:
             raise CommandError(f"{same.name} is {same.state.value} already; finish or abandon it first")
         number, now = self._register.take_number(), self._clock.now()
@@ -166,6 +167,7 @@ class ChangeDesk:
 
     async def abandon(self, number: int, by: str, why: str = "") -> Outcome:
         """Give a prepared change up."""
+        await self._course.look_after(number)  # the last life may have ended while it started this
         async with self._register.alone(number, "abandoned"):
             change = changes.abandoned(await self.change(number), by, why, self._clock.now())
             self._not_halfway_any_more(change, f"it is abandoned by {by}")
@@ -188,15 +190,16 @@ class ChangeDesk:
         async with self._register.alone(number, "finished"):
             change = await self.change(number)
             changes.must_run(change, "finished")
-            said = await self._mode.switch_off(change, override)
+            await self._mode.switch_off(change, by, override)
+            change = self._register.newest(change)
             found = await self._verification.verified(change)
             change = await self._course.compared(self._register.newest(change))
             await self._mode.close(change.silence)
             bad = [one for one in found if not one.good]
             change = changes.finished(self._register.newest(change), by, bad, self._clock.now())
-            change = self._with_words(change, "maintenance mode off", said)
             change = self._with_words(change, "runs now", self._versions(change))
-            self._register.trouble_over(change, OVERRUNS, f"it is finished by {by}")
+            for what in (OVERRUNS, UNFINISHED):
+                self._register.trouble_over(change, what, f"it is finished by {by}")
             verdict = f"still bad: {in_short([one.check for one in bad])}" if bad else "nothing is bad"
             self._register.say(change, f"{change.name} is over; {verdict}")
             lines = (*_lines(bad), *_comparison_lines(change), *self._to_do(change, Phase.POST))

@@ -9,6 +9,7 @@ from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.kit.programs import environment
+from wcr_watchd.kit.strays import MARK, end_strays
 from wcr_watchd.kit.subprocess import Finished, locate, run_child
 from wcr_watchd.kit.threads import Threads
 
@@ -23,17 +24,18 @@ class Hooks:
         self._shared = shared
         self._redacted = redacted
 
-    async def run(self, words: Sequence[str], variables: Mapping[str, str], timeout: float) -> str:
+    async def run(self, words: Sequence[str], variables: Mapping[str, str], timeout: float, mark: str) -> str:
         """Run ``words`` (no shell) with these further environment variables; returns the last of what it said.
 
-        ``timeout`` is in seconds. Raises ``CommandError`` when it cannot be run or does not end with status 0.
+        ``timeout`` is in seconds, ``mark`` is what :meth:`end` knows it by. Raises ``CommandError`` when it cannot be
+        run or does not end with status 0.
         """
         program = words[0]
         inherited = environment({}, "HOME")
         try:
             async with asyncio.timeout(timeout):
                 file = await self._shared.get(Threads).call(locate, program, inherited["PATH"])
-                finished = await run_child(words, {**inherited, **variables}, file=file)
+                finished = await run_child(words, {**inherited, **variables, MARK: mark}, file=file)
         except TimeoutError:
             raise CommandError(f"{program} did not end within {format_duration(timeout)} and was killed") from None
         except FileNotFoundError:
@@ -47,6 +49,10 @@ class Hooks:
             how = f"signal {-finished.status}" if finished.status < 0 else f"status {finished.status}"
             raise CommandError(f"{program} ended with {how}, expected status 0: {said or 'it said nothing'}")
         return said
+
+    async def end(self, mark: str) -> None:
+        """End what was run with this mark in the last life and goes on: it would switch after those of this life."""
+        await end_strays(mark, self._shared.get(Threads))
 
     def _said(self, finished: Finished) -> str:
         text = self._redacted(finished.stdout.strip() or finished.stderr.strip())

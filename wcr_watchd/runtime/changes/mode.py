@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from enum import StrEnum
 from uuid import uuid4
 
 from wcr_watchd.core import changes
 from wcr_watchd.core.changes import Change
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.silence import Silence
+from wcr_watchd.runtime.changes.hooks import Hooks
 from wcr_watchd.runtime.changes.register import Register
-
-Hook = Callable[[Sequence[str], Mapping[str, str], float], Awaitable[str]]
-"""Runs a program with further environment variables within so many seconds and returns what it said.
-
-Raises ``CommandError`` when it did not end with status 0.
-"""
-
 
 HALFWAY = "left maintenance mode on"
 """What a change may have done whose start failed."""
 
 
-class MaintenanceMode:
-    """Opens and closes windows, and runs the programs by ``hook`` that switch maintenance mode."""
+class Switch(StrEnum):
+    """What is done with maintenance mode."""
 
-    def __init__(self, register: Register, hook: Hook) -> None:
+    ON = "on"
+    OFF = "off"
+
+
+class MaintenanceMode:
+    """Opens and closes windows, and runs the programs that switch maintenance mode."""
+
+    def __init__(self, register: Register, hooks: Hooks) -> None:
         self._register = register
-        self._hook = hook
+        self._hooks = hooks
 
     async def switch_on(self, change: Change, by: str) -> tuple[Silence, str]:
         """Open its window, then switch maintenance mode on; when that fails, switch it off and close the window again.
@@ -43,7 +44,7 @@ class MaintenanceMode:
         except CommandError as error:
             raise await self._not_started(change, window.id, str(error)) from error
         try:
-            return holds, await self._run(change, change.plan.hooks.on)
+            return holds, await self._run(register.newest(change), Switch.ON)
         except CommandError as error:
             # It may have been switched halfway: the platform is not to show its page of maintenance for a change
             # that nobody makes. While that is cleared up, the window still covers what it does.
@@ -63,8 +64,10 @@ class MaintenanceMode:
 
     async def switched_back(self, change: Change) -> tuple[bool, str]:
         """Switch maintenance mode off after a start that failed; returns whether it is off now, and that in words."""
+        change = self._register.newest(change)
         try:
-            said = await self._run(change, change.plan.hooks.off)
+            await self._end_strays(change)
+            said = await self._run(change, Switch.OFF)
         except CommandError as error:
             return False, f"maintenance mode may be on, look what visitors see: it could not be switched off, {error}"
         return True, f"maintenance mode was switched off again{f' ({said})' if said else ''}"
@@ -86,21 +89,30 @@ class MaintenanceMode:
         if held is not None and held.active(self._register.clock.now()):
             await engine.expire(window)
 
-    async def switch_off(self, change: Change, override: str) -> str:
-        """Switch maintenance mode off; returns what the program said.
+    async def switch_off(self, change: Change, by: str, override: str) -> None:
+        """Switch maintenance mode off, unless that was done in an attempt to finish that was broken off.
 
         Raises ``CommandError`` when that fails, unless somebody gave a reason to ``override`` it.
         """
         register = self._register
+        if change.ending:  # the last life may have left its program behind
+            await self._hooks.end(_mark(change, Switch.OFF))
+        await register.kept(changes.ending(change, by), "")
+        if change.is_off or not change.plan.hooks.off:
+            return
         try:
-            return await self._run(change, change.plan.hooks.off)
+            said = await self._run(change, Switch.OFF)
         except CommandError as error:
-            if override.strip():
-                return f"failed, and finished although: {override.strip()} ({error})"
-            await register.kept(changes.logged(change, "", f"not finished: {error}", register.clock.now()), "")
-            raise CommandError(
-                f"{change.name} is not finished: {error}. Repair that, or finish with --override and the reason"
-            ) from error
+            now = register.clock.now()
+            if not override.strip():
+                await register.kept(changes.not_ended(register.newest(change), str(error), now), "")
+                raise CommandError(
+                    f"{change.name} is not finished: {error}. Repair that, or finish with --override and the reason"
+                ) from error
+            failed = f"maintenance mode off: failed, and finished although: {override.strip()} ({error})"
+            await register.kept(changes.logged(register.newest(change), by, failed, now), "")
+        else:
+            await register.kept(changes.switched_off(register.newest(change), said, register.clock.now()), "")
 
     def _window(self, change: Change, by: str, ends_at: float) -> Silence:
         """The window of a change, from now on."""
@@ -108,7 +120,14 @@ class MaintenanceMode:
         matchers = change.plan.matchers
         return Silence(str(uuid4()), matchers, now, ends_at, by, change.name, now, maintenance=True)
 
-    async def _run(self, change: Change, words: Sequence[str]) -> str:
+    async def _end_strays(self, change: Change) -> None:
+        """End what a start left behind that was broken off: it would switch on after it was switched off."""
+        for switch in Switch:
+            await self._hooks.end(_mark(change, switch))
+
+    async def _run(self, change: Change, switch: Switch) -> str:
+        hooks = change.plan.hooks
+        words = hooks.on if switch is Switch.ON else hooks.off
         if not words:
             return ""
         variables = {
@@ -117,4 +136,9 @@ class MaintenanceMode:
             "WATCHD_CHANGE_CATEGORY": change.plan.category.name,
             "WATCHD_CHANGE_TITLE": change.title.replace("\0", ""),
         }
-        return await self._hook(words, variables, change.plan.hooks.timeout)
+        return await self._hooks.run(words, variables, hooks.timeout, _mark(change, switch))
+
+
+def _mark(change: Change, switch: Switch) -> str:
+    """What tells a program of this start, or end, from every other one of this machine: windows have unique numbers."""
+    return f"change {change.silence} {switch.value}"

@@ -21,7 +21,7 @@ from wcr_watchd.core.model import EventKind, Notification, Observation, Severity
 from wcr_watchd.core.notices import notice
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Setup, Target
-from wcr_watchd.core.silence import Silence
+from wcr_watchd.core.silence import Matcher, Silence
 from wcr_watchd.core.state import State
 from wcr_watchd.core.versions import IMAGE, VERSION
 
@@ -117,9 +117,10 @@ class Register:
             raise CommandError(f"there is no change #{number}; `wcr-watchd change list --all` shows all")
         return found
 
-    def under_way(self, plan: str) -> Change | None:
-        """The change of this plan that is not over."""
-        return next((one for one in self.known if one.plan.name == plan and not one.state.over), None)
+    def under_way(self, plan: str, matchers: tuple[Matcher, ...] = ()) -> Change | None:
+        """The change of this plan that is not over; with ``matchers``, the one that touches just that."""
+        alike = (one for one in self.known if one.plan.name == plan and not one.state.over)
+        return next((one for one in alike if not matchers or one.plan.matchers == matchers), None)
 
     def sight(self) -> Sight:
         """What tells now whether steps are done."""
