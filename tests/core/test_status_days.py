@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.test_status import an_incident
+from wcr_watchd.core.local_time import months
 from wcr_watchd.core.model import Severity
 from wcr_watchd.core.status import Condition, DayBar, ShownFrom, Together
-from wcr_watchd.core.status_days import Course, Stretch, day_bars, months, troubles, uptime, watched, worst_of
+from wcr_watchd.core.status_days import Course, Stretch, day_bars, troubles, uptime, watched, worst_of
 from wcr_watchd.core.uptime import Outcomes
 
 HOUR, DAY = 3_600.0, 86_400.0

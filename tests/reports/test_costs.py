@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -37,12 +38,14 @@ def at(month: int, day: int, year: int = 2026) -> float:
     return datetime(year, month, day, tzinfo=UTC).timestamp()
 
 
-def asked(until: float) -> Wanted:
-    since = until - 30 * 86_400.0
-    return replace(wanted(Path("none")), since=since, until=until, now=until, subjects=(BUDGETED,))
+def asked(until: float, begins: int = 1) -> Wanted:
+    since, one = until - 30 * 86_400.0, replace(BUDGETED, month_begins=begins)
+    return replace(wanted(Path("none")), since=since, until=until, now=until, subjects=(one,))
 
 
-def found(value: Callable[[datetime], float | None], until: float, days: int = 92, name: str = "spent") -> Cost:
+def found(
+    value: Callable[[datetime], float | None], until: float, days: int = 92, name: str = "spent", begins: int = 1
+) -> Cost:
     """What is said of a check that measured this value at noon of each day."""
     course = {}
     first = int(until * 1000) - days * DAY
@@ -51,7 +54,7 @@ def found(value: Callable[[datetime], float | None], until: float, days: int = 9
         if known is not None:
             course[day] = DayBucket(1, known, known, known, known, known)
     courses: Courses = {"cost-hosting": {1: course}}
-    [cost] = costs(asked(until), courses, cast(Recorded, Labels(name)))
+    [cost] = costs(asked(until, begins), courses, cast(Recorded, Labels(name)))
     return cost
 
 
@@ -136,3 +139,34 @@ def test_what_else_a_check_counts_is_no_cost() -> None:
 def test_what_is_known_for_two_days_foretells_nothing() -> None:
     cost = found(lambda day: 5.1 * day.day, at(12, 1), days=2)
     assert cost.foreseen is None
+
+
+def since(begins: int) -> Callable[[datetime], float]:
+    """Five a day since the billing month began on that day, the last one of a shorter month."""
+
+    def spent_by(day: datetime) -> float:
+        days = 1
+        while (one := day - timedelta(days=days - 1)).day != min(begins, monthrange(one.year, one.month)[1]):
+            days += 1
+        return 5.0 * days
+
+    return spent_by
+
+
+@pytest.mark.parametrize(
+    ("begins", "until", "sums", "expected"),
+    [
+        (15, at(11, 29), "month from 15 September 2026 150.00, month from 15 October 2026 155.00", 150.0),
+        (31, at(4, 10, 2028), "month from 31 January 2028 145.00, month from 29 February 2028 155.00", 150.0),
+        (31, at(4, 10, 2027), "month from 31 January 2027 140.00, month from 28 February 2027 155.00", 150.0),
+        (2, at(3, 20, 2028), "month from 2 January 2028 155.00, month from 2 February 2028 145.00", 155.0),
+    ],
+)
+def test_a_bill_that_begins_on_any_day(begins: int, until: float, sums: str, expected: float) -> None:
+    """Months of 28 to 31 days, a leap day, and a month that has no such day."""
+    cost = found(since(begins), until, begins=begins)
+    assert spent(cost) == sums
+    assert cost.foreseen is not None
+    assert cost.foreseen.expected == pytest.approx(expected, abs=6.0), "a whole month, to a day"
+    assert to_come(cost, asked(until, begins)).startswith("month from ")
+    assert not found(since(15), at(11, 29)).month, "where it is not said, nobody knows of a month"

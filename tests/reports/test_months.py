@@ -13,10 +13,10 @@ import pytest
 
 from tests.reports.past import SUBJECTS, wanted
 from tests.store.samples import an_incident, an_observation
+from wcr_watchd.core.local_time import months
 from wcr_watchd.core.model import Measurement, Outcome
 from wcr_watchd.core.protocols import Batch
 from wcr_watchd.core.report import Audience, Document, Filed, Planned, ReportKind, Subject, Wanted
-from wcr_watchd.core.status_days import months
 from wcr_watchd.reports import earlier
 from wcr_watchd.reports.facts import gather
 from wcr_watchd.reports.months import Figures, from_json

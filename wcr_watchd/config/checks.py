@@ -189,6 +189,7 @@ class _Reading:
             group=common.group,
             runbook=common.runbook,
             vendor=common.vendor,
+            month_begins=common.month_begins,
             external=_looks_beyond(probe) if common.external is None else common.external,
             flapping=FlapLimits() if self._flaps(common, probe) else None,
             staged=isinstance(probe, Recurring),
@@ -338,7 +339,7 @@ def fingerprint(check: Check, probe: Probe) -> str:
         "policy": check.policy,
         "depends_on": check.depends_on,
         "tags": check.tags,
-        "about": [check.owner, check.group, check.runbook, check.vendor],
+        "about": [check.owner, check.group, check.runbook, check.vendor, check.month_begins],
         "calm": [check.external, check.flapping is not None],
     }
     text = json.dumps(settings, sort_keys=True, default=_plain)

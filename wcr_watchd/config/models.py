@@ -339,6 +339,8 @@ class CheckTable(Options):
     it."""
     vendor: str = ""
     """The vendor behind it: the name of one of the knowledge folder."""
+    month_begins: Annotated[int, Field(ge=1, le=31)] = 1
+    """The day of the month on which what the tag `costs` counts begins again; the last one where a month is shorter."""
     policy: str | None = None
     """The escalation policy."""
     locations: Texts | None = None

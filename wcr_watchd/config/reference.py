@@ -29,8 +29,8 @@ _HEAD = """\
 
 Written by `make docs` from the types themselves; do not edit by hand. Each check type has a page of its own with its
 options, measurements and rules. Every check also takes the common keys `every timeout retry info warning critical
-depends_on tags owner group runbook vendor policy enabled`. A severity's rules that a check names replace the type's own
-of that severity; `warning = []` turns them off.
+depends_on tags owner group runbook vendor month_begins policy enabled`. A severity's rules that a check names replace
+the type's own of that severity; `warning = []` turns them off.
 
 | check type | what it does |
 |---|---|

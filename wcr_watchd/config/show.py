@@ -142,7 +142,7 @@ def _common(loaded: Loaded, name: str) -> dict[str, Any]:
     flaps = check.flapping is not None
     found |= _origin(loaded, (*place, "flapping"), flaps, _default_origin(loaded, "flapping"))
     found |= _origin(loaded, (*place, "external"), check.external, "from its target")
-    for key in ("depends_on", "owner", "group", "runbook", "vendor"):
+    for key in ("depends_on", "owner", "group", "runbook", "vendor", "month_begins"):
         value = getattr(check, key)
         found |= _origin(loaded, (*place, key), list(value) if isinstance(value, tuple) else value, "default")
     if not check.runbook and (running := loaded.setup.checks.get(name)) and running.runbook:

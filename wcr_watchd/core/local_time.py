@@ -6,6 +6,7 @@ nothing else is said.
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -51,6 +52,27 @@ def _end_of_gap(earliest: float, latest: float, zone: ZoneInfo) -> float:
         else:
             after = middle
     return float(after)
+
+
+def months(now: float, timezone: str, number: int, begins: int = 1) -> Iterator[tuple[str, float, float]]:
+    """The last months, this one first: as in ``2026-11``, with start and end (epoch seconds).
+
+    Those of a bill begin on any day, on the last one where a month has fewer, and are called after it: ``2026-11-15``.
+    """
+    zone = ZoneInfo(timezone)
+    here = local_time(now, zone)
+    month = here.year * 12 + here.month - 1
+    if _begin(month, begins) > here:
+        month -= 1
+    for one in range(month, month - number, -1):
+        start = _begin(one, begins)
+        name = f"{start:%Y-%m}" if begins == 1 else f"{start:%Y-%m-%d}"
+        yield name, instant(start, zone), instant(_begin(one + 1, begins), zone)
+
+
+def _begin(month: int, day: int) -> datetime:
+    year, number = divmod(month, 12)
+    return datetime(year, number + 1, min(day, monthrange(year, number + 1)[1]))  # noqa: DTZ001 - a local date
 
 
 def merged(spans: Iterable[tuple[int, int]]) -> WeekSpans:

@@ -112,7 +112,8 @@ class Limit:
 class Subject:
     """A check as a report needs it; ``rules`` are severity and text, ``measures`` name and unit.
 
-    ``target`` is what it looks at, in one line, ``limits`` what its rules hold its measurements against.
+    ``target`` is what it looks at, in one line, ``limits`` what its rules hold its measurements
+    against, ``month_begins`` the day on which costs begin again.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Subject:
     measures: tuple[tuple[str, str], ...]
     target: str = ""
     limits: tuple[Limit, ...] = ()
+    month_begins: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +344,7 @@ def subject(check: Check, specs: Sequence[MeasurementSpec]) -> Subject:
         tuple((spec.name, spec.unit.value) for spec in specs if not spec.counter),
         check.target,
         tuple(_limits(check, specs)),
+        check.month_begins,
     )
 
 

@@ -32,7 +32,8 @@ class Check:
     ``external`` says that it looks beyond this machine, so that it can say nothing while the network is gone.
     ``flapping`` is None where coming and going is nothing to be said. ``runbook`` is a URL, or the name of an entry of
     the knowledge folder, as ``vendor`` is. ``staged`` says that its rules are stages of one thing, so that each that
-    begins to hold is told, also when it is no worse than the one before.
+    begins to hold is told, also when it is no worse than the one before. ``month_begins`` is the day of the month on
+    which costs begin again.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Check:
     external: bool = False
     flapping: FlapLimits | None = FlapLimits()
     staged: bool = False
+    month_begins: int = 1
 
 
 OWN = Check(

@@ -13,9 +13,9 @@ until outages were confirmed, and by failures too short to be one, and is otherw
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -124,18 +124,6 @@ def uptime(bars: Iterable[DayBar]) -> float | None:
     bars = list(bars)
     out = sum(bar.outage for bar in bars)
     return Uptime(up=max(0.0, sum(bar.counted for bar in bars) - out), down=out).share
-
-
-def months(now: float, timezone: str, number: int) -> Iterator[tuple[str, float, float]]:
-    """The last months, this one first: as in ``2026-11``, with start and end (epoch seconds)."""
-    zone = ZoneInfo(timezone)
-    here = local_time(now, zone)
-    year, month = here.year, here.month
-    for _ in range(number):
-        after = (year + 1, 1) if month == 12 else (year, month + 1)
-        start = instant(datetime(year, month, 1), zone)  # noqa: DTZ001 - a local date, turned into an instant
-        yield f"{year}-{month:02d}", start, instant(datetime(*after, 1), zone)  # noqa: DTZ001
-        year, month = (year - 1, 12) if month == 1 else (year, month - 1)
 
 
 def _edges(courses: Sequence[Course], maintenance: Sequence[Span], starts: Sequence[float], now: float) -> list[float]:

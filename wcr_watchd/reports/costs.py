@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from wcr_watchd.core.forecast import FEWEST, Ahead, Reach, reach, trend
+from wcr_watchd.core.local_time import months
 from wcr_watchd.core.model import Labels
 from wcr_watchd.core.report import Limit, Subject, Wanted
-from wcr_watchd.core.status_days import months
 from wcr_watchd.core.units import Unit
 from wcr_watchd.reports.ahead import FEWEST_DAYS, HORIZON, Courses, Days
 from wcr_watchd.reports.reckoning import SPEED
@@ -79,7 +79,7 @@ def costs(wanted: Wanted, courses: Courses, records: Recorded) -> Iterable[Cost]
             own = [bucket for day, bucket in sorted(course.items()) if day / 1000 >= wanted.since - DAY / 2]
             if name in names and own:
                 known = Cost(one.name, name, own[0].mean, own[-1].maximum, labels)
-                yield _foreseen(known, one.limits, _days(course, wanted.until), wanted)
+                yield _foreseen(known, one, _days(course, wanted.until), wanted)
 
 
 def _days(course: Mapping[int, Bucket], until: float) -> Days:
@@ -87,12 +87,13 @@ def _days(course: Mapping[int, Bucket], until: float) -> Days:
     return [(min(day / 1000 + DAY, until), bucket.maximum) for day, bucket in sorted(course.items())]
 
 
-def _foreseen(known: Cost, limits: Sequence[Limit], days: Days, wanted: Wanted) -> Cost:
-    starts = sorted({edge for _, *edges in months(wanted.until, wanted.timezone, 5) for edge in edges})
+def _foreseen(known: Cost, one: Subject, days: Days, wanted: Wanted) -> Cost:
+    limits, begins = one.limits, one.month_begins
+    starts = sorted({edge for _, *edges in months(wanted.until, wanted.timezone, 5, begins) for edge in edges})
     begun = list(_begins_again(days, starts))
     is_monthly = bool(begun) and all(_is_near(days[number][0], starts) for number in begun)
     if is_monthly or (not begun and _began_at_nothing(days, starts)):
-        return _of_month(known, _limit(limits, known, rising=True), _Spending(days, begun), wanted)
+        return _of_month(known, _limit(limits, known, rising=True), _Spending(days, begun), wanted, begins)
     found = trend(days) if not begun else None
     if found is None:
         return known
@@ -169,10 +170,10 @@ class _Spending:
         return earlier[1] + (later[1] - earlier[1]) * (at - earlier[0]) / (later[0] - earlier[0])
 
 
-def _of_month(known: Cost, limit: float | None, spending: _Spending, wanted: Wanted) -> Cost:
-    [(name, begin, end)] = months(wanted.until, wanted.timezone, 1)
+def _of_month(known: Cost, limit: float | None, spending: _Spending, wanted: Wanted, begins: int) -> Cost:
+    [(name, begin, end)] = months(wanted.until, wanted.timezone, 1, begins)
     told = tuple(
-        (next(month for month, *_ in months(at - NEAR - DAY / 2, wanted.timezone, 1)), total)
+        (next(month for month, *_ in months(at - NEAR - DAY / 2, wanted.timezone, 1, begins)), total)
         for total, at in spending.sums_until(begin)
     )
     known = replace(known, sums=told[-SHOWN:], month=name, limit=limit)

@@ -101,7 +101,9 @@ def budget(one: Cost, wanted: Wanted) -> str:
 
 
 def month_name(month: str) -> str:
-    """``December 2026`` for ``2026-12``."""
+    """``December 2026`` for ``2026-12``, ``month from 15 December 2026`` for ``2026-12-15``."""
+    if month.count("-") > 1:
+        return f"month from {datetime.fromisoformat(month):%-d %B %Y}"
     return f"{datetime.strptime(month, '%Y-%m'):%B %Y}"  # noqa: DTZ007 - a month has no zone
 
 

@@ -11,9 +11,9 @@ from itertools import islice
 from typing import Any
 
 from wcr_watchd.core.handling import Handling
+from wcr_watchd.core.local_time import months
 from wcr_watchd.core.model import Labels
 from wcr_watchd.core.report import Wanted
-from wcr_watchd.core.status_days import months
 from wcr_watchd.core.units import Unit, format_part, format_value
 from wcr_watchd.core.uptime import Uptime, total
 from wcr_watchd.reports.reckoning import GROWING

@@ -15,8 +15,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from wcr_watchd.core.local_time import months
 from wcr_watchd.core.status import DAY, WORDS, ComponentStatus, PublicFile, PublicStatus, StatusPage, overall
-from wcr_watchd.core.status_days import UPTIME, months
+from wcr_watchd.core.status_days import UPTIME
 from wcr_watchd.web.status import badges, chart, feeds, statuspage_v2, words
 
 HTML, JSON, SVG = "text/html; charset=utf-8", "application/json; charset=utf-8", "image/svg+xml"
