@@ -19,11 +19,11 @@ from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.heartbeat import Book, HeartbeatState, Standing
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.task import TaskBook, TaskKind, TaskOutcome, TaskPhase, TaskRecord, TaskState, mark_of_run
-from wcr_watchd.kit import calendars
+from wcr_watchd.kit import calendars, strays
 from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.kit.subprocess import is_alive, mark_of
-from wcr_watchd.runtime import task_desk
+from wcr_watchd.kit.subprocess import mark_of
+from wcr_watchd.runtime import task_desk, task_run
 from wcr_watchd.runtime.task_desk import MOST_AT_A_TIME, TaskDesk
 
 START = datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp()
@@ -83,11 +83,25 @@ class Bench:
         return self.book.states[f"task.{name}"]
 
 
+@pytest.fixture(autouse=True)
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """What runs are marked by: the clock of these tests shows the same to all who run them on this machine."""
+    name = f"WATCHD_RUN_{os.getpid()}"
+    monkeypatch.setattr(strays, "MARK", name)
+    monkeypatch.setattr(task_run, "MARK", name)
+    return name
+
+
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     shared = SharedHelpers()
     yield Bench(shared)
     await shared.close()
+
+
+def is_alive(process: str) -> bool:
+    """Whether the process of this mark goes on."""
+    return bool(process) and mark_of(int(process.split(":")[1])) == process
 
 
 def shell(text: str, **more: Any) -> dict[str, Any]:
@@ -466,12 +480,14 @@ async def test_what_leaves_its_session_ends_with_the_daemon(bench: Bench, tmp_pa
     assert not is_alive(stray)
 
 
-async def test_what_left_its_session_and_outlives_a_killed_daemon_is_waited_for(bench: Bench, tmp_path: Path) -> None:
+async def test_what_left_its_session_and_outlives_a_killed_daemon_is_waited_for(
+    bench: Bench, tmp_path: Path, mark: str
+) -> None:
     bench.watch(job=shell("true", time_limit="5m"))
     bench.at = START + HOUR
     left = replace(bench.state("job"), started_at=bench.at)
     bench.book.states["task.job"] = left
-    environment = {"PATH": os.environ["PATH"], "WATCHD_RUN": mark_of_run(left)}
+    environment = {"PATH": os.environ["PATH"], mark: mark_of_run(left)}
     words = ("/bin/sh", "-c", STRAY.format(tmp_path / "numbers"))
     begun = await asyncio.create_subprocess_exec(*words, env=environment)
     await begun.wait()
@@ -483,6 +499,51 @@ async def test_what_left_its_session_and_outlives_a_killed_daemon_is_waited_for(
     bench.at += 300
     await interrupted_and_done(bench, serving)
     assert not is_alive(stray)
+
+
+HIDDEN = """env -i /bin/sh -c 'trap "" TERM; echo $$ >> {0}; while :; do sleep 1; done' & exec sleep {1}"""
+"""A program that clears its environment, and what it runs under."""
+LEAVES = HIDDEN.replace("env -i", "env -i setsid")
+
+
+@pytest.mark.parametrize(
+    ("program", "lives"),
+    [(HIDDEN, "60"), (HIDDEN, "0.05"), (LEAVES, "60")],
+    ids=["parent lives", "parent ended", "own session"],
+)
+async def test_what_clears_its_environment_and_outlives_a_killed_daemon_is_waited_for_and_ended(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, lives: str
+) -> None:
+    bench.watch(job=shell("true", time_limit="5m"))
+    bench.at = START + HOUR
+    words = ("/bin/sh", "-c", program.format(tmp_path / "numbers", lives))
+    begun = await asyncio.create_subprocess_exec(*words, env={"PATH": os.environ["PATH"]}, start_new_session=True)
+    process = mark_of(begun.pid)
+    hidden = await strays_begun(tmp_path / "numbers")
+    if lives != "60":
+        await begun.wait()
+    bench.book.states["task.job"] = replace(bench.state("job"), started_at=bench.at, process=process)
+    monkeypatch.setattr(task_desk, "LOOK_FOR_ORPHANS", 0.0)
+    monkeypatch.setattr(task_desk, "ENDS_WITHIN", 0.2)
+    serving = asyncio.create_task(bench.desk.serve())
+    for _ in range(20):
+        await asyncio.sleep(0.01)
+    assert (bench.records, is_alive(hidden)) == ([], True)
+    bench.at += 300
+    await interrupted_and_done(bench, serving)
+    assert not is_alive(hidden)
+    await begun.wait()
+
+
+async def test_what_clears_its_environment_ends_with_its_run(bench: Bench, tmp_path: Path) -> None:
+    numbers = tmp_path / "numbers"
+    begun = f"setsid -w true; {HIDDEN.format(numbers, 0)}".replace(
+        "exec sleep 0", f"until [ -s {numbers} ]; do :; done"
+    )
+    bench.watch(job=shell(begun))
+    await bench.look(START + HOUR)
+    assert bench.records[0].outcome is TaskOutcome.DONE
+    assert not mark_of(int(numbers.read_text()))
 
 
 async def test_a_clock_that_was_years_ahead_holds_up_nothing_once_it_is_right(bench: Bench) -> None:

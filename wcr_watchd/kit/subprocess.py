@@ -12,6 +12,7 @@ import signal
 import stat
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 OUTPUT_LIMIT = 64 * 1024
@@ -20,8 +21,6 @@ REAP_WITHIN = 2.0
 """Seconds a killed child may take to go; one that the kernel holds longer is left to it."""
 LAST_WORDS = 1.0
 """Seconds for reading on after a child has ended, when something that it started holds its output open."""
-LOOK_FOR_STRANGERS = 0.1
-"""Seconds between looks at whether a process has ended that is not our child."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for when the environment does not say."""
 
@@ -79,31 +78,16 @@ def mark_of(process: int) -> str:
     """What tells a process from every other one, also when its number is used again; empty when it has ended."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
     state, started = fields[0], fields[19]  # proc(5): the 3rd and the 22nd of all
-    return "" if state in "ZX" else f"{boot}:{process}:{started}"
+    return "" if state in "ZX" else f"{boot()}:{process}:{started}"
 
 
-def is_alive(mark: str) -> bool:
-    """Whether the process of this mark (see :func:`mark_of`) goes on."""
-    return bool(mark) and mark_of(int(mark.split(":")[1])) == mark
-
-
-async def end_stranger(mark: str, within: float) -> None:
-    """End the process of this mark, which is not our child, and its group: asked first, killed ``within`` s later.
-
-    It must lead its group, as every child of :func:`run_child` does. Who may not be ended goes on.
-    """
-    process = int(mark.split(":")[1])
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process, signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within):
-                while is_alive(mark):  # noqa: ASYNC110 - nothing tells of the end of what is not our child
-                    await asyncio.sleep(LOOK_FOR_STRANGERS)
-        os.killpg(process, signal.SIGKILL)
+@cache
+def boot() -> str:
+    """What tells this life of the machine from every other."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 async def run_child(

@@ -34,8 +34,8 @@ from wcr_watchd.core.task import (
 )
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.kit.schedule_words import plain
-from wcr_watchd.kit.strays import end_strays, has_strays
-from wcr_watchd.kit.subprocess import end_stranger, is_alive, mark_of
+from wcr_watchd.kit.strays import Strays
+from wcr_watchd.kit.subprocess import mark_of
 from wcr_watchd.kit.threads import Threads
 from wcr_watchd.runtime.task_run import ENDS_WITHIN, carry_out, seconds_until
 from wcr_watchd.runtime.task_views import reported_view, view
@@ -291,15 +291,13 @@ class TaskDesk:
         Nobody of that life ends it when it takes too long: it has its time limit once more, from now on.
         """
         since, text = self._clock.monotonic(), INTERRUPTED
-        mark, threads = task.mark_of_run(state), self._shared.get(Threads)
+        strays, threads = Strays(task.mark_of_run(state), state.process), self._shared.get(Threads)
         try:
-            while is_alive(state.process) or await has_strays(mark, threads):
+            while await strays.any(threads):
                 probe = self._probes.get(state.task)
                 limit = probe.command.time_limit if probe is not None and probe.command is not None else inf
                 if self._clock.monotonic() - since >= limit:
-                    if is_alive(state.process):
-                        await end_stranger(state.process, ENDS_WITHIN)
-                    await end_strays(mark, threads)
+                    await strays.end(threads, ENDS_WITHIN)
                     text = f"{INTERRUPTED}; it went on for another {format_duration(limit)} and was ended"
                 await asyncio.sleep(LOOK_FOR_ORPHANS)
         finally:

@@ -14,8 +14,8 @@ from wcr_watchd.core.run import Shared
 from wcr_watchd.core.task import OUTPUT_LIMIT, TaskCommand
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.kit.plain_text import plain
-from wcr_watchd.kit.strays import MARK, end_strays
-from wcr_watchd.kit.subprocess import Finished, Identity, identity_of, locate, run_child
+from wcr_watchd.kit.strays import MARK, Strays
+from wcr_watchd.kit.subprocess import Finished, Identity, identity_of, locate, mark_of, run_child
 from wcr_watchd.kit.threads import Threads
 
 READ_LIMIT = 2 * OUTPUT_LIMIT
@@ -74,8 +74,11 @@ async def _attempt(
     command: TaskCommand, mark: str, shared: Shared, redact: Callable[[str], str], begun: Callable[[int], None]
 ) -> Attempt:
     program, threads = command.words[0], shared.get(Threads)
+    strays = Strays(mark)
 
     def noted(process: int) -> None:
+        nonlocal strays
+        strays = Strays(mark, mark_of(process))
         _dies_first(process)
         begun(process)
 
@@ -95,7 +98,7 @@ async def _attempt(
                 begun=noted,
             )
         finally:
-            await end_strays(mark, threads)
+            await strays.end(threads)
     except (FileNotFoundError, NotADirectoryError) as error:
         what = f"the folder {command.folder} (cwd)" if error.filename == command.folder else f"{error.filename}"
         return Attempt(False, f"could not be run: {what} does not exist; install it or correct the path")
