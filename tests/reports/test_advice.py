@@ -14,6 +14,7 @@ from tests.reports.past import wanted as of_the_past
 from tests.store.samples import an_incident
 from wcr_watchd.core.forecast import Ahead, Reach
 from wcr_watchd.core.model import Incident
+from wcr_watchd.core.uptime import Uptime
 from wcr_watchd.reports.advice import ALERTS_A_DAY, DISK_FULL, NOISY, advice
 from wcr_watchd.reports.ahead import Forecast
 from wcr_watchd.reports.costs import Cost
@@ -109,6 +110,12 @@ def test_what_was_not_watched_is_named(calm: Facts) -> None:
     assert said(of(calm, "site", unseen(0.06))) == [
         "Not watched for a part of the time: site (6 %); see why they are unknown"
     ]
+
+
+def test_of_the_minutes_of_a_start_nothing_follows(calm: Facts) -> None:
+    """A check that began three minutes ago was "not watched for a part of the time (92 %)"."""
+    begun = of(calm, "site", lambda one: replace(one, unwatched=170.0, uptime=Uptime(up=10.0, unwatched=170.0)))
+    assert said(begun) == []
 
 
 def test_a_channel_that_loses_messages_is_mended(calm: Facts) -> None:

@@ -14,7 +14,7 @@ from wcr_watchd.reports.facts import CheckFacts, Facts
 from wcr_watchd.reports.foretold import limit_met, to_come
 from wcr_watchd.reports.promises import RECOVERY_POINT
 from wcr_watchd.reports.reckoning import SPEED
-from wcr_watchd.reports.words import counted
+from wcr_watchd.reports.words import LEAST_UNWATCHED, counted
 
 DISK_FULL = 0.8
 MEMORY_FULL = 0.85
@@ -138,7 +138,7 @@ def _blind(checks: Iterable[CheckFacts]) -> Iterator[str]:
     blind = []
     for one in checks:
         watched, missed = one.uptime.watched, one.unwatched
-        if watched and missed / (watched + missed) > BLIND:
+        if watched and missed >= LEAST_UNWATCHED and missed / (watched + missed) > BLIND:
             blind.append(f"{one.subject.name} ({format_part(missed / (watched + missed))})")
     if blind:
         yield f"Not watched for a part of the time: {_names(blind)}; see why they are unknown"

@@ -22,7 +22,7 @@ from wcr_watchd.reports.facts import CheckFacts, Facts, Resource
 from wcr_watchd.reports.forms import Files, cell, written
 from wcr_watchd.reports.months import Figures, Growth, Month, as_json, figures, grown, public, series
 from wcr_watchd.reports.promises import Promise
-from wcr_watchd.reports.words import counted, share
+from wcr_watchd.reports.words import LEAST_UNWATCHED, counted, share
 
 MOST_ROWS = 25
 """Checks that a mail lists; the page and the files have all."""
@@ -32,8 +32,6 @@ MOST_HIT = 5
 NEARLY_ALL, MOSTLY = 0.999, 0.98
 """Shares of a day from which on it is drawn as good, or as middling."""
 OTHERS = "Other"
-LEAST_UNWATCHED = 3_600.0
-"""Seconds without a watch that are worth a word."""
 CHECK_COLUMNS = (
     *("check", "group", "availability", "without_maintenance", "seconds_down", "seconds_unmonitored"),
     *("p50", "p95", "p99", "incidents", "outages", "longest_outage"),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from wcr_watchd.core.units import format_availability
 
+LEAST_UNWATCHED = 3_600.0
+"""Seconds without a watch that are worth a word."""
+
 
 def share(value: float | None) -> str:
     """An availability, as everywhere; a dash where nobody watched."""
