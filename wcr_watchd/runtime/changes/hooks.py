@@ -9,7 +9,7 @@ from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.units import format_duration
 from wcr_watchd.kit.programs import environment
-from wcr_watchd.kit.strays import MARK, end_strays
+from wcr_watchd.kit.strays import MARK, Strays
 from wcr_watchd.kit.subprocess import Finished, locate, run_child
 from wcr_watchd.kit.threads import Threads
 
@@ -52,7 +52,7 @@ class Hooks:
 
     async def end(self, mark: str) -> None:
         """End what was run with this mark in the last life and goes on: it would switch after those of this life."""
-        await end_strays(mark, self._shared.get(Threads))
+        await Strays(mark).end(self._shared.get(Threads))
 
     def _said(self, finished: Finished) -> str:
         text = self._redacted(finished.stdout.strip() or finished.stderr.strip())
