@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import datetime
 from math import pi, sin
 from statistics import fmean
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from wcr_watchd.core.forecast import Reach
 from wcr_watchd.core.model import MeasurementSpec, Severity
-from wcr_watchd.core.prospect import Day, comes_and_goes, days_of, prospect
+from wcr_watchd.core.prospect import Budget, Day, Prospect, comes_and_goes, days_of, prospect
 from wcr_watchd.core.rules import Rule, parse_rule
+from wcr_watchd.core.spending import Bill
 from wcr_watchd.core.thresholds import Limit, limits
 from wcr_watchd.core.units import Unit
 
@@ -132,3 +136,89 @@ def test_too_short_a_past_tells_nothing() -> None:
     hours = [(hour * HOUR, 0.01 * hour) for hour in range(40)]
     assert prospect(limit("forecast(disk_used, 1d) > 100%"), (), 0.4, hours, 40 * HOUR).met is None
     assert prospect(limit("forecast(disk_used, 1d) > 100%"), (), 0.4, [], 40 * HOUR).met is None
+
+
+# --- what begins again every month ------------------------------------------------------------------------------------
+
+ZONE = "Europe/Berlin"
+
+
+def moment(month: int, day: int, hour: int = 12) -> float:
+    return datetime(2026, month, day, hour, tzinfo=ZoneInfo(ZONE)).timestamp()
+
+
+def spent(
+    text: str, value: Callable[[datetime], float], at: float, *, is_cost: bool = True, known: int = 95, begins: int = 1
+) -> Prospect:
+    """What is told of a series with these values by the hour, after so many days."""
+    hours = [
+        (at - back * HOUR, value(datetime.fromtimestamp(at - back * HOUR, ZoneInfo(ZONE))))
+        for back in range(known * 24)
+    ]
+    hours.reverse()
+    one = limit(text)
+    days: dict[float, list[float]] = {}
+    for when, seen in hours:
+        days.setdefault(at - (at - when) // DAY * DAY, []).append(seen)
+    extremes = [(when, max(seen) if one.rises else min(seen)) for when, seen in days.items()]
+    return prospect(one, (), hours[-1][1], hours[-36 * 24 :], at, Budget(extremes, Bill(ZONE, begins), is_cost))
+
+
+def of_month(rate: float) -> Callable[[datetime], float]:
+    return lambda when: rate * (when.day - 1 + when.hour / 24)
+
+
+@pytest.mark.parametrize("is_cost", [True, False])
+@pytest.mark.parametrize("day", [3, 9, 20, 28])
+def test_a_budget_that_will_do_is_not_drawn_beyond_the_end_of_its_month(day: int, is_cost: bool) -> None:
+    """Five a day are 155 by the end of the month, and nothing again on the first: 175 were said to be met in a week."""
+    found = spent("forecast(left, 7d) > 175", of_month(5), moment(10, day), is_cost=is_cost)
+    assert found.begins_again == moment(11, 1, 0)
+    assert found.met is not None
+    assert (found.met.expected, found.met.latest) == (None, None)
+
+
+@pytest.mark.parametrize("is_cost", [True, False])
+@pytest.mark.parametrize("day", [9, 20])
+def test_a_budget_that_will_not_do_is_met_on_its_day(day: int, is_cost: bool) -> None:
+    found = spent("forecast(left, 7d) > 125", of_month(5), moment(10, day), is_cost=is_cost)
+    assert found.met is not None
+    assert found.met.expected == pytest.approx(moment(10, 26, 0), abs=DAY)
+    over = spent("forecast(left, 7d) > 40", of_month(5), moment(10, day), is_cost=is_cost).met
+    assert over == Reach(*[moment(10, day)] * 3) if day > 9 else over is not None
+
+
+def test_a_month_may_begin_on_any_day() -> None:
+    def bill(when: datetime) -> float:
+        days = when.day - 15 if when.day >= 15 else when.day + 15
+        return 5 * (days + when.hour / 24)
+
+    found = spent("forecast(left, 7d) > 175", bill, moment(10, 9), begins=15)
+    assert found.begins_again == moment(10, 15, 0)
+    assert found.met is not None
+    assert found.met.expected is None
+
+
+def test_what_is_left_of_a_quota_comes_back_with_the_month() -> None:
+    found = spent("forecast(left, 7d) < 10", lambda when: 200 - of_month(5)(when), moment(10, 24), is_cost=False)
+    assert found.begins_again == moment(11, 1, 0)
+    assert found.met is not None
+    assert found.met.expected is None
+    found = spent("forecast(left, 7d) < 60", lambda when: 200 - of_month(5)(when), moment(10, 24), is_cost=False)
+    assert found.met is not None
+    assert found.met.expected == pytest.approx(moment(10, 29, 0), abs=DAY)
+
+
+def test_a_first_month_is_known_to_be_one_of_a_cost_alone() -> None:
+    assert spent("forecast(left, 7d) > 175", of_month(5), moment(10, 20), known=20).begins_again == moment(11, 1, 0)
+    assert spent("forecast(left, 7d) > 175", of_month(5), moment(10, 20), known=20, is_cost=False).begins_again is None
+
+
+def test_a_store_that_was_emptied_on_the_first_fills_up_on() -> None:
+    def emptied(when: datetime) -> float:
+        return (when.timestamp() - moment(10, 1) if when.timestamp() > moment(10, 1) else DAY * 100) / DAY * 5
+
+    found = spent("forecast(left, 7d) > 175", emptied, moment(10, 20), is_cost=False)
+    assert found.begins_again is None
+    assert found.met is not None
+    assert found.met.expected == pytest.approx(moment(10, 1) + 35 * DAY, abs=3 * DAY)

@@ -47,6 +47,7 @@ async def test_the_api_has_the_dates(served: Served) -> None:
     assert (row["symbol"], row["limit"], row["unit"], row["known"]) == (">", 1.0, "ratio", True)
     assert row["earliest"] <= row["expected"] <= row["latest"]
     assert row["when"].startswith("in about ")
+    assert row["begins_again"] is None
     assert json.loads((await served.get("/api/v1/forecasts?check=host"))[1])["forecasts"] == rows
     assert json.loads((await served.get("/api/v1/forecasts?check=api"))[1])["forecasts"] == []
     assert (await served.get("/api/v1/forecasts?check=none"))[0] == 404

@@ -112,14 +112,14 @@ class Reach:
     earliest: float | None
     latest: float | None
 
-    def told(self, at: float) -> str:
+    def told(self, at: float, never: str = "never") -> str:
         """``in about 40 d (31 d to 55 d)``, ``already``, seen from a time; empty when that is years away."""
         if self.latest is not None and self.latest <= at:
             return "already"
         if self.expected is None or self.expected - at > FORESEEN:
             return ""
         expected, earliest, latest = (
-            "never" if time is None else foreseen(time - at) for time in (self.expected, self.earliest, self.latest)
+            never if time is None else foreseen(time - at) for time in (self.expected, self.earliest, self.latest)
         )
         return f"in about {expected}" + (f" ({earliest} to {latest})" if earliest != latest else "")
 

@@ -18,11 +18,14 @@ from statistics import fmean, median
 from wcr_watchd.core.forecast import Reach, Sample, Trend, reach, steady, trend
 from wcr_watchd.core.model import Labels
 from wcr_watchd.core.rhythm import DAY, WEEK, is_flow, returns
+from wcr_watchd.core.spending import Bill, Month, quota, spending, this_month
 from wcr_watchd.core.thresholds import Limit
 from wcr_watchd.core.units import Unit
 
 PAST = 30 * DAY
 """Seconds of the past that a line goes through."""
+WEEKS_PAST = PAST + (WEEK - 1) * DAY
+"""And one through the highest of each seven days: so much of the past must be given."""
 LEAST = 2 * DAY
 """Seconds of it without which nothing is told: half a day says nothing of the next weeks."""
 KNOWN = 0.75
@@ -45,7 +48,10 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """When a series meets its limit; ``now`` is its newest value, ``met`` None where too little is known to tell."""
+    """When a series meets its limit; ``now`` is its newest value, ``met`` None where too little is known to tell.
+
+    What ``begins_again`` at nothing with the next month (epoch seconds) meets it before, or not at this growth.
+    """
 
     measurement: str
     labels: Labels
@@ -54,12 +60,47 @@ class Prospect:
     rises: bool
     now: float
     met: Reach | None
+    begins_again: float | None = None
 
 
-def prospect(limit: Limit, labels: Labels, now: float, hours: Sequence[Sample], at: float) -> Prospect:
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What tells whether a series begins again every month: of each day the highest value (of what falls the lowest).
+
+    Of a cost that is known sooner.
+    """
+
+    days: Sequence[Sample]
+    bill: Bill
+    is_cost: bool
+
+
+def prospect(
+    limit: Limit, labels: Labels, now: float, hours: Sequence[Sample], at: float, budget: Budget | None = None
+) -> Prospect:
     """When a series that is ``now`` so much meets the limit, from its means of the hours up to ``at``."""
-    met = meets(limit.value, now, days_of(hours, at), at, rises=limit.rises, hours=hours)
-    return Prospect(limit.series.name, labels, limit.series.unit, limit.value, limit.rises, now, met)
+    series, rises = limit.series, limit.rises
+    found = Prospect(series.name, labels, series.unit, limit.value, rises, now, None)
+    month = _month(budget, limit, now, at) if budget is not None else None
+    if month is None or _is_beyond(now, limit.value, rises=rises):
+        return replace(found, met=meets(limit.value, now, days_of(hours, at), at, rises=rises, hours=hours))
+    met = month.met and Reach(
+        *(
+            max(at, one) if one is not None and one < month.end else None
+            for one in (month.met.expected, month.met.earliest, month.met.latest)
+        )
+    )
+    return replace(found, met=met, begins_again=month.end)
+
+
+def _month(budget: Budget, limit: Limit, now: float, at: float) -> Month | None:
+    """The month of what begins again with each; None of all else. What is left falls by what is spent of it."""
+    days, value = [*budget.days[:-1], (at, now)], limit.value
+    if not limit.rises:
+        whole = max(value for _, value in days)
+        days, value = [(when, whole - left) for when, left in days], whole - value
+    found = (spending if budget.is_cost else quota)(days, budget.bill, at)
+    return this_month(found, value, budget.bill, at) if found is not None else None
 
 
 def days_of(hours: Iterable[Sample], at: float) -> list[Day]:
@@ -112,7 +153,7 @@ def _whole(days: Sequence[Day]) -> list[Day]:
 def _of_weeks(days: Sequence[Day], at: float, *, rises: bool) -> list[Sample]:
     """Of each seven days the value nearest to the limit: a weekend at the end is no decline."""
     week = WEEK - 1
-    known = extremes(days, at, past=PAST + week * DAY, rises=rises)
+    known = extremes(days, at, past=WEEKS_PAST, rises=rises)
     most = max if rises else min
     return [(known[end][0], most(value for _, value in known[end - week : end + 1])) for end in range(week, len(known))]
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 from wcr_watchd.core.forecast import FORESEEN, foreseen
-from wcr_watchd.core.prospect import PAST, Prospect, prospect
+from wcr_watchd.core.local_time import local_time
+from wcr_watchd.core.prospect import WEEKS_PAST, Budget, Prospect, prospect
+from wcr_watchd.core.protocols import Point
 from wcr_watchd.core.setup import Check
+from wcr_watchd.core.spending import COST_TAG, DAY, Bill
+from wcr_watchd.core.spending import PAST as MONTHS_PAST
 from wcr_watchd.core.thresholds import limits
 from wcr_watchd.core.units import format_value
 from wcr_watchd.core.view import View
 
-HOURS = round(PAST / 3_600)
+HOURS = round(WEEKS_PAST / 3_600)
+DAYS = round(MONTHS_PAST / DAY)
 MOST = 100
 """Series of one check that are looked at: a machine has many disks."""
 
@@ -29,27 +35,47 @@ async def prospects(view: View, check: Check) -> Sequence[Prospect]:
     if not wanted:
         return ()
     names = [(one.name, one.labels) for _, one in wanted]
-    courses = await view.store.courses(check.name, names, since=at - PAST, until=at, points=HOURS)
+    courses = await view.store.courses(check.name, names, since=at - WEEKS_PAST, until=at, points=HOURS)
+    months = await view.store.courses(check.name, names, since=at - MONTHS_PAST, until=at, points=DAYS)
 
     def reckoned() -> list[Prospect]:
         return [
-            prospect(limit, one.labels, one.value, [(point.at, point.mean) for point in points], at)
-            for (limit, one), points in zip(wanted, courses, strict=True)
+            prospect(
+                limit,
+                one.labels,
+                one.value,
+                [(point.at, point.mean) for point in points],
+                at,
+                Budget(
+                    _days(days, at, rises=limit.rises),
+                    Bill(view.setup.timezone, check.month_begins),
+                    COST_TAG in check.tags,
+                ),
+            )
+            for (limit, one), points, days in zip(wanted, courses, months, strict=True)
         ]
 
     return await asyncio.to_thread(reckoned)
 
 
-def when(one: Prospect, at: float) -> str:
-    """``in about 43 d (30 d to 70 d)``, seen from a time (epoch seconds)."""
+def _days(points: Sequence[Point], at: float, *, rises: bool) -> list[tuple[float, float]]:
+    """The highest value of each day that ends with ``at``, or the lowest, at the end of the day."""
+    return [(at - (at - point.at) // DAY * DAY, point.maximum if rises else point.minimum) for point in points]
+
+
+def when(one: Prospect, at: float, timezone: str) -> str:
+    """``in about 43 d (30 d to 70 d)``, seen from a time (epoch seconds); dates are those of the time zone."""
     met = one.met
     if met is None:
         return "not known yet: two days of the past are needed"
-    if told := met.told(at):
+    if told := met.told(at, never="never" if one.begins_again is None else "not this month"):
         return f"met {told}" if told == "already" else told
+    said = "not at this growth"
+    if one.begins_again is not None:
+        said = f"not before it begins again on {local_time(one.begins_again, ZoneInfo(timezone)):%-d %B}"
     if met.earliest is not None and met.earliest - at <= FORESEEN:
-        return f"not at this growth; {foreseen(met.earliest - at)} at the earliest"
-    return "not at this growth"
+        return f"{said}; {foreseen(met.earliest - at)} at the earliest"
+    return said
 
 
 def limit_text(one: Prospect) -> str:

@@ -33,17 +33,19 @@ async def forecasts(request: web.Request) -> web.Response:
     """When each measurement that a rule has a forecast of meets the limit of that rule, with a 95 % interval.
 
     `forecast(disk_used, 7d) > 100%` foretells disks, so this tells when they are full, from the last thirty days.
+    What begins again every month (costs, traffic) is foretold until then.
     """
     view, asked = request.app[CONTROL], request.query.get("check")
     if asked is not None and asked not in view.setup.checks:
         raise web.HTTPNotFound(text=f"there is no check named {asked!r}; `wcr-watchd list` shows all")
     checks = [one for one in view.setup.checks.values() if asked in (None, one.name) and limits(one.rules)]
     some, following = page_of(request, checks, lambda check: check.name)
-    rows = [_row(check.name, one, view.now()) for check in some for one in await prospects(view, check)]
+    zone = view.setup.timezone
+    rows = [_row(check.name, one, view.now(), zone) for check in some for one in await prospects(view, check)]
     return web.json_response({"forecasts": rows, "next": following})
 
 
-def _row(check: str, one: Prospect, now: float) -> shapes.Json:
+def _row(check: str, one: Prospect, now: float, timezone: str) -> shapes.Json:
     met = one.met
     return {
         "check": check,
@@ -57,7 +59,8 @@ def _row(check: str, one: Prospect, now: float) -> shapes.Json:
         "expected": _time(met.expected) if met else None,
         "earliest": _time(met.earliest) if met else None,
         "latest": _time(met.latest) if met else None,
-        "when": when(one, now),
+        "begins_again": _time(one.begins_again),
+        "when": when(one, now, timezone),
     }
 
 

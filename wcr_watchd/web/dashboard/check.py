@@ -117,7 +117,7 @@ async def _page(
         spans=chart.WORDS,
         figures=await _figures(request, view, check, since, until),
         availability=await availability(view, check),
-        foretold=[_foretold(one, view.now()) for one in await prospects(view, check)],
+        foretold=[_foretold(one, view.now(), view.setup.timezone) for one in await prospects(view, check)],
         incidents=await view.store.incidents(check=name, limit=MOST_INCIDENTS),
         parents=[(one, shapes.state_word(view.state.checks.get(one))) for one in check.depends_on],
         children=[
@@ -220,12 +220,12 @@ def _measured(view: View, check: Check, latest: Observation | None) -> Iterator[
         yield Shown(spec, tuple(values[spec.name]), number < OPEN_CHARTS)
 
 
-def _foretold(one: Prospect, at: float) -> tuple[str, str, str, str, float | None]:
+def _foretold(one: Prospect, at: float, timezone: str) -> tuple[str, str, str, str, float | None]:
     """A row of what is foretold: of what, now, the limit, when in words, and when (None: that tells nothing)."""
     met = one.met.expected if one.met else None
     date = met if met is not None and at < met <= at + FORESEEN else None
     name = shapes.series_name(one.measurement, one.labels)
-    return name, format_value(one.now, one.unit), limit_text(one), when(one, at), date
+    return name, format_value(one.now, one.unit), limit_text(one), when(one, at, timezone), date
 
 
 async def _figures(request: web.Request, view: View, check: Check, since: float, until: float) -> dict[str, Any] | None:

@@ -24,6 +24,8 @@ class Forecast(Answer):
     expected: Time | None
     earliest: Time | None
     latest: Time | None
+    begins_again: Time | None
+    """When what is counted by the month (costs, traffic) begins again at nothing; null for all else."""
     when: str
     """The same in words."""
 
