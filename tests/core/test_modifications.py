@@ -169,6 +169,19 @@ def test_what_may_be_the_cause_of_an_incident() -> None:
     assert [one.text for one in shortly_before(marks, NOW)] == ["late", "near", "runs", "just over"]
 
 
+def test_settings_of_one_check_do_not_concern_another() -> None:
+    def configured(*keys: str) -> Mark:
+        (mark,) = grouped([Modification(NOW, "wcr-watchd", "configuration", key, "a", "b") for key in keys])
+        return mark
+
+    one = configured("check.api.every", "check.web")
+    assert one.concerns({"api"})
+    assert one.concerns({"site", "web"}), "it depends on it"
+    assert not one.concerns({"ap", "api-2"})
+    assert configured("check.api.every", "defaults.timeout").concerns({"site"})
+    assert Mark(NOW, "image web: a → b").concerns({"site"})
+
+
 def test_what_a_check_noticed_late_may_have_been_before() -> None:
     """The settings of a database are looked at once an hour: what broke at 12:01 is named, not only what came later."""
     marks = (Mark(NOW + 1_800, "setting", noticed_by="settings"), Mark(NOW + 1_700, "package"))

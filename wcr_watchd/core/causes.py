@@ -104,7 +104,7 @@ def _changes(setup: Setup, incident: Incident, marks: Iterable[Mark], parents: S
     """What was changed shortly before; first what the check noticed itself, or one that it depends on."""
     late = {name: min(one.every + one.timeout, LATEST) for name, one in setup.checks.items()}
     own = {incident.check, *parents}
-    found = shortly_before(marks, incident.opened_at, late)
+    found = shortly_before((mark for mark in marks if mark.concerns(own)), incident.opened_at, late)
     for mark in sorted(found, key=lambda mark: mark.noticed_by not in own)[:MOST_CHANGES]:
         what = "a change" if mark.change else "something became different"
         when = _ago(incident.opened_at - mark.at)

@@ -6,7 +6,7 @@ there is and modifies nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 from types import MappingProxyType
@@ -125,7 +125,8 @@ class Mark:
     """Something to mark on a chart or name in an incident: what was done ``at`` then, and until when it went on.
 
     ``until`` is None for a moment and for what still goes on; ``change`` is the number of the change, 0 for none.
-    ``noticed_by`` is the check that noticed it only then (empty: the time is that of the deed).
+    ``noticed_by`` is the check that noticed it only then (empty: the time is that of the deed). ``settings`` are the
+    keys of the configuration, where it is of nothing but settings of single checks.
     """
 
     at: float
@@ -133,6 +134,15 @@ class Mark:
     until: float | None = None
     change: int = 0
     noticed_by: str = ""
+    settings: tuple[str, ...] = ()
+
+    def concerns(self, checks: Collection[str]) -> bool:
+        """Whether it may have to do with one of these checks: all may, but for settings of others."""
+        return not self.settings or any(
+            key == table or key.startswith(f"{table}.")
+            for key in self.settings
+            for table in map("check.{}".format, checks)
+        )
 
 
 def grouped(modifications: Sequence[Modification], within: float = 300.0) -> tuple[Mark, ...]:
@@ -152,8 +162,10 @@ def grouped(modifications: Sequence[Modification], within: float = 300.0) -> tup
 
 
 def _mark(group: Sequence[Modification]) -> Mark:
-    first = group[0]
-    return Mark(first.at, _in_short(group), noticed_by="" if first.kind in EXACT else first.source)
+    first, names = group[0], tuple(one.name for one in group)
+    of_checks = first.kind == CONFIGURATION and all(name.startswith("check.") for name in names)
+    noticed_by = "" if first.kind in EXACT else first.source
+    return Mark(first.at, _in_short(group), noticed_by=noticed_by, settings=names if of_checks else ())
 
 
 def _in_short(group: Sequence[Modification]) -> str:

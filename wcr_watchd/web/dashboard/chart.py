@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from wcr_watchd.core.dependencies import ancestors
 from wcr_watchd.core.model import Labels, MeasurementSpec
 from wcr_watchd.core.mute import facts_of_check
 from wcr_watchd.core.protocols import Point
@@ -180,7 +181,10 @@ async def marks(view: View, check: Check, since: float, until: float) -> list[Js
         if one.opened_at < until
     ]
     found += [_mark("window", *span, name) for name, span in await windows(view, check, since, until)]
+    own = {check.name, *ancestors(view.setup, check.name)}
     for mark in await view.marks(since, until):
+        if not mark.concerns(own):
+            continue
         url = f"/changes/{mark.change}" if mark.change else ""
         found.append(_mark("change", mark.at, mark.until or mark.at, mark.text, url))
     return sorted(found, key=lambda one: float(one["from"]))[-MOST_MARKS:]
