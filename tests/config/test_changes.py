@@ -102,3 +102,18 @@ def test_the_guides_three_categories_are_shipped() -> None:
     assert spans == {"security": 600.0, "feature": 1_800.0, "performance": 1_800.0}
     assert any(one.tick is Tick.WINDOW for one in categories["feature"].steps)
     assert not any(one.tick is Tick.WINDOW for one in categories["security"].steps)
+
+
+@pytest.mark.parametrize("category", ["security", "feature", "performance"])
+def test_each_category_has_every_step_of_the_guides_update_process_in_its_order(category: str) -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "etc" / "conf.d" / "96-changes.toml").read_text().split("[change.release]")[0]
+    guide = (root / "tests" / "cases" / "system-maintenance-guide.md").read_text()
+    steps = loads(text, "96-changes.toml").setup.change_categories[category].steps
+    for phase, heading in ((Phase.PRE, "Pre"), (Phase.DURING, "During"), (Phase.POST, "Post")):
+        asked = guide.split(f"#### {heading}-Update\n" if phase is not Phase.DURING else "#### During Update\n")[1]
+        words = [line.partition(". ")[2] for line in asked.split("\n\n")[0].splitlines()]
+        assert len(words) == 5
+        ours = [step.text for step in steps if step.phase is phase]
+        found = [next(at for at, one in enumerate(ours) if one.startswith(asked)) for asked in words]
+        assert found == sorted(found), f"{phase}: {ours}"

@@ -214,7 +214,9 @@ def test_a_backup_must_be_young_and_good() -> None:
     damaged = a_state("backup", severity=Severity.CRITICAL, summary="damaged")
     assert why_not(prepared(), Tick.BACKUPS, sight(damaged)) == "backup is critical: damaged"
     nothing = replace(sight(), latest={})
-    assert why_not(prepared(), Tick.BACKUPS, nothing) == "backup has no result yet"
+    assert why_not(prepared(), Tick.BACKUPS, nothing) == "backup has not run since the daemon started"
+    old = a_state("backup", last_at=NOW - 5_000)
+    assert why_not(prepared(), Tick.BACKUPS, sight(old)).startswith("backup has not been looked at for")
     ageless = replace(sight(), latest={"backup": Observation("backup", "here", NOW, 1.0, Outcome.UP, "", "")})
     assert why_not(prepared(), Tick.BACKUPS, ageless) == "backup does not tell how old its backup is"
 
@@ -240,17 +242,18 @@ def test_before_the_start_what_holds_no_more_is_not_done_any_more() -> None:
 
 def test_a_required_step_can_be_overridden_with_a_reason_that_stands_in_the_log() -> None:
     change = prepared()
-    with pytest.raises(CommandError, match="is not ready: backup"):
-        changes.must_be_startable(change, " ")
-    changes.must_be_startable(change, "the snapshot is enough")
+    why = [f"why {number}" for number in range(len(change.ticks))]
+    with pytest.raises(CommandError, match=r"is not ready: backup \(why 2\)\. Do that"):
+        changes.must_be_startable(change, " ", why)
+    changes.must_be_startable(change, "the snapshot is enough", why)
     running = changes.started(change, "ann", "s1", NOW + 3_600, "the snapshot is enough", NOW)
     log = [entry.text for entry in running.entries]
     assert log[1] == "started, although: the snapshot is enough"
     assert log[2] == "started without: review the notes; staging; backup; in a window; tell"
     assert "maintenance mode" in done(running)
-    changes.must_be_startable(looked_over(change, sight()), "")
+    changes.must_be_startable(looked_over(change, sight()), "", why)
     with pytest.raises(CommandError, match="is running, so it cannot be started"):
-        changes.must_be_startable(running, "")
+        changes.must_be_startable(running, "", why)
 
 
 GREEN = (Verified("api", "up", "ok", ""), Verified("web", "up", "info", ""))
@@ -377,7 +380,7 @@ def test_whatever_is_asked_in_whatever_order_the_change_makes_sense(asked: list[
         now += 60
         try:
             if word == "start":
-                changes.must_be_startable(change, "trust me")
+                changes.must_be_startable(change, "trust me", [""] * len(change.ticks))
                 change = changes.started(change, "ann", "s1", now + 3_600, "trust me", now)
             elif word == "verify":
                 changes.must_run(change, "verified")

@@ -136,7 +136,7 @@ async def test_from_start_to_end_by_buttons(served: Served) -> None:
     assert "the change names no checks of backups" in text
     status, text = await served.post("/changes/1/start")
     assert status == 409
-    assert "is not ready: Backup." in text
+    assert "is not ready: Backup (" in text
     assert "All the same, because" in text
     assert (await served.post("/changes/1/tick", {"step": "1"}))[0] == 303
     assert (await served.post("/changes/1/start", {"text": "it burns"}))[0] == 303

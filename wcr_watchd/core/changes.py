@@ -307,14 +307,15 @@ def undone(change: Change, *phases: Phase) -> tuple[Step, ...]:
     return tuple(step for step, done in change.steps if done is None and step.phase in phases)
 
 
-def must_be_startable(change: Change, override: str) -> None:
+def must_be_startable(change: Change, override: str, why_not: Sequence[str]) -> None:
     """Raise ``CommandError`` when it cannot start: it is not prepared, or a required step is not done.
 
-    With a reason to ``override`` that is no hindrance.
+    With a reason to ``override`` that is no hindrance. ``why_not`` says of each step what it waits for.
     """
     if change.state is not ChangeState.PREPARED:
         raise CommandError(f"{change.name} is {change.state.value}, so it cannot be started")
-    missing = [step.text for step in undone(change, Phase.PRE) if step.required]
+    steps = zip(change.steps, why_not, strict=True)
+    missing = [f"{step.text} ({why})" for (step, done), why in steps if done is None and step.required]
     if missing and not override.strip():
         raise CommandError(
             f"{change.name} is not ready: {'; '.join(missing)}. Do that, or start with --override and the reason"

@@ -149,11 +149,11 @@ def _backed_up(names: tuple[str, ...], span: float, sight: Sight) -> Answer:
         return Answer(False, "the change names no checks of backups")
     ages = []
     for name in names:
-        known, seen = sight.state.checks.get(name), sight.latest.get(name)
-        if known is None or seen is None:
-            return Answer(False, f"{name} has no result yet")
-        if not _is_good(known):
-            return Answer(False, f"{name} is {_how(known)}: {known.summary}")
+        if why := _not_green(name, sight):
+            return Answer(False, f"{name} {why}")
+        seen = sight.latest.get(name)
+        if seen is None:
+            return Answer(False, f"{name} has not run since the daemon started")
         age = _age_of(seen, sight.now)
         if age is None:
             return Answer(False, f"{name} does not tell how old its backup is")

@@ -105,7 +105,7 @@ class ChangeDesk:
             await self._verification.results(change.plan.backups)  # what they tell is to be of now
             await self._register.look_for_versions()
             change = self._register.keep(looked_over(await self.change(number), self._register.sight()))
-            changes.must_be_startable(change, override)
+            changes.must_be_startable(change, override, self.why_not(change))
             now = self._clock.now()
             window, said = await self._mode.switch_on(change, by)
             change = changes.started(
