@@ -219,7 +219,9 @@ def test_from_the_checklist_to_the_end(running: Callable[..., RunningDaemon], sl
     eventually(lambda: daemon.outcome("staging") == "up" and daemon.outcome("files"), "all have looked once")
     refused = ask(daemon, "start", "release", "--title", "2.3", "--by", "ann")
     assert refused.exit_code == 2
-    assert "change #1 release: 2.3 is not ready: Backup production (backup is down: there is no backup " in refused.stderr
+    assert (
+        "change #1 release: 2.3 is not ready: Backup production (backup is down: there is no backup " in refused.stderr
+    )
     assert "write there?). Do that, or start with --override" in refused.stderr
     assert platform.switched == []
 
