@@ -167,14 +167,27 @@ def test_an_outage_a_week_ago_is_not_expected_again() -> None:
     assert forecast(course, 7 * DAY) == pytest.approx(100.0, rel=0.15)
 
 
+@pytest.mark.parametrize("time", [9, 12, 14])
+@pytest.mark.parametrize("back", [7, 14])
+def test_an_outage_on_a_day_that_is_asked_is_no_part_of_tomorrow(back: int, time: int) -> None:
+    """Of two days that are asked, the one with an outage is half of what is said; of three it is nothing of it."""
+    now = 15 * 24 + time
+    asked = now + 24 - back * 24
+    broken = [(hour * HOUR, 0.0 if abs(hour - asked) < 4 else traffic(hour)) for hour in range(now + 1)]
+    assert forecast(broken, DAY) == pytest.approx(100.0, rel=0.15)
+
+
 def test_what_a_clean_up_took_wholly_is_no_traffic() -> None:
     """It fills up again: that it has gone back to the beginning once does not make it come and go."""
     course = [(number * HOUR, number % 480 + 5.0) for number in range(28 * 24 + 12)]
     assert forecast(course, 7 * DAY) == pytest.approx(course[-1][1] + 168, rel=0.05)
 
 
-def test_it_beats_naive_methods_on_recorded_traffic() -> None:
-    scores = dict(mean_scores([traffic_ahead(recorded(name), 7 * DAY, every=19) for name in TRAFFIC]))
+@pytest.mark.parametrize("ahead", [4 * HOUR, DAY, 7 * DAY])
+def test_it_beats_naive_methods_on_recorded_traffic(ahead: float) -> None:
+    scores = dict(
+        mean_scores([traffic_ahead(recorded(name), ahead, every=5 if ahead == DAY else 19) for name in TRAFFIC])
+    )
     ours = scores.pop("wcr-watchd")
     assert ours < min(scores.values())
 

@@ -181,14 +181,14 @@ def returns(course: Sequence[Sample]) -> bool:
 def _usual_then(course: Sequence[Sample], at: float, ahead: float) -> float | None:
     """What it usually is at the time ``ahead``; None when that is not known.
 
-    As at this time of a day and of a week before. Further ahead than :data:`FAR_AHEAD` as at this time of four weeks,
-    and as much more as weeks became more: the median, as one of them may have had an outage.
+    As at this time of a day, of a week and of two weeks before. Further ahead than :data:`FAR_AHEAD` as at this time of
+    four weeks, and as much more as weeks became more. It is the median, as one of them may have had an outage.
     """
     gap, first = _gap(course), ceil(ahead / (WEEK * DAY))
     if ahead <= FAR_AHEAD:
-        backs = (ceil(ahead / DAY) * DAY, first * WEEK * DAY)
+        backs = (ceil(ahead / DAY) * DAY, first * WEEK * DAY, (first + 1) * WEEK * DAY)
         before = [value for back in backs if (value := value_at(course, at + ahead - back, gap)) is not None]
-        return fmean(before) if before else None
+        return median(before) if before else None
     more = _weekly_growth(course, gap)
     weeks = {back: value_at(course, at + ahead - back * WEEK * DAY, gap) for back in range(first, first + 4)}
     found = [value + more * back for back, value in weeks.items() if value is not None]

@@ -26,7 +26,7 @@ BASELINE_PAST = 2 * WEEK * DAY + LEAD
 """Seconds of the past that a baseline is made of."""
 BASELINE_LEAST = WEEK * DAY / 2
 """Seconds of it without which there is none."""
-FORECAST_COURSE = WEEK * DAY + LEAD
+FORECAST_COURSE = 2 * WEEK * DAY + LEAD
 """Seconds of the past that a forecast compares the last hours with."""
 FORECAST_FAR_COURSE = 4 * WEEK * DAY + LEAD
 """And one that looks further ahead than :data:`FAR_AHEAD`."""
