@@ -10,8 +10,9 @@ import pytest
 
 from tests.browser.chromium import Browser, chromium
 from tests.browser.test_live_page import look
-from tests.web.test_answers import LEAD, Outside, link, outside, watched
+from tests.web.test_answers import LEAD, Outside, asked, link, outside, watched
 from tests.web.test_web import Served
+from wcr_watchd.core.setup import Contact
 
 __all__ = ["outside"]
 
@@ -48,6 +49,15 @@ async def test_one_press_acknowledges(outside: Outside, browser: Browser) -> Non
     await browser.until("document.querySelector('h1')?.textContent === 'Acknowledged'")
     assert watched(outside).acknowledged == [(42, "lead by mail link")]
     await see(browser, outside, link(), "ack-done")
+    assert browser.complaints == []
+
+
+async def test_a_contact_says_that_it_reaches_them(outside: Outside, browser: Browser) -> None:
+    links = asked(outside, Contact("lead", {"phone": ("+15550101",), "email": ("lead@example.org",)}))
+    await see(browser, outside, links["sms"], "reach-asks")
+    await browser.evaluate("document.querySelector('form.confirm button').click()")
+    await browser.until("document.querySelector('h1')?.textContent === 'Thank you, lead'")
+    await see(browser, outside, links["sms"], "reach-done")
     assert browser.complaints == []
 
 

@@ -26,6 +26,18 @@ def test_every_contact_has_a_task_that_comes_so_long_after_it_was_done() -> None
     assert probe.terms == TaskTerms(TaskKind.SIGNED, 14 * DAY, 7 * DAY, drifting=True)
 
 
+def test_the_task_asks_its_contact() -> None:
+    own = '[contacts]\n[task.verify-ben]\nschedule = "0 9 1 * *"\n[task.other]\nschedule = "0 9 1 * *"\n'
+    checks = loads(PEOPLE + own, "test").setup.checks
+    assert {name: one.asks for name, one in checks.items()} == {
+        "task.verify-ann": "ann",
+        "task.verify-ben": "ben",
+        "task.other": "",
+    }
+    without = loads(PEOPLE + '[task.verify-ben]\nschedule = "0 9 1 * *"\n', "test").setup.checks
+    assert without["task.verify-ben"].asks == ""
+
+
 def test_how_often_is_said_and_a_task_of_ones_own_stands_in_its_place() -> None:
     own = '[contacts]\nverify_every = "30d"\ngrace = "1d"\n[task.verify-ben]\nschedule = "0 9 1 * *"\nowner = "ann"\n'
     checks = loads(PEOPLE + own, "test").setup.checks

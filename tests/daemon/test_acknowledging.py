@@ -165,3 +165,26 @@ def test_from_wherever_the_message_came(make_daemon: Daemons, slack: Slack, twil
     for secret in (link[0].rpartition("/")[2], SIGNING_SECRET, TOKEN, key.read_bytes().hex()):
         assert secret not in watch.daemon.log()
         assert secret.encode() not in stored
+
+
+def test_a_contact_is_asked_by_sms_and_says_by_the_link_that_it_reaches_them(
+    make_daemon: Daemons, slack: Slack, twilio: Twilio
+) -> None:
+    daemon = make_daemon("", start=False)
+    watch = Watch(daemon, slack, twilio)
+    daemon.write(watch.config + '[contacts]\nverify_every = "2d"\nremind = "3d"\n')
+    daemon.reload()
+
+    def asked() -> str:
+        texts = [message.fields["Body"] for message in twilio.accepted]
+        return next((text for text in texts if "does this still reach you?" in text), "")
+
+    text = eventually(asked, "they are asked")
+    link = re.search(rf"{watch.base}/ack/\S+$", text)
+    assert link is not None, text
+    assert "Does this reach you, lead?" in visit(link[0])[1]
+    assert daemon.api("GET", "/contacts")["contacts"][0]["verified_at"] is None
+    assert "Thank you, lead" in visit(link[0], {})[1]
+    [contact] = daemon.api("GET", "/contacts")["contacts"]
+    assert (contact["state"], contact["verified_by"]) == ("soon", "lead by sms link")
+    assert contact["note"] == "said so by the links sent over sms"

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
@@ -27,9 +27,9 @@ from wcr_watchd.channels.slack import Slack
 from wcr_watchd.channels.sms import Sms
 from wcr_watchd.core.drill_report import DrillReport, DrillState
 from wcr_watchd.core.errors import CommandError, StoreError
-from wcr_watchd.core.model import Incident, IncidentState, Severity
+from wcr_watchd.core.model import Event, EventKind, Incident, IncidentState, Severity
 from wcr_watchd.core.protocols import Channel
-from wcr_watchd.core.setup import Contact
+from wcr_watchd.core.setup import Check, Contact
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.tickets import KEY_BYTES, VALID_FOR, Ticket, Tickets
 from wcr_watchd.web.access.allowance import Allowance
@@ -113,6 +113,14 @@ class Watched(Showcase):
         if not self.store_works:
             raise StoreError("the disk is gone")
         return self.over.get(number)
+
+    async def events(self, incident: int) -> Sequence[Event]:
+        noted = (
+            Event(incident, 2, EventKind.NOTED, NOW, Severity.INFO, "", said[3], by=said[2])
+            for said in self.asked
+            if said[:2] == ("note", incident)
+        )
+        return (*await super().events(incident), *noted)
 
     def end(self, number: int) -> None:
         ended = replace(self.state.incidents.pop(number), state=IncidentState.RESOLVED, resolved_at=NOW - 60)
@@ -556,3 +564,66 @@ async def test_who_answered_from_outside_is_in_the_audit_log(outside: Outside) -
         ("lead", "SMS", "answer by channel sms", "ACK 41"),
     ]
     assert "+1555" not in str(await outside.access.audit.entries())
+
+
+VERIFY = Check(
+    "task.verify-lead", probe="task", target="90 d", every=60.0, timeout=10.0, rules=(), asks="lead", flapping=None
+)
+
+
+def asked(outside: Outside, contact: Contact) -> dict[str, str]:
+    """Paths of the links by which that contact is asked whether they can be reached, by channel."""
+    control = outside.control
+    control.setup = replace(
+        control.setup,
+        contacts={contact.name: contact},
+        checks={**control.setup.checks, VERIFY.name: replace(VERIFY, asks=contact.name)},
+    )
+    control.state.incidents[7] = Incident(
+        7, VERIFY.name, "", Severity.INFO, Severity.INFO, IncidentState.OPEN, NOW - 900, NOW - 900, summary="is due"
+    )
+    return {
+        channel: f"/ack/{TICKETS.write(Ticket((7,), contact.name, channel, NOW - 800))}" for channel in ("mail", "sms")
+    }
+
+
+async def test_a_contact_says_by_each_link_that_it_reaches_them_and_is_verified(outside: Outside) -> None:
+    links = asked(outside, Contact("lead", {"phone": ("+15550101",), "email": ("lead@example.org",)}))
+    status, page = await outside.get(links["mail"])
+    assert status == 200
+    assert "Does this reach you, lead?" in page
+    assert outside.control.asked == [], "to look at it says nothing: mail scanners do"
+    assert (await outside.post(links["mail"], {}))[0] == 303
+    assert outside.control.asked == [("note", 7, "lead by mail link", "this still reaches me")]
+    page = (await outside.get(links["mail"]))[1]
+    assert "Thank you, lead" in page
+    assert "the link of the other message as well: sms" in page
+    assert (await outside.post(links["mail"], {}))[0] == 303
+    assert len(outside.control.asked) == 1, "said twice is said once"
+    assert "Does this reach you" in (await outside.get(links["sms"]))[1]
+    await outside.post(links["sms"], {})
+    assert outside.control.asked[1:] == [
+        ("note", 7, "lead by sms link", "this still reaches me"),
+        ("verify-lead done by lead by sms link: said so by the links sent over mail, sms", ()),
+    ]
+
+
+async def test_of_further_addresses_somebody_sees_to_the_rest(outside: Outside) -> None:
+    links = asked(outside, Contact("lead", {"phone": ("+15550101", "+15550102")}))
+    await outside.post(links["sms"], {})
+    assert outside.control.asked == [("note", 7, "lead by sms link", "this still reaches me")]
+    assert "You have further addresses" in (await outside.get(links["sms"]))[1]
+
+
+async def test_a_link_of_somebody_else_only_acknowledges_and_an_old_one_does_nothing(outside: Outside) -> None:
+    asked(outside, Contact("lead", {"phone": ("+15550101",)}))
+    outside.control.setup = replace(
+        outside.control.setup, contacts={**outside.control.setup.contacts, "ann": Contact("ann")}
+    )
+    other = f"/ack/{TICKETS.write(Ticket((7,), 'ann', 'mail', NOW - 800))}"
+    assert "Acknowledge #7?" in (await outside.get(other))[1]
+    old = f"/ack/{TICKETS.write(Ticket((7,), 'lead', 'sms', NOW - VALID_FOR - 1))}"
+    assert (await outside.post(old, {}))[0] == 410
+    forged = f"/ack/{Tickets(bytes(KEY_BYTES)).write(Ticket((7,), 'lead', 'sms', NOW - 800))}"
+    assert (await outside.post(forged, {}))[0] == 404
+    assert outside.control.asked == []

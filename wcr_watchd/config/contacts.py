@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from wcr_watchd.config.checks import Checks
 from wcr_watchd.config.faults import Faults
 from wcr_watchd.config.models import DAY, Span, Texts
 from wcr_watchd.config.typed import named_tables
 from wcr_watchd.config.write import duration_text
 from wcr_watchd.core.contacts import task_of
+from wcr_watchd.core.task import PREFIX
 from wcr_watchd.kit.options import Duration, Options
 
 
@@ -44,6 +47,14 @@ def with_verifications(faults: Faults, data: dict[str, Any]) -> dict[str, Any]:
     # What is wrong with a contact is told where contacts are read.
     made = {task_of(name): _task(name, table) for name, _ in named_tables(Faults(data), data, "contact")}
     return data | {"task": made | dict(tasks)}
+
+
+def asking(checks: Checks, data: Mapping[str, Any], contacts: Iterable[str]) -> Checks:
+    """The checks, of which those by which contacts are verified say whom they ask."""
+    if "contacts" not in data:
+        return checks
+    tasks = {PREFIX + task_of(name): name for name in contacts}
+    return replace(checks, checks={name: replace(one, asks=tasks.get(name, "")) for name, one in checks.checks.items()})
 
 
 def _task(contact: str, table: ContactsTable) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, SecretStr
 from wcr_watchd.config.access import read_access
 from wcr_watchd.config.changes import read_changes
 from wcr_watchd.config.checks import DEFAULT_POLICY, Checks, fingerprint, names_of_checks, read_checks, with_runbooks
-from wcr_watchd.config.contacts import with_verifications
+from wcr_watchd.config.contacts import asking, with_verifications
 from wcr_watchd.config.faults import Faults, did_you_mean
 from wcr_watchd.config.follow_ups import read_follow_ups
 from wcr_watchd.config.knowledge import read_knowledge
@@ -177,7 +177,7 @@ def _loaded(sources: Sources) -> Loaded:
     probing = _probing(faults, _single(faults, data, "probe", Probing))
     people = read_people(faults, data, watchd.timezone)
     access, credentials = read_access(faults, data, web, alerts, people.contacts, watchd.timezone)
-    checks = read_checks(faults, data, watchd, defaults, people.policies)
+    checks = asking(read_checks(faults, data, watchd, defaults, people.policies), data, people.contacts)
     _check_controls(faults, watchd, checks)
     _check_alerts(faults, alerts, people)
     follow_ups = read_follow_ups(faults, data, people, defaults)

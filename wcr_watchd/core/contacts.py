@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from wcr_watchd.core.model import Recipient
 from wcr_watchd.core.setup import Contact, Setup
 from wcr_watchd.core.task import TaskView
 
 VERIFY = "verify-"
 """The task that a contact is verified by is called by their name with this before it."""
+QUESTION = "does this still reach you? Please say so by the link"
+REACHED = "this still reaches me"
+"""What a contact who opened the link and pressed the button has said, in the timeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,22 @@ class Verification:
 def task_of(contact: str) -> str:
     """The name of the task by which a contact is verified."""
     return f"{VERIFY}{contact}"
+
+
+def ways(setup: Setup, contact: str) -> tuple[Recipient, ...]:
+    """By what a contact can be told: the first address of each kind, over the first channel that needs such a one."""
+    found = setup.contacts.get(contact)
+    channels: dict[str, str] = {}
+    for name, kind in setup.channels.items():
+        channels.setdefault(kind, name)
+    known = found.addresses.items() if found else ()
+    return tuple(Recipient(channels[kind], contact, some[0]) for kind, some in known if kind in channels and some)
+
+
+def has_more(setup: Setup, contact: str) -> bool:
+    """Whether a contact has addresses besides those of :func:`ways`: further ones of a kind."""
+    found = setup.contacts.get(contact)
+    return found is not None and any(len(some) > 1 for some in found.addresses.values())
 
 
 def verifications(setup: Setup, tasks: Iterable[TaskView]) -> Iterator[Verification]:

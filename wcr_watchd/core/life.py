@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from wcr_watchd.core.contacts import ways
 from wcr_watchd.core.escalation import escalation_of, policy_named, recipients, unreachable
 from wcr_watchd.core.model import Alert, EventKind, Incident, IncidentState, Recipient, Severity
 from wcr_watchd.core.mute import Mute, mute_of
@@ -111,7 +112,8 @@ def tell(
 ) -> Incident:
     """Record the event, tell whom the policy names at once for the severity (``also`` others), and start its clocks.
 
-    What comes and goes has none: once that is said, nothing more is until it is stable or gets worse.
+    What comes and goes has none: once that is said, nothing more is until it is stable or gets worse. A contact of whom
+    it is asked whether they can be reached is asked by each of their ways.
     """
     plan = escalation_of(work.setup, check.policy, incident.severity)
     to, remark = _whom(work, check, plan, plan.tell)
@@ -127,7 +129,12 @@ def tell(
         next_step_at=work.now + plan.steps[0].after if plan.steps and not incident.flapping else None,
         next_reminder_at=work.now + plan.repeat if plan.repeat and not incident.flapping else None,
     )
-    return work.record(told, kind, reason + remark, to=to, previous=previous)
+    asked = ways(work.setup, check.asks) if check.asks and work.setup.public_url else ()
+    recorded = work.record(
+        told, kind, reason + remark, to=tuple(one for one in to if one not in asked), previous=previous
+    )
+    work.ask(recorded, kind, asked)
+    return recorded
 
 
 def _whom(work: Work, check: Check, plan: Escalation, targets: tuple[Target, ...]) -> tuple[tuple[Recipient, ...], str]:

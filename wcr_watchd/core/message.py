@@ -171,7 +171,7 @@ def facts(message: Message) -> tuple[Fact, ...]:
     note = (Fact("Note", one_line(message.note)),) if message.note else ()
     if message.own_text:
         return note
-    acknowledge = (Fact("Acknowledge", message.ack_url),) if message.ack_url else ()
+    acknowledge = (Fact(_answer(message), message.ack_url),) if message.ack_url else ()
     if message.items:
         items = (Fact(clock_time(item.at, item.timezone, message.at), headline(item)) for item in message.items)
         return (*note, *acknowledge, *items)
@@ -198,8 +198,12 @@ def facts(message: Message) -> tuple[Fact, ...]:
 def links(message: Message) -> tuple[Fact, ...]:
     """Where to go from here, as far as it can be followed: to acknowledge, the incident's page, the runbook."""
     about = "Report" if message.report else "Incident"
-    known = (Fact("Acknowledge", message.ack_url), Fact(about, message.url), Fact("Runbook", message.runbook))
+    known = (Fact(_answer(message), message.ack_url), Fact(about, message.url), Fact("Runbook", message.runbook))
     return tuple(link for link in known if link.value.startswith(("https://", "http://")))
+
+
+def _answer(message: Message) -> str:
+    return "Answer" if message.question else "Acknowledge"
 
 
 def _severity(message: Message) -> str:

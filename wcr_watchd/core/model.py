@@ -317,6 +317,8 @@ class Message:
     """Something about the message itself: that it comes by a fallback, or why several come as one."""
     ack_url: str = ""
     """Where whoever gets this copy can acknowledge it; put in when it is handed over, stored nowhere."""
+    question: bool = False
+    """Whether it asks whoever gets it something, which they answer there."""
     own_subject: str = ""
     """The headline in the words of the channel's own template; empty: the built-in one."""
     own_text: str = ""

@@ -33,7 +33,7 @@ class Check:
     ``flapping`` is None where coming and going is nothing to be said. ``runbook`` is a URL, or the name of an entry of
     the knowledge folder, as ``vendor`` is. ``staged`` says that its rules are stages of one thing, so that each that
     begins to hold is told, also when it is no worse than the one before. ``month_begins`` is the day of the month on
-    which costs begin again.
+    which costs begin again, ``asks`` the contact of whom it asks whether they can be reached (empty: nobody).
     """
 
     name: str
@@ -55,6 +55,7 @@ class Check:
     flapping: FlapLimits | None = FlapLimits()
     staged: bool = False
     month_begins: int = 1
+    asks: str = ""
 
 
 OWN = Check(

@@ -47,10 +47,12 @@ def sms_text(message: Message) -> str:
     At most 160 septets of the GSM 7-bit alphabet; a text in another script has 70 UTF-16 code units (UCS-2).
     What is too long loses the end of its summary first, then of the daemon's name, then of the check's name;
     severity and number are always whole. The link to acknowledge follows if :data:`STORY_BESIDE_LINK` characters of the
-    summary fit beside it. A text of the user's own is shortened at its end.
+    summary fit beside it; a question is nothing without it. A text of the user's own is shortened at its end.
     """
     if message.own_text:
         return _fitting(plain(one_line(message.own_text)))
+    if message.question and message.ack_url:
+        return _asking(message)
     before = f"[{_short_tag(message)}] "
     after = _short_end(message)
     pieces = [plain(one_line(text))[:GSM7_LENGTH] for text in (message.watchd, what(message), _short_story(message))]
@@ -62,6 +64,15 @@ def sms_text(message: Message) -> str:
             if fits_sms(text):
                 return text
     return before.strip() + after.removeprefix(".")
+
+
+def _asking(message: Message) -> str:
+    """Who asks what, and the link to answer."""
+    said = plain(one_line(f"{message.watchd}: {message.summary}"))
+    width = len(said)
+    while width and not fits_sms(f"{shorten(said, width)} {message.ack_url}"):
+        width -= 1
+    return f"{shorten(said, width)} {message.ack_url}".strip()
 
 
 def _fitting(text: str) -> str:

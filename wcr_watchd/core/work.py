@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from wcr_watchd.core import follow_up
+from wcr_watchd.core.contacts import QUESTION
 from wcr_watchd.core.dependencies import ancestors
 from wcr_watchd.core.escalation import escalation_of, other_addresses, quiet_until, recipients
 from wcr_watchd.core.guidance import runbook_address
@@ -212,6 +213,18 @@ class Work:
             awake = (who for who in to if who not in asleep)
             self.notifications.extend(self._notification(numbered, message, who, to) for who in awake)
         return numbered
+
+    def ask(self, incident: Incident, kind: EventKind, to: Iterable[Recipient]) -> None:
+        """Owe each of these the question whether this reaches them: at once, and by nothing else in its place."""
+        for who in to:
+            message = replace(
+                self._message(incident, kind, "", (who,), "engine", Severity.OK), summary=QUESTION, question=True
+            )
+            one = self._notification(incident, message, who, (who,))
+            due = quiet_until(self.setup, who, incident.severity, self.now)
+            self.notifications.append(
+                replace(one, id=f"{one.id}-asked", not_before=due, digest=False, fallbacks=(), wait=0.0)
+            )
 
     def _quiet(self, recipients: Iterable[Recipient], severity: Severity, why: str) -> str:
         """A remark that names those whose quiet hours it is, and until when; empty for nobody."""

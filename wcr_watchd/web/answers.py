@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from aiohttp import web
 
-from wcr_watchd.core import replies
+from wcr_watchd.core import contacts, replies
+from wcr_watchd.core.contacts import has_more, ways
 from wcr_watchd.core.drill_report import DrillState
 from wcr_watchd.core.errors import CommandError, StoreError
 from wcr_watchd.core.model import Incident, IncidentState
@@ -21,6 +22,7 @@ from wcr_watchd.core.protocols import Answering, Asked, Call, Channel
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.setup import Contact
 from wcr_watchd.core.view import Control
+from wcr_watchd.core.work import check_of
 from wcr_watchd.kit.tickets import Ticket, Tickets
 from wcr_watchd.web.access.allowance import Allowance
 from wcr_watchd.web.access.audit import AUDIT
@@ -67,6 +69,8 @@ async def confirmation(request: web.Request) -> web.Response:
     if isinstance(ticket, web.Response):
         return ticket
     incidents = await _incidents(control, ticket)
+    if incidents and all(_asks(control, one, ticket) for one in incidents):
+        return await _question(request, ticket, incidents[0])
     return page(
         request,
         "acknowledge.html",
@@ -79,17 +83,73 @@ async def confirmation(request: web.Request) -> web.Response:
 
 
 async def confirmed(request: web.Request) -> web.Response:
-    """Acknowledge what waits; back to the page, which then says so."""
+    """Acknowledge what waits, or take it that this reaches who was asked; back to the page, which then says so."""
     ticket, control = _ticket(request), request.app[CONTROL]
     if isinstance(ticket, web.Response):
         return ticket
-    waiting = [incident.id for incident in await _incidents(control, ticket) if _waits(incident)]
-    said = await _acknowledge(control, waiting, by_link(ticket))
-    numbers = ", ".join(map(str, waiting))
-    await request.app[AUDIT].note(
-        request, ticket.contact, f"{ticket.channel} link", "acknowledge", target=numbers, detail="; ".join(said)
-    )
+    incidents = [one for one in await _incidents(control, ticket) if _waits(one) or _asks(control, one, ticket)]
+    asked = [one for one in incidents if _asks(control, one, ticket)]
+    waiting = [one.id for one in incidents if one not in asked]
+    audit, through = request.app[AUDIT], f"{ticket.channel} link"
+    if waiting or not asked:
+        said = await _acknowledge(control, waiting, by_link(ticket))
+        numbers = ", ".join(map(str, waiting))
+        await audit.note(request, ticket.contact, through, "acknowledge", target=numbers, detail="; ".join(said))
+    for one in asked:
+        known = await _reached(control, one, ticket)
+        await audit.note(request, ticket.contact, through, "can be reached", target=ticket.contact, detail=known)
     raise web.HTTPSeeOther(request.path)
+
+
+def _asks(control: Control, incident: Incident, ticket: Ticket) -> bool:
+    """Whether an incident asks whether who has this ticket can be reached."""
+    return bool(ticket.contact) and check_of(control.setup, incident).asks == ticket.contact
+
+
+async def _question(request: web.Request, ticket: Ticket, incident: Incident) -> web.Response:
+    """The page that asks whether this still reaches them, or says that it is known."""
+    control = request.app[CONTROL]
+    known = await _known_ways(control, incident, ticket)
+    over = incident.state is IncidentState.RESOLVED
+    return page(
+        request,
+        "reach.html",
+        who=ticket.contact,
+        channel=ticket.channel,
+        known=over or ticket.channel in known,
+        missing=[]
+        if over
+        else [one.channel for one in ways(control.setup, ticket.contact) if one.channel not in known],
+        by_hand=not over and has_more(control.setup, ticket.contact),
+        expires_at=ticket.expires_at,
+    )
+
+
+async def _known_ways(control: Control, incident: Incident, ticket: Ticket) -> set[str]:
+    """The channels by which they have said since it began that they can be reached."""
+    try:
+        events = await control.store.events(incident.id)
+    except StoreError:
+        events = ()
+    said = {one.by for one in events if one.reason == contacts.REACHED}
+    found = ways(control.setup, ticket.contact)
+    return {one.channel for one in found if by_link(replace(ticket, channel=one.channel)) in said}
+
+
+async def _reached(control: Control, incident: Incident, ticket: Ticket) -> str:
+    """Write down that this reaches them; when all else does, they are verified. Returns a sentence."""
+    known = await _known_ways(control, incident, ticket)
+    if incident.state is IncidentState.RESOLVED or ticket.channel in known:
+        return "that was known"
+    await control.note(incident.id, by_link(ticket), contacts.REACHED)
+    missing = {one.channel for one in ways(control.setup, ticket.contact)} - known - {ticket.channel}
+    if missing or has_more(control.setup, ticket.contact):
+        return "it is written down; not all of their ways are known to reach them yet"
+    note = f"said so by the links sent over {', '.join(sorted(known | {ticket.channel}))}"
+    try:
+        return await control.sign_off_task(contacts.task_of(ticket.contact), by_link(ticket), note)
+    except CommandError as error:
+        return str(error)
 
 
 def by_link(ticket: Ticket) -> str:
