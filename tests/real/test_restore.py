@@ -150,6 +150,17 @@ async def test_what_is_wrong_with_what_was_restored(shop: Postgres, tmp_path: Pa
     assert "older than the backup" in told
 
 
+async def test_tables_of_every_name_are_counted(shop: Postgres, tmp_path: Path, repeat: Repeat) -> None:
+    """One with a line break in its name made the test end without a verdict."""
+    for name in ("a b", 'quo"te', "it's", "two\nlines", "UPPER", "тест|x"):
+        quoted = name.replace('"', '""')
+        shop.sql(f'CREATE TABLE "{quoted}" AS SELECT 1 AS one')
+    put(tmp_path, gzip.compress(dump(shop)), DAY)
+    seen = await repeat(server=beside(shop))
+    assert seen.outcome is Outcome.UP, (seen.summary, seen.evidence)
+    assert (measured(seen, "tables"), measured(seen, "rows")) == (8, 207)
+
+
 async def test_fewer_rows_than_before(shop: Postgres, tmp_path: Path, repeat: Repeat) -> None:
     put(tmp_path, gzip.compress(dump(shop)), 26 * HOUR)
     assert (await repeat(server=beside(shop), pick="newest")).outcome is Outcome.UP

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import io
+import json
 import os
 import pwd
 import shutil
@@ -52,10 +53,11 @@ _SETTINGS = {
 """A server that is thrown away need not survive a crash, and must not be reached by anybody else. Compiling queries
 needs memory that is written and run, which the daemon's unit forbids."""
 _TABLES = """
-SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT json_agg(format('%I.%I', n.nspname, c.relname) ORDER BY n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-ORDER BY 1
 """
+"""As JSON: a name may have a line break in it."""
 
 
 class Server:
@@ -164,7 +166,7 @@ def _answer(server: Server, question: str, database: str) -> dict[str, str]:
 
 def _rows(server: Server, database: str) -> dict[str, int]:
     """How many rows every table has."""
-    tables = server.sql(_TABLES, database).splitlines()[:MOST_TABLES]
+    tables = json.loads(server.sql(_TABLES, database) or "[]")[:MOST_TABLES]
     counted = {}
     for start in range(0, len(tables), 50):
         some = tables[start : start + 50]
