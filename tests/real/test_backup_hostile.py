@@ -425,6 +425,21 @@ def test_a_day_without_a_midnight_is_one_too(machine: Machine) -> None:
     assert [one.exists() for one in made] == [False] * 3 + [True] * 7
 
 
+def test_archives_of_the_machine_are_kept_for_four_weeks(machine: Machine) -> None:
+    """Twelve months of them would fill the disk."""
+    for week in range(20):
+        day_file(machine, NOW - timedelta(weeks=week), prefix="machine")
+    shutil.move(machine.root / "database", machine.root / "image")
+    machine.well("backup-retention")
+    kept = [name for name in machine.files("image") if name.endswith(".enc")]
+    assert len(kept) == 5
+    assert not list((machine.root / "archive").rglob("machine_*"))
+    for name in kept[1:]:
+        (machine.root / "image" / name).write_bytes(b"rot")
+    machine.refused("backup-retention")
+    assert kept[0] in machine.files("image"), "the last good one"
+
+
 def test_a_set_whose_name_begins_another_one_is_left_alone(machine: Machine) -> None:
     other = [day_file(machine, NOW - timedelta(days=200 - n), prefix="production_2") for n in range(20)]
     for age in range(10):
