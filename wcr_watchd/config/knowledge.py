@@ -188,7 +188,10 @@ class _Reading:
 
 
 def _here_since(path: Path) -> float:
-    """When a file came here or was last changed; its mtime may be that of the archive which brought it."""
+    """When a file came here or was last changed; its mtime may be that of the archive which brought it.
+
+    A later change of its mode alone counts as well: a daemon knows since when it saw the same text.
+    """
     try:
         return path.stat().st_ctime
     except OSError:  # it went just now

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -18,6 +18,7 @@ from wcr_watchd.kit.redact import Redactor
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.tickets import KEY_BYTES, Tickets, kept_key
 from wcr_watchd.runtime.clock import Clock
+from wcr_watchd.runtime.first_seen import FirstSeen
 from wcr_watchd.store.open import folder_of, from_url
 from wcr_watchd.store.upkeep import Retention
 
@@ -41,6 +42,12 @@ class Base:
     tickets: Tickets
     started_at: float
     since: float
+    first_seen: FirstSeen
+
+    def aged(self, loaded: Loaded) -> Loaded:
+        """The configuration with entries of the knowledge folder since when they are as they are, by the records."""
+        setup = replace(loaded.setup, knowledge=self.first_seen.aged(loaded.setup.knowledge))
+        return replace(loaded, setup=setup)
 
 
 async def build_base(stack: contextlib.AsyncExitStack, loaded: Loaded, redactor: Redactor) -> Base:
@@ -57,7 +64,8 @@ async def build_base(stack: contextlib.AsyncExitStack, loaded: Loaded, redactor:
     stack.push_async_callback(shared.close)
     key = await asyncio.to_thread(_link_key, folder_of(loaded.store.url))
     since = restored.last_seen_at or clock.now()
-    return Base(clock, counters, store, restored, shared, redactor, key, Tickets(key), started_at, since)
+    first_seen = FirstSeen(restored.facts)
+    return Base(clock, counters, store, restored, shared, redactor, key, Tickets(key), started_at, since, first_seen)
 
 
 async def _open(store: Store, clock: Clock, counters: Counters) -> Restored:

@@ -36,6 +36,7 @@ async def build(stack: contextlib.AsyncExitStack, force: InForce, redactor: Reda
     Raises :class:`~wcr_watchd.core.errors.StoreError` when the records cannot be opened.
     """
     base = await build_base(stack, force.loaded, redactor)
+    force.loaded = base.aged(force.loaded)
     dispatcher = build_dispatcher(base, force)
     watching = await build_watching(base, force, dispatcher)
     telling = await build_telling(base, force, dispatcher, watching.monitor)

@@ -48,7 +48,7 @@ class Reload:
 
     async def apply(self, loaded: Loaded) -> None:
         """Put a new configuration in force; a check whose settings did not change keeps its probe and its schedule."""
-        force, watching = self._force, self._watching
+        loaded, force, watching = self._base.aged(loaded), self._force, self._watching
         before, after = watching.monitor.setup.checks, loaded.setup.checks
         same = {name for name in after if name in before and before[name].fingerprint == after[name].fingerprint}
         force.take_probes({name: force.probes[name] if name in same else new for name, new in loaded.probes.items()})
@@ -65,6 +65,7 @@ class Reload:
             log.warning("rules that look back know only what comes from now on", error=str(error))
         _say_what_needs_a_restart(force.loaded, loaded)
         await self._log_differences(loaded)
+        self._keep_ages()
         force.loaded = loaded
         await force.look_for_warnings(self._base.clock.now(), log_them=True)
         force.reload_problems = ()
@@ -84,11 +85,16 @@ class Reload:
 
     async def look_back(self) -> None:
         """Log what is different in the configuration since the last life."""
+        self._keep_ages()
         modifications = self._watching.modifications
         before = modifications.configuration
         remembered = await asyncio.to_thread(self._remembered, self._force.loaded)
         found = await asyncio.to_thread(since_outline, before, remembered) if before else {}
         modifications.reconfigured(found, remembered)
+
+    def _keep_ages(self) -> None:
+        """Keep for the next life since when entries of the knowledge folder are as they are."""
+        self._watching.monitor.modified((), self._base.first_seen.kept(self._base.clock.now()))
 
     def _remembered(self, loaded: Loaded) -> str:
         return outline(loaded.sources.table, self._base.redactor.text, secret_places(loaded), self._base.link_key)
