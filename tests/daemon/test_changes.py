@@ -467,6 +467,15 @@ def test_the_configuration_s_own_changes_are_logged_without_secrets(
     daemon.start()
     eventually(lambda: "45m → 50m" in logged()["change.release.duration"], "a restart is logged as well")
     assert re.fullmatch(r"configuration .*: \*\*\* \[\w+\] → \*\*\* \[\w+\]", logged()["check.web.auth.password"])
+    token = platform.folder / "token"
+    token.write_text("hunter25")
+    referring = changed.replace("hunter22", f"${{file:{token}}}")
+    daemon.write(referring)
+    assert daemon.api("POST", "/reload") == {"problems": []}
+    token.write_text("hunter26")
+    assert daemon.api("POST", "/reload") == {"problems": []}
+    same = rf"configuration .*: \$\{{file:{token}\}} \[\w+\] → \$\{{file:{token}\}} \[\w+\]"
+    eventually(lambda: re.fullmatch(same, logged()["check.web.auth.password"]), "another secret by the same reference")
     entries = len(daemon.api("GET", "/modifications")["modifications"])
     daemon.kill()
     daemon.start()

@@ -54,6 +54,24 @@ def _shown(place: Keys, value: object, masked: Callable[[str], str], hidden: Hid
     return NOT_THERE if value is _MISSING else disguised(place, value, masked, hidden)[:LONGEST]
 
 
+def with_contents(written: Any, resolved: Any, key: bytes) -> Any:
+    """What is written in a configuration, each reference with a digest of what it stands for, which takes the ``key``.
+
+    So it is seen that a secret is another one though its reference is the same.
+    """
+    if isinstance(written, Mapping):
+        return {name: with_contents(value, resolved[name], key) for name, value in written.items()}
+    if isinstance(written, list):
+        return [with_contents(value, inner, key) for value, inner in zip(written, resolved, strict=True)]
+    if isinstance(written, str) and written != resolved:
+        return f"{written} [{_digest(str(resolved), key)}]"
+    return written
+
+
+def _digest(text: str, key: bytes) -> str:
+    return hashlib.blake2b(text.encode(), key=key, digest_size=4).hexdigest()
+
+
 def outline(table: Mapping[str, Any], masked: Callable[[str], str], hidden: Hidden, key: bytes) -> str:
     """A configuration as it is remembered for the next life, packed: each value in words, without secrets.
 
@@ -70,7 +88,7 @@ def outline(table: Mapping[str, Any], masked: Callable[[str], str], hidden: Hidd
         text, shown = str(value), disguised(place, value, masked, hidden)
         if shown == text and len(text) <= LONGEST:
             return text
-        digest = hashlib.blake2b(text.encode(), key=key, digest_size=4).hexdigest()
+        digest = _digest(text, key)
         return f"{shown[: LONGEST - len(digest) - 3]} [{digest}]"
 
     text = json.dumps(outlined((), table), separators=(",", ":"))

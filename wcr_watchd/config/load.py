@@ -147,6 +147,8 @@ class Loaded:
     defaults: Defaults
     every_check: Checks
     sources: Sources
+    resolved: Mapping[str, Any]
+    """What stands in the sources with what its references stand for; it must never be shown."""
 
 
 def load(path: Path) -> Loaded:
@@ -166,9 +168,9 @@ def loads(text: str, name: str) -> Loaded:
 def _loaded(sources: Sources) -> Loaded:
     faults = Faults(sources.table, incomplete=sources.incomplete)
     secrets = Secrets(faults, sources.folder)
-    data = secrets.resolve(sources.table)
-    _check_sections(faults, data)
-    data = with_runbooks(with_verifications(faults, data))
+    resolved = secrets.resolve(sources.table)
+    _check_sections(faults, resolved)
+    data = with_runbooks(with_verifications(faults, resolved))
     watchd = _single(faults, data, "watchd", Watchd)
     store = _single(faults, data, "store", Store)
     web = _single(faults, data, "web", Web)
@@ -223,6 +225,7 @@ def _loaded(sources: Sources) -> Loaded:
         defaults=defaults,
         every_check=checks,
         sources=sources,
+        resolved=resolved,
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
 
-from wcr_watchd.config.difference import differences, outline, since_outline
+from wcr_watchd.config.difference import differences, outline, since_outline, with_contents
 from wcr_watchd.config.disguise import secret_places
 from wcr_watchd.config.load import Loaded, WebSettings
 from wcr_watchd.core.errors import ConfigError, StoreError
@@ -97,7 +99,12 @@ class Reload:
         self._watching.monitor.modified((), self._base.first_seen.kept(self._base.clock.now()))
 
     def _remembered(self, loaded: Loaded) -> str:
-        return outline(loaded.sources.table, self._base.redactor.text, secret_places(loaded), self._base.link_key)
+        table, masked = self._with_contents(loaded), self._base.redactor.text
+        return outline(table, masked, secret_places(loaded), self._base.link_key)
+
+    def _with_contents(self, loaded: Loaded) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = with_contents(loaded.sources.table, loaded.resolved, self._base.link_key)
+        return found
 
     async def _log_differences(self, loaded: Loaded) -> None:
         """Log what the reload changed in the configuration; with thousands of checks that takes a thread."""
@@ -109,9 +116,8 @@ class Reload:
 
     def _differences(self, before: Loaded, after: Loaded) -> dict[str, tuple[str, str]]:
         was, now = secret_places(before), secret_places(after)
-        return differences(
-            before.sources.table, after.sources.table, self._base.redactor.text, lambda key: was(key) or now(key)
-        )
+        old, new = self._with_contents(before), self._with_contents(after)
+        return differences(old, new, self._base.redactor.text, lambda key: was(key) or now(key))
 
     def _refuse(self, error: ConfigError) -> None:
         self._force.reload_problems = tuple(str(problem) for problem in error.problems)
