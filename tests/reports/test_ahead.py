@@ -15,7 +15,7 @@ from wcr_watchd.core.report import Limit, Subject
 from wcr_watchd.core.rules import parse_rule
 from wcr_watchd.core.thresholds import limits
 from wcr_watchd.core.units import Unit
-from wcr_watchd.reports.ahead import FULL, HORIZON, Days, Forecast, days_of, forecast, full, highest, means
+from wcr_watchd.reports.ahead import FULL, HORIZON, Days, Forecast, days_of, forecast, full, highest, means, whole
 from wcr_watchd.reports.foretold import forecast_words, limit_met
 from wcr_watchd.reports.months import Growth
 from wcr_watchd.store.totals import DayBucket
@@ -45,6 +45,16 @@ def course(known: Days, swing: float = 0.0) -> dict[int, DayBucket]:
 
 def of(growth: Growth, known: Days, swing: float = 0.0) -> Forecast:
     return forecast(growth, SUBJECT, course(known, swing), known[-1][0] + DAY / 2)
+
+
+def test_a_course_is_drawn_over_whole_days() -> None:
+    """The busy evening of a first day alone stood as 35 % at first, of connections that were 32 % all the time."""
+    known = course(days(lambda number: 0.3, 10))
+    evening, morning = min(known), max(known)
+    known[evening], known[morning] = DayBucket(5, 5 * 0.9), DayBucket(8, 8 * 0.1)
+    assert means(whole(known), 10 * DAY) == [pytest.approx((number * DAY + DAY / 2, 0.3)) for number in range(1, 9)]
+    begun = {day: known[day] for day in sorted(known)[-3:]}
+    assert whole(begun) == begun, "of so few days nobody knows what is usual"
 
 
 def test_even_growth_is_drawn_on_and_meets_the_highest_limit_of_the_rules() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from wcr_watchd.core.drift import drift
 from wcr_watchd.core.forecast import Ahead, Reach, trend
@@ -21,6 +22,10 @@ LOOK_BACK = 92 * 86_400.0
 """Seconds of the past that are read: a quarter, also for the report of a week. Flows and costs need all of them."""
 HORIZON = 91 * 86_400.0
 """Seconds until the value that is foretold: three months."""
+FEWEST_WHOLE = 4
+"""Days that must be known to tell of the first and the last whether they are whole."""
+USUAL = 0.9
+"""Share of the values of other days from which on a day is whole."""
 FEWEST_DAYS = 21 * 86_400.0
 """Seconds that must be known for that: days say nothing of months."""
 
@@ -56,6 +61,18 @@ def joined(parts: Iterable[Mapping[str, Totals]]) -> Courses:
                 for day, bucket in days.items():
                     course.setdefault(day, DayBucket()).join(bucket)
     return found
+
+
+def whole(course: Mapping[int, DayBucket]) -> Mapping[int, DayBucket]:
+    """Without a first and a last day of which only some hours are known: what comes and goes would seem to jump.
+
+    Days are those of UTC, and a report of New York begins and ends five hours into one.
+    """
+    if len(course) < FEWEST_WHOLE:
+        return course
+    ends = (min(course), max(course))
+    usual = median(bucket.count for day, bucket in course.items() if day not in ends)
+    return {day: bucket for day, bucket in course.items() if day not in ends or bucket.count >= USUAL * usual}
 
 
 def means(course: Mapping[int, Bucket], until: float) -> list[tuple[float, float]]:

@@ -249,7 +249,7 @@ def _resources(wanted: Wanted, now: Mapping[str, Totals], courses: Courses, reco
                 found.quantile(0.5),
                 found.quantile(0.95),
                 found.bucket.maximum,
-                tuple(ahead.means(course, wanted.until)),
+                tuple(ahead.means(ahead.whole(course), wanted.until)),
                 ahead.full(course, wanted.until) if name in LIMITED else None,
             )
 
