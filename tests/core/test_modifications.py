@@ -75,6 +75,17 @@ def test_what_is_known_to_have_happened_before_the_first_look_is_no_news() -> No
     assert found.at == NOW + 7200, "a clock that was ahead puts nothing into the future"
 
 
+def test_what_was_written_while_the_clock_was_ahead_hides_nothing_that_comes_after_it() -> None:
+    ahead = Fact("package", "a", "2", before="1", since=NOW + 1e7)
+    so_far, _ = compared(None, seen())
+    so_far, (found,) = compared(so_far, seen(ahead, at=NOW + 60))
+    assert (found.at, found.text) == (NOW + 60, "package a: 1 → 2")
+    later = Fact("package", "b", "2", before="1", since=NOW + 90)
+    so_far, found_then = compared(so_far, seen(ahead, later, at=NOW + 120))
+    assert [one.text for one in found_then] == ["package b: 1 → 2"]
+    assert compared(so_far, seen(ahead, later, at=NOW + 180))[1] == ()
+
+
 def test_what_is_remembered_is_bounded() -> None:
     many = known(seen(*(image(str(number), f"c{number}") for number in range(MOST_FACTS + 50))))
     assert many is not None

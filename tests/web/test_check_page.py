@@ -14,6 +14,7 @@ from tests.web.showcase import NOW, SPECS, Showcase
 from tests.web.test_web import Served, serve
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.model import Observation
+from wcr_watchd.core.modifications import Mark
 from wcr_watchd.core.protocols import Point
 from wcr_watchd.core.silence import Matcher, Operator, Silence, Window
 from wcr_watchd.web.dashboard import chart
@@ -108,6 +109,20 @@ async def test_a_chart_has_columns_lines_and_marks(served: Served) -> None:
         "release 4.2",
         "package openssl: 3.0.11 → 3.0.15",
     ]
+
+
+async def test_a_change_that_goes_on_is_marked_until_now_and_settings_of_other_checks_are_not(served: Served) -> None:
+    async def marks(since: float, until: float) -> tuple[Mark, ...]:
+        return (
+            Mark(NOW - 1_800, "change #7 release", None, 7),
+            Mark(NOW - 900, "image web: a → b", noticed_by="box"),
+            Mark(NOW - 600, "configuration check.mail.every: 1m → 5m", settings=("check.mail.every",)),
+        )
+
+    served.control.marks = marks
+    _, body = await served.get("/checks/api/chart?measurement=response_time&span=1h")
+    spans = [(one["from"] - NOW, one["until"] - NOW) for one in json.loads(body)["marks"] if one["kind"] == "change"]
+    assert spans == [(-1_800, 0), (-900, -900)]
 
 
 @pytest.mark.parametrize("span", ["1h", "6h", "7d", "30d", "1y"])

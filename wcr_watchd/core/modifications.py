@@ -25,6 +25,8 @@ PACKAGE = "package"
 """The kind of a modification of what dpkg installed, by its log."""
 EXACT = (NOTE, CONFIGURATION, PACKAGE)
 """Kinds of which the time is known; of others it is known when a check noticed."""
+AHEAD = 3_600.0
+"""Seconds that a time may be ahead of ours; one that is later was written while a clock was wrong, and says nothing."""
 NAMED = 3
 """Names of a mark that is of many."""
 SHORTLY = 3_600.0
@@ -91,12 +93,14 @@ def compared(
     for fact in facts:
         before = values.get((fact.kind, fact.name))
         is_remembered = before is not None or len(values) < MOST_FACTS
-        if known is not None and _is_new(fact, before, known.until, is_remembered):
+        is_another = fact.value != before and is_remembered
+        by_wrong_clock = fact.since > seen.at + AHEAD
+        if known is not None and (is_another if by_wrong_clock else _is_new(fact, is_another, known.until)):
             at = min(fact.since or seen.at, seen.at)
             found.append(Modification(at, seen.check, fact.kind, fact.name, fact.before or before or "", fact.value))
         if is_remembered:
             values[fact.kind, fact.name] = fact.value
-        until = max(until, fact.since)
+        until = until if by_wrong_clock else max(until, fact.since)
     now = KnownFacts(seen.check, tuple((kind, name, value) for (kind, name), value in values.items()), until, of)
     return now, tuple(sorted(found, key=lambda one: one.at))
 
@@ -108,9 +112,8 @@ def _make_room(values: dict[tuple[str, str], str], told: set[tuple[str, str]]) -
             del values[key]
 
 
-def _is_new(fact: Fact, before: str | None, until: float, is_remembered: bool) -> bool:
+def _is_new(fact: Fact, is_another: bool, until: float) -> bool:
     """Times are told in whole seconds: in the last one that is known, more may have happened than was seen."""
-    is_another = fact.value != before and is_remembered
     return is_another if not fact.since else fact.since > until or (is_another and fact.since >= floor(until))
 
 

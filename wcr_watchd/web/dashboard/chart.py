@@ -186,7 +186,8 @@ async def marks(view: View, check: Check, since: float, until: float) -> list[Js
         if not mark.concerns(own):
             continue
         url = f"/changes/{mark.change}" if mark.change else ""
-        found.append(_mark("change", mark.at, mark.until or mark.at, mark.text, url))
+        end = mark.until or (min(until, view.now()) if mark.change else mark.at)
+        found.append(_mark("change", mark.at, end, mark.text, url))
     return sorted(found, key=lambda one: float(one["from"]))[-MOST_MARKS:]
 
 
