@@ -29,9 +29,18 @@ def test_an_objective_counts_the_checks_that_run() -> None:
     assert found == Objective("api", ("api", "api-2"), 0.999, 28 * DAY, 5, "x")
 
 
+def test_an_objective_over_the_month_of_a_bill() -> None:
+    text = '[watchd]\ntimezone = "Europe/Berlin"\n' + CHECKS
+    text += '[objective.a]\nchecks = ["api"]\ntarget = "99%"\nmonth_begins = 15\n'
+    (found,) = loads(text, "test").setup.objectives.values()
+    assert (found.month_begins, found.timezone, found.over) == (15, "Europe/Berlin", "a month from day 15")
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ('checks = ["api"]\ntarget = "99%"\nperiod = "30d"\nmonth_begins = 1', "a month or a period, not both"),
+        ('checks = ["api"]\ntarget = "99%"\nmonth_begins = 32', "month_begins"),
         ('checks = ["apo"]\ntarget = "99%"', 'there is no check "apo" (did you mean'),
         ('checks = ["x*"]\ntarget = "99%"', 'no check has a name like "x*"'),
         ('checks = ["api"]\ntarget = "100%"', "must be from 50% to below 100%"),

@@ -17,7 +17,7 @@ from rich.table import Table
 from wcr_watchd.core.burning import times_as_fast
 from wcr_watchd.core.errors import Problem
 from wcr_watchd.core.message import measured
-from wcr_watchd.core.objectives import budget_left, promised
+from wcr_watchd.core.objectives import budget_left, over, promised
 from wcr_watchd.core.units import format_availability, format_duration
 
 STYLES = {"ok": "green", "info": "blue", "warning": "yellow", "critical": "bold red", "down": "red"}
@@ -125,7 +125,7 @@ def objectives(rows: list[dict[str, Any]]) -> None:
             "WITH PLANNED": [_share(row["availability_with_planned"]) for row in rows],
             "BUDGET": ["?" if row["budget_left"] is None else budget_left(row["budget_left"]) for row in rows],
             "BURN RATE, 1 H": [_rate(row["burn_rates"], 3_600.0) for row in rows],
-            "OVER": [format_duration(row["period"]) for row in rows],
+            "OVER": [over(row["period"], row["month_begins"] or 0) for row in rows],
             "UNWATCHED": [format_duration(row["unwatched"]) for row in rows],
             "MTTA": [_mean(row["mean_time_to_acknowledge"]) for row in rows],
             "MTTR": [_mean(row["mean_time_to_resolve"]) for row in rows],

@@ -188,7 +188,7 @@ def _loaded(sources: Sources) -> Loaded:
     windows = read_windows(faults, data, watchd.timezone, known, now)
     running = checks.checks.keys() - checks.resting.keys()
     plans, categories = read_changes(faults, data, people, known, running)
-    objectives = read_objectives(faults, data, known.checks, running)
+    objectives = read_objectives(faults, data, watchd.timezone, known.checks, running)
     heartbeats = _heartbeats(faults, data)
     reports = read_reports(faults, data, watchd.timezone, people, _known(data, defaults))
     status_page = read_status_page(faults, data, watchd.timezone, web.public_url or "", people, known)

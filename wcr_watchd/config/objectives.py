@@ -39,6 +39,8 @@ class ObjectiveTable(Options):
     """The share of the time that they must be up, such as "99.9%"."""
     period: Annotated[Span, AfterValidator(_period)] = USUAL_PERIOD
     """Over how long; "30d"."""
+    month_begins: Annotated[int | None, Field(ge=1, le=31)] = None
+    """In place of a period: the month that begins on this day, as a vendor bills it (1: the calendar's)."""
     least_failures: Annotated[int, Field(ge=1, le=1000)] = 2
     """Failed runs in the long window below which nobody is told; where runs are few, one is a large share."""
     comment: str = ""
@@ -46,7 +48,7 @@ class ObjectiveTable(Options):
 
 
 def read_objectives(
-    faults: Faults, data: Mapping[str, Any], names: Collection[str], running: Collection[str]
+    faults: Faults, data: Mapping[str, Any], timezone: str, names: Collection[str], running: Collection[str]
 ) -> dict[str, Objective]:
     """Read the section objective; of the checks named, those that are ``running`` count."""
     found = {}
@@ -57,7 +59,12 @@ def read_objectives(
             continue
         checks = tuple(dict.fromkeys(_checks(faults, (*place, "checks"), table.checks, names)))
         counted = tuple(one for one in checks if one in running)
-        found[name] = Objective(name, counted, table.target, table.period, table.least_failures, table.comment)
+        if table.month_begins is not None and "period" in table.model_fields_set:
+            faults.add((*place, "month_begins"), "stands beside period", "a month or a period, not both")
+        month, zone = (table.month_begins, timezone) if table.month_begins else (0, "UTC")
+        found[name] = Objective(
+            name, counted, table.target, table.period, table.least_failures, table.comment, month, zone
+        )
     return found
 
 

@@ -203,7 +203,7 @@ def _because(objective: Objective, alert: BurnAlert, rate: float, limit: float) 
     return (
         f"down for {format_value(rate * objective.allowed, Unit.RATIO)} of the last {format_duration(alert.long)}: "
         f"the error budget of {promised(objective.target)} over "
-        f"{format_duration(objective.period)} goes {times_as_fast(rate)} times as fast as it may "
+        f"{objective.over} goes {times_as_fast(rate)} times as fast as it may "
         f"({limit:g} is told)"
     )
 

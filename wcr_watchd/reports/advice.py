@@ -65,7 +65,7 @@ def _recovery(facts: Facts) -> Iterator[str]:
 
 def _budgets(facts: Facts) -> Iterator[str]:
     for one in facts.promises:
-        left, period = one.budget.left, format_duration(one.objective.period)
+        left, period = one.budget.left, one.objective.over
         if left is not None and left <= 0:
             used = f"{format_duration(one.budget.down)} down in {period} have used it up"
             yield f"Put safety before news: the error budget of {one.objective.name} is gone, {used}"

@@ -52,13 +52,13 @@ def promises(wanted: Wanted, records: Recorded) -> Iterable[Promise]:
         return
     every = {one.name: one.every for one in wanted.subjects}
     names = {name: frozenset[str]() for one in wanted.objectives for name in one.checks}
-    since = wanted.until - max(one.period for one in wanted.objectives)
+    since = min(one.span(wanted.until)[0] for one in wanted.objectives)
     totals = records.totals(since, wanted.until, names, sketches=False, cuts=cuts_for(wanted))
     planned = planned_for(wanted)
     for one in wanted.objectives:
-        since = wanted.until - one.period
+        since, _ = one.span(wanted.until)
         found = [reckoned(totals[name], every[name], since, wanted.until, planned.get(name, ())) for name in one.checks]
-        yield Promise(one, budget(one, found))
+        yield Promise(one, budget(one, found, wanted.until))
 
 
 def recovery(wanted: Wanted, now: Mapping[str, Totals], records: Recorded) -> Iterable[Recovery]:

@@ -406,6 +406,7 @@ def _json_of_objective(one: Promise) -> dict[str, Any]:
         "name": one.objective.name,
         "target": one.objective.target,
         "period": one.objective.period,
+        "month_begins": one.objective.month_begins or None,
         "availability": one.budget.availability_with_planned,
         "availability_without_maintenance": one.budget.availability,
         "seconds_down": one.budget.down,

@@ -16,7 +16,7 @@ from wcr_watchd.core.errors import StoreError
 from wcr_watchd.core.life import Finding
 from wcr_watchd.core.model import Observation, Outcome, Severity
 from wcr_watchd.core.mute import is_planned, planned_spans
-from wcr_watchd.core.objectives import BURNS, DAY, SPENT, SUBJECT, Budget, Objective, Stretch, budget, spent, stretches
+from wcr_watchd.core.objectives import BURNS, SPENT, SUBJECT, Budget, Objective, Stretch, budget, spent, stretches
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import OWN, Setup
 from wcr_watchd.core.state import State
@@ -93,14 +93,14 @@ class ObjectiveWatch:
     async def budget(self, objective: Objective) -> Budget:
         """The error budget over the period until now. Raises ``StoreError``."""
         until = self._clock.now()
-        found = [await self._uptime(name, until - objective.period, until) for name in objective.checks]
-        return budget(objective, found)
+        since, _ = objective.span(until)
+        found = [await self._uptime(name, since, until) for name in objective.checks]
+        return budget(objective, found, until)
 
     async def days(self, objective: Objective) -> tuple[Stretch, ...]:
         """The course of the budget over the period until now, day by day. Raises ``StoreError``."""
         until = self._clock.now()
-        count = max(1, round(objective.period / DAY))
-        times = [until - objective.period * (count - number) / count for number in range(count + 1)]
+        times = objective.days(until)
         found = [await self._uptimes(name, times) for name in objective.checks]
         parts = [(start, end, [one[number] for one in found]) for number, (start, end) in enumerate(pairwise(times))]
         return stretches(objective, parts)

@@ -172,7 +172,7 @@ class Reporter:
         async with self._writing:
             tasks = await self._tasks(self._now() + UPCOMING)
             wanted = self._wanted(plan, scheduled, tasks)
-            periods = (wanted.until - one.period for one in wanted.objectives)
+            periods = (one.span(wanted.until)[0] for one in wanted.objectives)
             reach = min([reach_back(plan.kind, wanted.since), *periods])
             setup, silences = self._watch.setup, dict(self._watch.state.silences)
             # Finding when something recurs takes a while.

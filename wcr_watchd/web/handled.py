@@ -14,5 +14,5 @@ MOST_INCIDENTS = 1_000
 async def handled(view: View, objective: Objective) -> Handling:
     """Mean times to acknowledge, to resolve and between failures, as reports tell them. Raises ``StoreError``."""
     now = view.now()
-    wanted = Wanted(checks=frozenset(objective.checks), since=now - objective.period, until=now)
+    wanted = Wanted(checks=frozenset(objective.checks), since=objective.span(now)[0], until=now)
     return handling(await view.store.find_incidents(wanted, limit=MOST_INCIDENTS))

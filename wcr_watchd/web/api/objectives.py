@@ -59,12 +59,15 @@ async def days(request: web.Request) -> web.Response:
 
 
 def _row(view: View, objective: Objective, budget: Budget, found: Handling) -> Json:
+    since, end = objective.span(view.now())
     return {
         "name": objective.name,
         "comment": objective.comment,
         "checks": list(objective.checks),
         "target": objective.target,
-        "period": objective.period,
+        "period": end - since,
+        "month_begins": objective.month_begins or None,
+        "since": time_text(since),
         "availability": budget.availability,
         "availability_with_planned": budget.availability_with_planned,
         "down": budget.down,

@@ -21,6 +21,9 @@ class Objective(Answer):
     checks: list[str]
     target: float
     period: float
+    month_begins: int | None
+    """The day on which its months begin; null where it is the last `period` seconds."""
+    since: Time
     availability: float | None
     availability_with_planned: float | None
     down: float
