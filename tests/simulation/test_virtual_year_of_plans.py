@@ -196,7 +196,7 @@ async def test_reports_come_by_the_local_clocks_and_are_of_whole_local_times(
     quarters = [midnight(date(2027, 10, 1), zone), *(firsts[month] for month in (1, 4, 7, 10))]
     assert [(one.since, one.until) for _, one in desk.came("drill")] == list(pairwise(quarters))
     rehearsed = ("restore-by-hand", "procedure-validation", "recovery-drill", "full-system-test")
-    assert desk.came("drill")[0][1].rehearsable.tasks == tuple(f"task.{name}" for name in rehearsed)
+    assert tuple(desk.came("drill")[0][1].rehearsable.tasks) == tuple(f"task.{name}" for name in rehearsed)
     assert [one.audience for _, one in desk.came("stakeholders")] == [Audience.STAKEHOLDERS] * 12
 
 
