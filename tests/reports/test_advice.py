@@ -95,7 +95,7 @@ def test_a_threshold_is_near_when_the_slowest_runs_come_close(calm: Facts, rule:
     assert api.speed is not None
     assert 0.25 < api.speed.p99 < 0.3
     facts = of(calm, "api", lambda one: replace(one, subject=replace(one.subject, rules=(("warning", rule),))))
-    assert bool([one for one in said(facts) if one.startswith("Near their thresholds")]) is is_near
+    assert bool([one for one in said(facts) if one.startswith("Look at what gets slow")]) is is_near
 
 
 def test_what_was_not_watched_is_named(calm: Facts) -> None:

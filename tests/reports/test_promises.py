@@ -144,8 +144,8 @@ async def test_it_recommends_what_would_be_lost_and_what_nobody_is_prepared_for(
     assert "Back up more often: by lost 2 h of work could have been lost, the recovery point objective is 1 h" in said
     assert "Make a backup and read it back: gone found nothing that can be restored" in said
     assert not any("of back" in one for one in said), "that one keeps to its objective"
-    assert "Without a runbook, so far without an incident, too: api" in said
-    assert "Without an owner, so far without an incident, too: site" in said
+    assert "Write down a runbook before it is needed: api" in said
+    assert "Write down an owner before it is needed: site" in said
     met = [(one["check"], one["worst"], one["objective"], one["is_met"]) for one in found["recovery"]]
     assert met == [("lost", 7_200, 3_600, False), ("gone", None, None, True), ("back", 900, 1_800, True)]
     weekly = replace(wanted, kind=ReportKind.WEEKLY)

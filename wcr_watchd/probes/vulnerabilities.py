@@ -1,8 +1,8 @@
 """Asks `debsecan` which known vulnerabilities the installed packages have that an update would mend.
 
-It compares what is installed with the security tracker of Debian, which it fetches for that; Ubuntu has nothing of the
-kind (its security updates are seen by the `apt` check). How long a vulnerability has been known is counted from when
-this check first saw it.
+It compares what is installed with the security tracker of Debian, which it fetches for that; of Ubuntu's packages
+debsecan knows nothing (what mends vulnerabilities there and is not installed is seen by the `apt` check). How long a
+vulnerability has been known is counted from when this check first saw it.
 """
 
 from __future__ import annotations

@@ -122,9 +122,9 @@ def _thresholds(checks: Iterable[CheckFacts]) -> Iterator[str]:
         for threshold in found if one.speed else ():
             limit = _seconds(threshold)
             if limit and one.speed and NEAR * limit < one.speed.p99 < limit:
-                near.append(f"{one.subject.name} ({format_duration(one.speed.p99)} of {threshold})")
+                near.append(f"{one.subject.name} ({format_duration(one.speed.p99)} of {format_duration(limit)})")
     if near:
-        yield f"Near their thresholds with 1 % of their runs: {_names(near)}"
+        yield f"Look at what gets slow: 1 % of the runs take nearly as long as a rule allows: {_names(near)}"
 
 
 def _seconds(text: str) -> float | None:
@@ -168,7 +168,7 @@ def _unprepared(checks: Iterable[CheckFacts]) -> Iterator[str]:
         ("an owner", [one.name for one in calm if not one.owner]),
     ):
         if names:
-            yield f"Without {word}, so far without an incident, too: {_names(names)}"
+            yield f"Write down {word} before it is needed: {_names(names)}"
 
 
 def _names(names: list[str]) -> str:
