@@ -18,6 +18,8 @@ CONFIG = """
 [task.copy]
 schedule = "0 4 29 2 *"
 run = ["/bin/sh", "-c", "cat {flag} && echo copied"]
+retries = 1
+retry_after = "1ms"
 [task.review]
 schedule = "0 9 1 * *"
 about = "Look at the accounts"
@@ -42,6 +44,7 @@ def test_a_task_that_fails_is_an_incident_until_it_runs_well(make_daemon: Make, 
     listed = daemon.command("task", "list", "copy")
     assert listed.returncode == 1
     assert "by ann: /bin/sh ended with status 1, expected status 0: cat: " in listed.stdout
+    assert "(2 attempts)" in listed.stdout
 
     flag.write_text("here\n")
     daemon.api("POST", "/tasks/copy/run")
@@ -51,7 +54,8 @@ def test_a_task_that_fails_is_an_incident_until_it_runs_well(make_daemon: Make, 
 
 
 def test_all_times_of_the_list_are_of_the_terminals_zone_and_schedules_are_words(make_daemon: Make) -> None:
-    daemon = make_daemon('[task.review]\nschedule = "0 9 1 * *"\ntimezone = "America/New_York"\n')
+    about = 'about = "Look at the accounts"\nowner = "ann"\n'
+    daemon = make_daemon(f'[task.review]\nschedule = "0 9 1 * *"\ntimezone = "America/New_York"\n{about}')
     daemon.environment = {**daemon.environment, "TZ": "Asia/Tokyo", "COLUMNS": "200"}
     [line] = [one for one in daemon.command("task", "list").stdout.splitlines() if "review" in one]
     due = datetime.fromisoformat(daemon.api("GET", "/tasks/review")["due"]).astimezone(ZoneInfo("Asia/Tokyo"))
@@ -62,6 +66,7 @@ def test_all_times_of_the_list_are_of_the_terminals_zone_and_schedules_are_words
     assert "EDT" not in line
     shown = daemon.command("task", "list", "review").stdout
     assert "the 1st of each month at 09:00 (America/New_York), as scheduled by 0 9 1 * *" in shown
+    assert "Look at the accounts (ann)" in shown
     status, said = daemon.get("/api/v1/tasks?timezone=Tokyo")
     assert (status, "'Tokyo' is no time zone" in said) == (400, True)
 

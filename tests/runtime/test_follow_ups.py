@@ -8,7 +8,7 @@ import pytest
 
 from tests.core.world import check, setup
 from wcr_watchd.core.errors import CommandError
-from wcr_watchd.core.follow_up import FollowUp, end_of_day
+from wcr_watchd.core.follow_up import FollowUp, end_of_day, told
 from wcr_watchd.core.life import Finding
 from wcr_watchd.core.protocols import Batch
 from wcr_watchd.core.review import Review
@@ -134,8 +134,10 @@ async def test_what_does_not_say_enough_is_refused(changes: dict[str, object], s
     assert world.kept == {}
 
 
-def test_a_date_is_over_at_midnight_of_the_place() -> None:
-    assert end_of_day("2026-10-31", "America/New_York") == 1_793_505_600.0
+def test_a_date_is_over_at_midnight_of_the_place_and_is_shown_on_its_day() -> None:
+    due = end_of_day("2026-10-31", "America/New_York")
+    assert due == 1_793_505_600.0 - 1
+    assert told(planned(due=due), NOW, "America/New_York") == "ben has until Oct 31 23:59 EDT for it"
     assert end_of_day("2026-11-01", "America/New_York") - end_of_day("2026-10-31", "America/New_York") == 25 * 3_600
     with pytest.raises(CommandError, match="write it as 2026-12-10"):
         end_of_day("tomorrow", "UTC")

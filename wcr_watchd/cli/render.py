@@ -274,12 +274,15 @@ def tasks(rows: list[dict[str, Any]]) -> None:
 
 
 def task_details(task: dict[str, Any]) -> None:
-    """When a task comes, and how it ended the last times, newest first, with what was said or written then."""
+    """What is to be done and when, and how it ended the last times, newest first, with what was said or written then."""
+    if task["about"]:
+        console.print(f"\n{escape(task['about'])}" + (f" ({escape(task['owner'])})" if task["owner"] else ""))
     if task["schedule_words"]:
         console.print(f"\n{escape(task['schedule_words'])}, as scheduled by {escape(task['schedule'])}")
     for row in task["history"]:
         by = f" by {row['by']}" if row["by"] else ""
-        console.print(f"\n{styled(row['outcome'])} {local_time(row['at'])}{escape(by)}: {escape(row['text'])}")
+        tried = f" ({row['attempts']} attempts)" if row["attempts"] > 1 else ""
+        console.print(f"\n{styled(row['outcome'])} {local_time(row['at'])}{escape(by)}: {escape(row['text'])}{tried}")
         for line in (row["note"], *row["evidence"], *row["output"].splitlines()[-SHOWN_LINES:]):
             if line:
                 console.print(escape(f"    {line}"))

@@ -67,12 +67,15 @@ class FollowUp:
 
 
 def end_of_day(date: str, timezone: str) -> float:
-    """When a day given as ``2026-12-10`` is over (epoch seconds). Raises :class:`CommandError` for what is no date."""
+    """The last second of a day given as ``2026-12-10`` (epoch seconds): calendars show what is due then on that day.
+
+    Raises :class:`CommandError` for what is no date.
+    """
     try:
         day = datetime.strptime(date.strip(), "%Y-%m-%d")  # noqa: DTZ007 - a local date, turned into an instant
     except ValueError as error:
         raise CommandError(f"{date!r} is no date: write it as 2026-12-10") from error
-    return instant(day + timedelta(days=1), ZoneInfo(timezone))
+    return instant(day + timedelta(days=1), ZoneInfo(timezone)) - 1.0
 
 
 def added(known: Sequence[FollowUp], wanted: FollowUp) -> FollowUp:
