@@ -274,7 +274,7 @@ def tasks(rows: list[dict[str, Any]]) -> None:
 
 
 def task_details(task: dict[str, Any]) -> None:
-    """What is to be done and when, and how it ended the last times, newest first, with what was said or written then."""
+    """What is to be done and when, and how it ended the last times, newest first, with what was said then."""
     if task["about"]:
         console.print(f"\n{escape(task['about'])}" + (f" ({escape(task['owner'])})" if task["owner"] else ""))
     if task["schedule_words"]:
