@@ -406,6 +406,30 @@ def test_a_daemon_that_ends_while_a_change_is_finished_says_so_and_switches_off_
     assert (shown(daemon)["state"], windows(daemon), left()) == ("finished", [], [])
 
 
+def test_a_secret_that_a_switch_is_given_is_not_stored(make_daemon: Daemons, slack: Slack, platform: Platform) -> None:
+    platform.hook.write_text('#!/bin/sh\necho "$*" >> "$(dirname "$0")/switched"\necho "said $*"\n')
+    given = (
+        platform.config(slack).replace('"on"]', '"on", "${env:SWITCH}"]').replace('"off"]', '"off", "${env:SWITCH}"]')
+    )
+    daemon = make_daemon(given, environment={"STATE_DIRECTORY": str(platform.folder), "SWITCH": "hunter2-of-switch"})
+    eventually(lambda: daemon.outcome("api") == "up", "it is up")
+    start(daemon)
+    daemon.kill()
+    daemon.start()
+    daemon.write(given.replace('"off", "', '"off", "now", "'))
+    assert daemon.api("POST", "/reload") == {"problems": []}
+    with pytest.raises(
+        RefusedError, match=r"is given a secret, and \[change.release\] does not have that `off` any more"
+    ):
+        daemon.api("POST", "/changes/1/finish")
+    daemon.write(given)
+    assert daemon.api("POST", "/reload") == {"problems": []}
+    daemon.api("POST", "/changes/1/finish")
+    assert platform.switched == ["on hunter2-of-switch", "off hunter2-of-switch"]
+    assert "maintenance mode off: said off ***" in log_of(shown(daemon))
+    assert b"hunter2" not in b"".join(path.read_bytes() for path in daemon.folder.glob("*.db*"))
+
+
 def test_it_is_slower_than_before_and_that_is_said(
     running: Callable[..., RunningDaemon], slack: Slack, platform: Platform
 ) -> None:

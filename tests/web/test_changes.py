@@ -81,6 +81,9 @@ class World(Showcase):
         self.hooks.append(words[0])
         return ""
 
+    def disguised(self, words: Sequence[str]) -> tuple[str, ...]:
+        return tuple(words)
+
     async def end(self, mark: str) -> None:
         pass
 

@@ -219,7 +219,8 @@ class ChangeDesk:
             if plan is None:
                 known = ", ".join(setup.changes) or "none"
                 raise CommandError(f"there is no change {wish.plan!r} in the configuration; there are: {known}")
-            return self._filled(replace(plan, length=wish.length or plan.length))
+            hooks = self._mode.without_secrets(plan.hooks)
+            return self._filled(replace(plan, length=wish.length or plan.length, hooks=hooks))
         category = setup.change_categories.get(wish.category)
         if category is None:
             known = ", ".join(setup.change_categories) or "none; add [change_category.NAME]"

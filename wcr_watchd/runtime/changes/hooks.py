@@ -50,6 +50,10 @@ class Hooks:
             raise CommandError(f"{program} ended with {how}, expected status 0: {said or 'it said nothing'}")
         return said
 
+    def disguised(self, words: Sequence[str]) -> tuple[str, ...]:
+        """The words as they may be stored: without secrets."""
+        return tuple(map(self._redacted, words))
+
     async def end(self, mark: str) -> None:
         """End what was run with this mark in the last life and goes on: it would switch after those of this life."""
         await Strays(mark).end(self._shared.get(Threads))

@@ -10,6 +10,7 @@ from wcr_watchd.core import changes
 from wcr_watchd.core.changes import Change
 from wcr_watchd.core.errors import CommandError
 from wcr_watchd.core.silence import Silence
+from wcr_watchd.kit.redact import MASK
 from wcr_watchd.runtime.changes.hooks import Hooks
 from wcr_watchd.runtime.changes.register import Register
 
@@ -126,8 +127,7 @@ class MaintenanceMode:
             await self._hooks.end(_mark(change, switch))
 
     async def _run(self, change: Change, switch: Switch) -> str:
-        hooks = change.plan.hooks
-        words = hooks.on if switch is Switch.ON else hooks.off
+        words = self._words(change, switch)
         if not words:
             return ""
         variables = {
@@ -136,7 +136,27 @@ class MaintenanceMode:
             "WATCHD_CHANGE_CATEGORY": change.plan.category.name,
             "WATCHD_CHANGE_TITLE": change.title.replace("\0", ""),
         }
-        return await self._hooks.run(words, variables, hooks.timeout, _mark(change, switch))
+        return await self._hooks.run(words, variables, change.plan.hooks.timeout, _mark(change, switch))
+
+    def without_secrets(self, hooks: changes.Hooks) -> changes.Hooks:
+        """The programs as a change keeps them: what it keeps is stored."""
+        return replace(hooks, on=self._hooks.disguised(hooks.on), off=self._hooks.disguised(hooks.off))
+
+    def _words(self, change: Change, switch: Switch) -> tuple[str, ...]:
+        """The program as it was when the change was prepared; a secret among its words is only in the configuration."""
+        kept = _of(change.plan.hooks, switch)
+        if not any(MASK in word for word in kept):
+            return kept
+        plan = self._register.engine.setup.changes.get(change.plan.name)
+        words = _of(plan.hooks, switch) if plan is not None else ()
+        if self._hooks.disguised(words) != kept:
+            table = f"[change.{change.plan.name}]"
+            raise CommandError(f"{kept[0]} is given a secret, and {table} does not have that `{switch.value}` any more")
+        return words
+
+
+def _of(hooks: changes.Hooks, switch: Switch) -> tuple[str, ...]:
+    return hooks.on if switch is Switch.ON else hooks.off
 
 
 def _mark(change: Change, switch: Switch) -> str:
