@@ -226,9 +226,9 @@ def test_a_growth_that_may_be_none_has_no_latest_time() -> None:
 def test_the_interval_widens_beyond_the_past_and_dates_go_by_it(low: float, high: float) -> None:
     """How much it will be in three months and when it is so much must not say different things."""
     found = Trend(0.0, 10.0, 1.0, low, high, past=30.0)
-    near, far = found.ahead(30.0), found.ahead(120.0)
-    assert (near.low, near.expected, near.high) == pytest.approx((10 + 30 * low, 40.0, 10 + 30 * high))
-    assert (far.high - far.low) / 120 == pytest.approx((high - low) * sqrt(5 / 2))
+    near, far = found.ahead(15.0), found.ahead(120.0)
+    assert (near.low, near.expected, near.high) == pytest.approx((10 + 15 * low, 25.0, 10 + 15 * high))
+    assert (far.high - far.low) / 120 == pytest.approx((high - low) * sqrt(5 / 1.5))
     for missing in (5.0, 60.0, 300.0):
         met = reach(found, 10.0 + missing)
         assert met.expected == pytest.approx(missing)

@@ -13,7 +13,7 @@ FEWEST_WEEKS = 5
 LATELY = 4
 """Weeks that say how much it is now."""
 MARGIN_OF_WEEKS = 0.75
-"""As :data:`~wcr_watchd.core.forecast.MARGIN`, of slopes that half of the past spans."""
+"""As :data:`~wcr_watchd.core.forecast.MARGIN`, of slopes that half of the past spans: for three months by a quarter."""
 
 
 def drift(days: Sequence[Sample]) -> Trend | None:
@@ -33,5 +33,4 @@ def drift(days: Sequence[Sample]) -> Trend | None:
     at = days[-1][0]
     level = median(value for _, value in means[-LATELY:])
     margin = MARGIN_OF_WEEKS * (slopes[-1] - slopes[0])
-    past = at - days[0][0]
-    return Trend(at, level, 0.0, min(0.0, slopes[0] - margin), max(0.0, slopes[-1] + margin), past)
+    return Trend(at, level, 0.0, min(0.0, slopes[0] - margin), max(0.0, slopes[-1] + margin))

@@ -52,6 +52,8 @@ PIECE = 0.2
 MARGIN = 1.25
 """By how many times its width the interval of the growths seen is widened on each side: growth goes on changing. With
 it 95 of 100 times foretold by recorded series came true."""
+NEAR_AHEAD = 0.5
+"""Of the past, so far ahead that holds: those times were one to four weeks ahead, foretold by a month."""
 ROUNDS = 40
 """Steps in which a date is found whose interval depends on how far away it is; each halves what is still missing."""
 FORESEEN = 2 * 365.25 * 86_400.0
@@ -74,7 +76,7 @@ class Ahead:
 class Trend:
     """A line: ``level`` at ``at`` (epoch seconds), ``slope`` per second, between ``low`` and ``high`` at 95 %.
 
-    That holds as far ahead as the ``past`` (seconds) reaches that it is drawn through.
+    That holds as far ahead as half of the ``past`` (seconds) reaches that it is drawn through.
     """
 
     at: float
@@ -97,10 +99,11 @@ class Trend:
     def growth(self, edge: float, ahead: float) -> float:
         """Where ``edge`` of the slopes, ``low`` or ``high``, is for a time so many seconds ahead.
 
-        Further ahead than the past reaches they move apart. Where growth itself wanders (a random walk), its mean of
+        Further ahead than :data:`NEAR_AHEAD` they move apart. Where growth itself wanders (a random walk), its mean of
         the past and its mean of what comes differ by the root of both lengths together.
         """
-        wider = sqrt((1 + ahead / self.past) / 2) if ahead > self.past else 1.0
+        share = ahead / self.past
+        wider = sqrt((1 + share) / (1 + NEAR_AHEAD)) if share > NEAR_AHEAD else 1.0
         return self.slope + (edge - self.slope) * wider
 
 
@@ -170,7 +173,7 @@ def _met(found: Trend, missing: float, edge: float) -> float | None:
     if edge * missing <= 0:
         return None
     ahead = missing / edge
-    for _ in range(ROUNDS if ahead > found.past else 0):
+    for _ in range(ROUNDS if ahead > NEAR_AHEAD * found.past else 0):
         growth = found.growth(edge, ahead)
         if growth * missing <= 0 or ahead > BEYOND:
             return None

@@ -129,7 +129,9 @@ def later(lately: Sequence[Sample], course: Sequence[Sample], at: float, ahead: 
     if growth is not None:
         return now + growth
     if line is not None:
-        return line.value(at + ahead)
+        # While no day is known a burst looks like growth; only a line that is sure of its direction is drawn on.
+        is_sure = line.low > 0 or line.high < 0 or course[-1][0] - course[0][0] >= DAY
+        return line.value(at + ahead) if is_sure else line.level
     if len(lately) < 2:
         return None
     (first, before), (last, _) = lately[0], lately[-1]
