@@ -117,7 +117,7 @@ def _in_three_months(
     """What is kept goes along the line that says when it meets its limit; what flows does by its weeks."""
     if not days or days[-1].at - days[0].at < FEWEST_DAYS:
         return None
-    line = drift(means(course, until)) if is_flow else trend(extremes(days, until))
+    line = drift(means(whole(course), until)) if is_flow else trend(extremes(days, until))
     if line is None:
         return None
     found = line.ahead(until + HORIZON)
