@@ -337,6 +337,28 @@ async def test_a_wrong_passphrase_and_none(tmp_path: Path, observe: Observe) -> 
     assert PASSPHRASE not in str(wrong)
 
 
+async def test_a_link_is_not_what_it_leads_to(tmp_path: Path, observe: Observe) -> None:
+    """An archive of .env as a link, without the file, was whole and had all that was required."""
+    folder = tmp_path / "machine"
+    (folder / "app").mkdir(parents=True)
+    (folder / "srv").mkdir()
+    (folder / "srv" / "env").write_text("KEY=1")
+    (folder / "app" / ".env").symlink_to("../srv/env")
+    (folder / "app" / "absolute").symlink_to("/srv/env")
+    (folder / "app" / "gone").symlink_to("/srv/none")
+    for name, packed, absent in (
+        ("first", ["srv", "app"], ["app/gone"]),
+        ("last", ["app", "srv"], ["app/gone"]),
+        ("alone", ["app"], ["/app/absolute", "app/.env", "app/gone"]),
+    ):
+        archive = tmp_path / f"{name}.tar.gz"
+        subprocess.run(["tar", "-czf", archive, "-C", folder, *packed], check=True)
+        os.utime(archive, (time.time() - HOUR,) * 2)
+        required = ["app", "app/.env", "/app/absolute", "app/gone"]
+        seen = await observe("backup", path=str(archive), required=required)
+        assert seen.evidence["absent from the archive"] == ", ".join(absent), name
+
+
 async def test_required_paths(tmp_path: Path, observe: Observe) -> None:
     archive = tar({"./etc/nginx/nginx.conf": b"x", "etc/ssh/sshd_config": b"y", "opt/app/.env.production": b"z"})
     put(tmp_path, archive, HOUR, "config.tar.gz")

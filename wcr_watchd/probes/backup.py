@@ -101,7 +101,8 @@ decrypt = { passphrase = "${credential:backup_passphrase}" }
     compressed: bool = True
     """Whether backups should be compressed."""
     required: tuple[str, ...] = ()
-    """Paths that the newest archive must hold: files, folders or patterns of the shell, such as `etc/nginx`."""
+    """Paths that the newest archive must hold: files, folders or patterns of the shell, such as `etc/nginx`.
+    A link counts with what it leads to."""
     decrypt: Decryption | None = None
     """What opens encrypted backups; without it, what is inside is not looked at."""
 

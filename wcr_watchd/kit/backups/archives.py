@@ -321,17 +321,25 @@ def look_through(content: Content, path: str, required: Sequence[str], each: Eac
 
 
 def _look_through_tar(content: Content, required: Sequence[str], each: Each | None) -> None:
-    missing = set(required)
+    missing, names = set(required), set[int]()
+    led_to: dict[str, set[int]] = {}
     content.files = 0
     with tarfile.open(fileobj=content.stream, mode="r|") as archive:
         for member in archive:
             content.files += 1
-            missing -= {one for one in missing if _stands_for(one, member.name)}
+            if required:
+                names.add(hash(_plain(member.name)))  # of a whole machine the names themselves would be too many
+            found = {one for one in missing if _stands_for(one, member.name)}
+            if member.issym():
+                for one in found:
+                    led_to.setdefault(one, set()).add(hash(_target(member)))
+            else:
+                missing -= found
             if each is not None:
                 each(member, archive.extractfile(member) if member.isreg() else None)
             vars(archive)["members"].clear()  # it would keep them all
     drain(content.stream)
-    content.absent = sorted(missing)
+    content.absent = sorted(one for one in missing if not led_to.get(one, set()) & names)
 
 
 def _look_through_zip(content: Content, path: str, required: Sequence[str]) -> None:
@@ -343,9 +351,18 @@ def _look_through_zip(content: Content, path: str, required: Sequence[str]) -> N
     content.absent = [one for one in required if not any(_stands_for(one, name) for name in names)]
 
 
+def _plain(name: str) -> str:
+    return name.removeprefix("./").strip("/")
+
+
+def _target(link: tarfile.TarInfo) -> str:
+    """What a link leads to, by its name in the archive: a link whose target is not there is no backup of it."""
+    return os.path.normpath(os.path.join("/", os.path.dirname(_plain(link.name)), link.linkname)).strip("/")
+
+
 def _stands_for(required: str, name: str) -> bool:
     """Whether an entry of an archive is the required path, is under it, or is what the shell's pattern means."""
-    name, required = name.removeprefix("./").strip("/"), required.strip("/")
+    name, required = _plain(name), required.strip("/")
     return name == required or name.startswith(required + "/") or fnmatchcase(name, required)
 
 
