@@ -49,6 +49,9 @@ def test_an_outage_burns_the_budget(make_daemon: Callable[..., RunningDaemon]) -
     assert (row["incidents"], row["mean_time_to_acknowledge"], row["mean_time_between_failures"]) == (1, None, None)
     eventually(lambda: _rates(daemon)[3_600.0], "what was counted is read back")
     assert subjects() == {"objective api burns fast"}
+    rate = 'watchd_objective_burn_rate{objective="api",window_seconds="3600"}'
+    eventually(lambda: rate in daemon.get("/metrics")[1], "Prometheus reads it as well")
+    assert 'watchd_objective_budget_left_ratio{objective="api"}' in daemon.get("/metrics")[1]
     shown = CliRunner().invoke(cli, ["objectives", "--socket", str(daemon.socket)])
     assert shown.exit_code == 0
     assert "99.99 %" in shown.stdout

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from wcr_watchd.core.model import Incident, IncidentState, Measurement, MeasurementSpec, Observation, Outcome, Severity
+from wcr_watchd.core.objectives import Budget
 from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import Check, Setup
 from wcr_watchd.core.state import CheckState, State
 from wcr_watchd.core.units import Unit
-from wcr_watchd.core.view import ChannelCounters, CheckCounters, Counters, HeartbeatCounters, Touched
+from wcr_watchd.core.view import ChannelCounters, CheckCounters, Counters, HeartbeatCounters, ObjectiveFigures, Touched
 
 NOW = 1_790_000_000.0
 
@@ -127,6 +128,10 @@ def a_busy_daemon() -> Daemon:
         1, "down", "", Severity.CRITICAL, Severity.CRITICAL, IncidentState.OPEN, NOW - 60, NOW - 60, "dns"
     )
     daemon.counters.channels["sms"] = ChannelCounters(sent=3, failed={"server": 2}, last_success_at=NOW - 30)
+    budget = Budget(0.9987, 0.9981, 60.0, 86_000.0, 400.0, 0.75)
+    rates = ((3_600.0, 2.5), (300.0, None))
+    daemon.counters.objectives["shop"] = ObjectiveFigures(0.999, budget, rates)
+    daemon.counters.objectives["new"] = ObjectiveFigures(0.99, None, ())
     daemon.counters.heartbeats["elsewhere"] = HeartbeatCounters(sent=7, failed=2, last_success_at=NOW - 60)
     daemon.counters.notifications_pending = 2
     daemon.counters.dead_letters = 3

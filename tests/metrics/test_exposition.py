@@ -181,6 +181,17 @@ async def test_the_daemon_itself(exposition: Exposition) -> None:
     assert value(found, "watchd_heartbeat_last_success_timestamp_seconds", heartbeat="elsewhere") == NOW - 60
 
 
+async def test_objectives_are_what_the_page_of_them_says(exposition: Exposition) -> None:
+    found = await series(exposition)
+    assert value(found, "watchd_objective_target_ratio", objective="shop") == 0.999
+    assert value(found, "watchd_objective_availability_ratio", objective="shop") == 0.9987
+    assert value(found, "watchd_objective_budget_left_ratio", objective="shop") == 0.75
+    assert value(found, "watchd_objective_burn_rate", objective="shop", window_seconds="3600") == 2.5
+    assert value(found, "watchd_objective_burn_rate", objective="shop", window_seconds="300") is None, "nobody watched"
+    assert value(found, "watchd_objective_target_ratio", objective="new") == 0.99
+    assert value(found, "watchd_objective_budget_left_ratio", objective="new") is None, "no zero for what is not known"
+
+
 async def test_histograms_are_cumulative(exposition: Exposition) -> None:
     found = await series(exposition)
     name = "watchd_scheduler_lag_seconds"

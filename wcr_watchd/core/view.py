@@ -61,6 +61,15 @@ class HeartbeatCounters:
     last_success_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectiveFigures:
+    """What the last look at an objective found: budgets every five minutes, burn rates by window (seconds) always."""
+
+    target: float
+    budget: Budget | None
+    rates: Sequence[tuple[float, float | None]]
+
+
 @dataclass(slots=True)
 class CheckCounters:
     """What happened to one check since the daemon started (or since the check was added)."""
@@ -81,6 +90,7 @@ class Counters:
     checks: dict[str, CheckCounters] = field(default_factory=dict)
     channels: dict[str, ChannelCounters] = field(default_factory=dict)
     heartbeats: dict[str, HeartbeatCounters] = field(default_factory=dict)
+    objectives: dict[str, ObjectiveFigures] = field(default_factory=dict)
     scheduler_lag: Histogram = field(default_factory=Histogram)
     scheduler_missed: int = 0
     runs_void: int = 0

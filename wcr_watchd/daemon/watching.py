@@ -71,7 +71,7 @@ async def build_watching(base: Base, force: InForce, dispatcher: Dispatcher) -> 
     dispatcher.resume(restored)  # now that it can ask the monitor of which incidents nobody is to be told
     await _take_up(base, force, monitor)
     modifications = ModificationLog(monitor, clock, restored.facts)
-    objectives = ObjectiveWatch(monitor, base.store, clock)
+    objectives = ObjectiveWatch(monitor, base.store, clock, base.counters)
     see = (monitor.receive, modifications.see, objectives.see, FirstRound(monitor).see)
     runs = Runs(monitor, runner, lambda: force.probes, scheduler.run_soon, see)
     hooks = Hooks(base.shared, base.redactor.text)

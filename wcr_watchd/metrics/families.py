@@ -58,6 +58,7 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     yield from _daemon(snapshot)
     yield from _notifications(snapshot)
     yield from _heartbeats(snapshot.counters)
+    yield from _objectives(snapshot.counters)
     yield from _moving_parts(snapshot.counters)
 
 
@@ -142,6 +143,40 @@ def _heartbeats(counters: Counters) -> Iterator[Metric]:
         if counted.last_success_at is not None:
             success.add_metric((name,), counted.last_success_at)
     yield from (attempts, failed, success)
+
+
+def _objectives(counters: Counters) -> Iterator[Metric]:
+    labels = ("objective",)
+    target = GaugeMetricFamily(
+        "watchd_objective_target_ratio", "The share of the time that was promised.", labels=labels, unit="ratio"
+    )
+    availability = GaugeMetricFamily(
+        "watchd_objective_availability_ratio",
+        "The share of the time up over the period, without planned maintenance; reckoned every five minutes.",
+        labels=labels,
+        unit="ratio",
+    )
+    left = GaugeMetricFamily(
+        "watchd_objective_budget_left_ratio",
+        "What is left of the error budget, negative when more is used; reckoned every five minutes.",
+        labels=labels,
+        unit="ratio",
+    )
+    rates = GaugeMetricFamily(
+        "watchd_objective_burn_rate",
+        "How many times as fast as it may the error budget went in the last so many seconds.",
+        labels=("objective", "window_seconds"),
+    )
+    for name, found in dict(counters.objectives).items():
+        target.add_metric((name,), found.target)
+        if found.budget is not None and found.budget.availability is not None:
+            availability.add_metric((name,), found.budget.availability)
+        if found.budget is not None and found.budget.left is not None:
+            left.add_metric((name,), found.budget.left)
+        for window, rate in found.rates:
+            if rate is not None:
+                rates.add_metric((name, f"{window:.0f}"), rate)
+    yield from (target, availability, left, rates)
 
 
 def _moving_parts(counters: Counters) -> Iterator[Metric]:

@@ -21,6 +21,7 @@ from wcr_watchd.core.protocols import Store
 from wcr_watchd.core.setup import OWN, Setup
 from wcr_watchd.core.state import State
 from wcr_watchd.core.uptime import Uptime, edges, joined, uptime, uptimes
+from wcr_watchd.core.view import Counters, ObjectiveFigures
 
 log = structlog.get_logger(__name__)
 
@@ -47,20 +48,22 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Reckoned:
-    """When the budget of an objective was reckoned last, and what share of it was used (None: not known)."""
+    """When the budget of an objective was reckoned last, what was found, and what share was used (None: not known)."""
 
     objective: Objective
     at: float
+    found: Budget | None
     used: float | None
 
 
 class ObjectiveWatch:
     """Counts the runs that objectives are about; those in planned maintenance and those that could not tell do not."""
 
-    def __init__(self, engine: Engine, store: Store, clock: Clock) -> None:
+    def __init__(self, engine: Engine, store: Store, clock: Clock, counters: Counters | None = None) -> None:
         self._engine = engine
         self._store = store
         self._clock = clock
+        self._figures = (counters or Counters()).objectives
         self._counts: dict[str, tuple[Objective, Counts]] = {}
         self._reckoned: dict[str, _Reckoned] = {}
 
@@ -88,6 +91,9 @@ class ObjectiveWatch:
             for objective, counts in list(self._counts.values()):
                 self._judge(objective, counts)
                 await self._reckon(objective)
+                self._figures[objective.name] = ObjectiveFigures(
+                    objective.target, self._reckoned[objective.name].found, self.rates(objective)
+                )
             await asyncio.sleep(LOOK_EVERY)
 
     async def budget(self, objective: Objective) -> Budget:
@@ -132,15 +138,16 @@ class ObjectiveWatch:
         now, known = self._clock.now(), self._reckoned.get(objective.name)
         if known is not None and known.objective == objective and now - known.at < RECKON_EVERY:
             return
-        before = known.used if known is not None and known.objective == objective else None
-        self._reckoned[objective.name] = _Reckoned(objective, now, before)
+        same = known if known is not None and known.objective == objective else None
+        before = same.used if same else None
+        self._reckoned[objective.name] = _Reckoned(objective, now, same.found if same else None, before)
         try:
             found = await self.budget(objective)
         except StoreError as error:
             log.warning("how much of a budget is used is reckoned later", objective=objective.name, error=str(error))
             return
-        if found.left is not None:
-            self._reckoned[objective.name] = _Reckoned(objective, now, 1.0 - found.left)
+        used = before if found.left is None else 1.0 - found.left
+        self._reckoned[objective.name] = _Reckoned(objective, now, found, used)
         opened = self._engine.state.by_check.get(OWN.name, {})
         told = [word for _, _, word in SPENT if f"{SUBJECT} {objective.name} {word}" in opened]
         for one in spent(objective, found, told, before):
@@ -163,6 +170,7 @@ class ObjectiveWatch:
         for name in self._counts.keys() - objectives.keys():
             del self._counts[name]
             self._reckoned.pop(name, None)
+            self._figures.pop(name, None)
         self._end_what_is_gone()
         for name, objective in objectives.items():
             known = self._counts.get(name)
