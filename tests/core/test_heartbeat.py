@@ -102,6 +102,7 @@ def test_what_is_told_at_three_in_the_morning() -> None:
     success, start, fail = PingKind.SUCCESS, PingKind.START, PingKind.FAIL
     assert "nothing was ever heard" in said([], 0)
     assert said([(0, start, "")], 4) == "its first run began 4 s ago"
+    assert said([(0, start, "")], 0) == "its first run began just now"
     assert said([(0, success, "")], 50) == "last heard of 50 s ago, due again at 08:13 UTC"
     assert said([(0, success, "")], 105) == "was due 5 s ago, and has until 08:13 UTC"
     assert (

@@ -170,6 +170,11 @@ def test_how_it_stands_in_words() -> None:
     assert said(DUE - 200 * DAY) == "not done yet, due at Mar 10 2026 09:00 EDT"
     assert said(DUE - HOUR) == "is due at 09:00 EDT; not done yet"
     assert said(DUE + HOUR) == "is due since 09:00 EDT, and has until Mar 11 09:00 EDT; not done yet"
+    windowed = replace(RUN, window=TUESDAY_3_TO_5)
+    assert said(DUE + HOUR, NEW, windowed) == (
+        "is due since 09:00 EDT, and waits for its window, open from Mar 17 03:00 EDT; not done yet"
+    )
+    assert said(DUE + 2 * DAY) == "was due at Mar 10 09:00 EDT and is not done; it never was"
     known = replace(NEW, last_success_at=DUE - 30 * DAY)
     assert said(DUE + 2 * DAY, known) == "was due at Mar 10 09:00 EDT and is not done; last done 32 d ago"
     missed = task.missed(known, end(known, TaskOutcome.MISSED, DUE))

@@ -65,4 +65,6 @@ def _failure(state: HeartbeatState, now: float) -> str:
 
 
 def _ago(at: float | None, now: float) -> str:
-    return "at an unknown time" if at is None else f"{format_duration(max(0.0, now - at))} ago"
+    if at is None:
+        return "at an unknown time"
+    return f"{format_duration(now - at)} ago" if now - at >= 1 else "just now"

@@ -367,8 +367,12 @@ def told(state: TaskState, terms: TaskTerms, due: float | None, now: float, time
         case TaskPhase.RUNNING:
             return f"runs since {format_duration(max(0.0, now - (state.started_at or now)))}; {last}"
         case TaskPhase.OVERDUE:
-            return f"was due at {when} and is not done; {last}"
+            ever = last if state.last_success_at is not None else "it never was"
+            return f"was due at {when} and is not done; {ever}"
         case TaskPhase.DUE:
+            if terms.kind is TaskKind.RUN and (begins := opens(terms.window, now)) > now:
+                opening = clock_time(begins, timezone, now)
+                return f"is due since {when}, and waits for its window, open from {opening}; {last}"
             late = clock_time(deadline(terms, due) or now, timezone, now)
             return f"is due since {when}, and has until {late}; {last}"
         case TaskPhase.SOON:
