@@ -213,6 +213,12 @@ def test_of_a_time_that_was_watched_in_part_no_more_is_said(records: Path) -> No
             assert "2026-10" in form
 
 
+def test_checks_that_are_new_take_nothing_from_the_others(records: Path) -> None:
+    asked = wanted(records)
+    new = tuple(replace(asked.subjects[1], name=f"new-{number}") for number in range(len(asked.subjects)))
+    assert "of the time; " in document(gather(replace(asked, subjects=asked.subjects + new))).summary
+
+
 def test_an_empty_platform_has_a_report_too(records: Path) -> None:
     for kind in (ReportKind.WEEKLY, ReportKind.MONTHLY):
         for audience in (Audience.TEAM, Audience.STAKEHOLDERS):
