@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -74,12 +75,13 @@ expect = { shared_buffers = "2GB", fsync = "on" }
         run.measure("settings", len(rows))
         pending = [row["name"] for row in rows if row["pending_restart"]]
         run.measure("pending_restart", len(pending))
-        settings = {row["name"]: kept(row["name"], _written(row)) for row in rows}
-        for name, value in settings.items():
-            run.fact("setting", name, value)
         if run.memory.get("of") != self.target:  # of another server nothing is known
             run.memory.clear()
             run.memory["of"] = self.target
+        salt = run.memory.setdefault("salt", secrets.token_hex(16))
+        settings = {row["name"]: kept(row["name"], _written(row), salt) for row in rows}
+        for name, value in settings.items():
+            run.fact("setting", name, value)
         changed = self._drift(run, settings)
         run.measure("changed", len(changed))
         unexpected = self._unexpected(rows)
@@ -120,17 +122,20 @@ def _written(row: Row) -> str | None:
     return row["shown"] if row["setting"] == row["value"] else f"{row['value']}{row['unit'] or ''}"
 
 
-def kept(name: str, value: str | None) -> str:
-    """What is remembered of a value: of one that may hold a password, or is long, its digest."""
+def kept(name: str, value: str | None, salt: str) -> str:
+    """What is remembered and told of a value: of one that may hold a password, or is long, its digest.
+
+    Without the ``salt`` nobody can find out the password by trying: viewers see the digest.
+    """
     text = value or ""
-    if _HIDDEN.search(name) or len(text) > _LONGEST:
-        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    if text and (_HIDDEN.search(name) or len(text) > _LONGEST):
+        return f"digest:{hashlib.blake2b(text.encode(), key=salt.encode(), digest_size=8).hexdigest()}"
     return text
 
 
 def _change(name: str, before: str | None, now: str | None, age: float) -> str:
     ago = f" ({format_duration(age)} ago)" if age >= 1 else ""
-    if (before or now or "").startswith("sha256:"):
+    if any((value or "").startswith("digest:") for value in (before, now)):
         return f"{name} has another value{ago}"
     return f"{name}: {before if before is not None else 'not there'} → {now if now is not None else 'not there'}{ago}"
 
