@@ -65,6 +65,7 @@ def wanted(store: Path, kind: ReportKind, audience: Audience, month: int, day: i
         until=until,
         subjects=subjects,
         planned=(year.planned(),),
+        objectives=year.OBJECTIVES if audience is TEAM and kind is not ReportKind.DRILL else (),
         upcoming=upcoming(configured().setup, now, tasks),
         rehearsable=Rehearsable(("default", "night"), ("mail", "sms", "slack"), ("sms",), year.SCHEDULES),
     )

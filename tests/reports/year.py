@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from tests.reports.test_drills import ANSWERED, REFUSED, TOLD
 from tests.store.samples import an_incident
 from wcr_watchd.core.drill_report import DrillReport, DrillState
 from wcr_watchd.core.model import Incident, IncidentState, Labels, Severity
+from wcr_watchd.core.objectives import Objective
 from wcr_watchd.core.protocols import Batch
 from wcr_watchd.core.report import Limit, Planned, Subject
 from wcr_watchd.core.task import TaskOutcome, TaskRecord
@@ -74,6 +75,15 @@ SUBJECTS = (
     Subject("restore-test", "restore", "Data", (), "lead", "backups", EVERY, (), (), SET),
     Subject("recovery-point", "recovery_point", "Data", (), "lead", "recovery", EVERY, (), (), SET),
 )
+WEB = ("api-production", "site", "payment-webhook")
+OBJECTIVES = tuple(
+    Objective(name, WEB, 0.999, comment=comment, month_begins=begins, timezone=ZONE)
+    for name, begins, comment in (
+        ("platform", 0, "what visitors may expect"),
+        ("agreement", 1, "what the hosting provider owes"),
+        ("bill", 15, "the same by the month of its bill"),
+    )
+)
 TASKS = ("task.restore-by-hand", "task.procedure-validation", "task.recovery-drill", "task.full-system-test")
 SCHEDULES = dict(zip(TASKS, ("0 10 5 * *", "0 10 7 * *", "0 10 10 2,5,8,11 *", "0 10 12 10 *"), strict=True))
 _SOMETIMES = 0.0005
@@ -112,7 +122,7 @@ def planned() -> Planned:
         datetime.fromtimestamp(at + 12 * HOURS, zone).replace(hour=3, minute=0, second=0).timestamp() for at in tuesdays
     ]
     spans = tuple((at, at + 2 * HOURS) for at in opens if datetime.fromtimestamp(at, zone).weekday() == 1)
-    return Planned("weekly", ("api-production", "site", "payment-webhook"), spans)
+    return Planned("weekly", WEB, spans)
 
 
 def _values(check: str, at: float, chance: random.Random) -> Values:
@@ -121,7 +131,7 @@ def _values(check: str, at: float, chance: random.Random) -> Values:
     hour = datetime.fromtimestamp(at, ZoneInfo(ZONE)).hour
     busy = max(0.0, math.sin((hour - 9) / 24 * 2 * math.pi)) * (1 + 0.4 * math.sin((part - 0.3) * 2 * math.pi))
     noise = chance.lognormvariate(0, 0.15)
-    if check in ("api-production", "site", "payment-webhook"):
+    if check in WEB:
         usual = {"api-production": 0.19, "site": 0.08, "payment-webhook": 0.11}[check]
         return {("response_time", ()): usual * (1 + 0.7 * busy + 0.5 * part) * noise}
     if check == "host":
@@ -159,8 +169,8 @@ def _values_of_recovery(check: str, at: float, part: float, chance: random.Rando
     return {("exposure", ()): exposure, ("objective", ()): 3_600.0}
 
 
-async def fill(path: Path) -> None:
-    """Write the year's records into a new file."""
+async def fill(path: Path, subjects: Sequence[Subject] = SUBJECTS) -> None:
+    """Write the year's records of some checks into a new file."""
     store = SqliteStore(path)
     await store.open()
     incidents = tuple(_incidents())
@@ -168,7 +178,7 @@ async def fill(path: Path) -> None:
     await store.close()
     series: dict[tuple[str, Labels], int] = {}
     with sqlite3.connect(path) as connection:
-        for source, one in enumerate(SUBJECTS, 1):
+        for source, one in enumerate(subjects, 1):
             connection.execute("INSERT INTO source VALUES (?, ?, 'nyc3', 0)", (source, one.name))
             rows = list(_days(source, one.name, series))
             connection.executemany(f"INSERT INTO rollup VALUES ({HOUR}, ?, ?, ?)", rows)
