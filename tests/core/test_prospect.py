@@ -169,7 +169,7 @@ def of_month(rate: float) -> Callable[[datetime], float]:
 
 
 @pytest.mark.parametrize("is_cost", [True, False])
-@pytest.mark.parametrize("day", [3, 9, 20, 28])
+@pytest.mark.parametrize("day", [1, 2, 3, 6, 9, 20, 28, 31])
 def test_a_budget_that_will_do_is_not_drawn_beyond_the_end_of_its_month(day: int, is_cost: bool) -> None:
     """Five a day are 155 by the end of the month, and nothing again on the first: 175 were said to be met in a week."""
     found = spent("forecast(left, 7d) > 175", of_month(5), moment(10, day), is_cost=is_cost)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -27,31 +28,38 @@ info = "forecast(perfdata_size, 7d) > 500B"
 """
 
 
-async def _fill(path: Path, location: str) -> None:
-    """Ten more each day, and 110 taken away ten days ago: 300 now."""
+async def _fill(path: Path, location: str, check: str, value: Callable[[float], float], days: int) -> None:
+    """Records of so many days until now, an hour apart: what the check measured by the time."""
     store = SqliteStore(path)
     await store.open()
-    begin = time.time() - DAYS * 24 * HOUR
-    runs = []
-    for hour in range(DAYS * 24):
-        value = 300 - 10 * (DAYS - hour / 24) + (110 if hour < DAYS * 12 else 0)
-        at = begin + hour * HOUR
-        runs.append(
-            Observation(
-                "books",
-                location,
-                at,
-                0.1,
-                Outcome.UP,
-                "",
-                "",
-                (Measurement("perfdata_size", value, (("label", "books"),)),),
+    begin = time.time() - days * 24 * HOUR
+    times = [begin + hour * HOUR for hour in range(days * 24)]
+    labels = (("label", check),)
+    await store.commit(
+        Batch(
+            observations=tuple(
+                Observation(
+                    check, location, at, 0.1, Outcome.UP, "", "", (Measurement("perfdata_size", value(at), labels),)
+                )
+                for at in times
             )
         )
-    await store.commit(Batch(observations=tuple(runs)))
-    for day in range(DAYS + 1):
+    )
+    for day in range(days + 1):
         await store.prune(begin + day * 24 * HOUR)
     await store.close()
+
+
+def _books(at: float) -> float:
+    """Ten more each day, and 110 taken away ten days ago: 300 now."""
+    ago = (time.time() - at) / (24 * HOUR)
+    return 300 - 10 * ago + (110 if ago > DAYS / 2 else 0)
+
+
+def _traffic(at: float) -> float:
+    """Five a day, from nothing with each month on: 155 at most."""
+    when = datetime.fromtimestamp(at, UTC)
+    return 5 * (when.day - 1 + when.hour / 24 + when.minute / 1_440)
 
 
 def test_when_it_is_full(make_daemon: Callable[..., RunningDaemon]) -> None:
@@ -61,7 +69,7 @@ def test_when_it_is_full(make_daemon: Callable[..., RunningDaemon]) -> None:
     [row] = daemon.api("GET", "/forecasts")["forecasts"]
     assert (row["known"], row["when"]) == (False, "not known yet: two days of the past are needed")
     daemon.stop()
-    asyncio.run(_fill(daemon.database, location))
+    asyncio.run(_fill(daemon.database, location, "books", _books, DAYS))
     daemon.start()
     # It was up before, too; only its first run tells what it measures now.
     eventually(lambda: bool(daemon.api("GET", "/forecasts")["forecasts"]), "it has run again")
@@ -76,3 +84,30 @@ def test_when_it_is_full(make_daemon: Callable[..., RunningDaemon]) -> None:
     assert json.loads(listed.stdout)[0]["check"] == "books"
     unknown = CliRunner().invoke(cli, ["forecast", "none", "--socket", str(daemon.socket)])
     assert unknown.exit_code != 0
+
+
+def test_a_budget_is_not_drawn_beyond_its_month(make_daemon: Callable[..., RunningDaemon]) -> None:
+    """A quota of 175 that 155 of are used in a month at most; towards the end of one it was to be used up in a week."""
+    config = f"""
+[check.traffic]
+type = "command"
+run = ["echo", "OK | traffic={_traffic(time.time()):.3f}B"]
+protocol = "nagios"
+every = "200ms"
+tags = ["costs"]
+info = "forecast(perfdata_size, 7d) > 175B"
+"""
+    daemon = make_daemon(config, start=False)
+    daemon.watchd = 'timezone = "UTC"\n'
+    daemon.write(config)
+    daemon.start()
+    location = daemon.api("GET", "/status")["location"]
+    daemon.stop()
+    asyncio.run(_fill(daemon.database, location, "traffic", _traffic, 95))
+    daemon.start()
+    eventually(lambda: bool(daemon.api("GET", "/forecasts")["forecasts"]), "it has run again")
+    [row] = daemon.api("GET", "/forecasts")["forecasts"]
+    assert row["when"].startswith("not before it begins again on 1 ")
+    assert row["begins_again"] is not None
+    shown = CliRunner().invoke(cli, ["forecast", "--json", "--socket", str(daemon.socket)])
+    assert json.loads(shown.stdout)[0]["expected"] is None

@@ -8,7 +8,7 @@ of these sums once.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -111,6 +111,16 @@ def quota(days: Sequence[Sample], bill: Bill, until: float) -> Spending | None:
     with_each = all(any(abs(days[number][0] - start) <= NEAR for number in begun) for start in known)
     is_monthly = len(begun) > 1 and with_each and all(_is_near(days[number][0], starts) for number in begun)
     return Spending(days, begun) if is_monthly else None
+
+
+def was_emptied(values: Iterable[float]) -> bool:
+    """Whether what nobody calls a cost may have begun again within these values, of more than a month."""
+    most = 0.0
+    for value in values:
+        if value < EMPTIED * most:
+            return True
+        most = max(most, value)
+    return False
 
 
 def begins_again(days: Sequence[Sample], bill: Bill, until: float) -> Sequence[int]:

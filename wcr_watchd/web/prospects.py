@@ -11,7 +11,7 @@ from wcr_watchd.core.local_time import local_time
 from wcr_watchd.core.prospect import WEEKS_PAST, Budget, Prospect, prospect
 from wcr_watchd.core.protocols import Point
 from wcr_watchd.core.setup import Check
-from wcr_watchd.core.spending import COST_TAG, DAY, Bill
+from wcr_watchd.core.spending import COST_TAG, DAY, Bill, was_emptied
 from wcr_watchd.core.spending import PAST as MONTHS_PAST
 from wcr_watchd.core.thresholds import limits
 from wcr_watchd.core.units import format_value
@@ -36,7 +36,16 @@ async def prospects(view: View, check: Check) -> Sequence[Prospect]:
         return ()
     names = [(one.name, one.labels) for _, one in wanted]
     courses = await view.store.courses(check.name, names, since=at - WEEKS_PAST, until=at, points=HOURS)
-    months = await view.store.courses(check.name, names, since=at - MONTHS_PAST, until=at, points=DAYS)
+    is_cost, bill = COST_TAG in check.tags, Bill(view.setup.timezone, check.month_begins)
+    may = [
+        number
+        for number, ((limit, _), points) in enumerate(zip(wanted, courses, strict=True))
+        if is_cost or not limit.rises or was_emptied([point.mean for point in points])
+    ]
+    months = await view.store.courses(
+        check.name, [names[number] for number in may], since=at - MONTHS_PAST, until=at, points=DAYS
+    )
+    days = dict(zip(may, months, strict=True))
 
     def reckoned() -> list[Prospect]:
         return [
@@ -46,13 +55,9 @@ async def prospects(view: View, check: Check) -> Sequence[Prospect]:
                 one.value,
                 [(point.at, point.mean) for point in points],
                 at,
-                Budget(
-                    _days(days, at, rises=limit.rises),
-                    Bill(view.setup.timezone, check.month_begins),
-                    COST_TAG in check.tags,
-                ),
+                Budget(_days(days[number], at, rises=limit.rises), bill, is_cost) if number in days else None,
             )
-            for (limit, one), points, days in zip(wanted, courses, months, strict=True)
+            for number, ((limit, one), points) in enumerate(zip(wanted, courses, strict=True))
         ]
 
     return await asyncio.to_thread(reckoned)
