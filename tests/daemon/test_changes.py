@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from click.testing import CliRunner, Result
 
@@ -24,6 +23,7 @@ from tests.real.ports import free_port
 from tests.real.servers.providers import Slack
 from wcr_watchd.cli.changes import change as change_command
 from wcr_watchd.cli.client import RefusedError
+from wcr_watchd.kit.subprocess import mark_of
 
 Daemons = Callable[..., RunningDaemon]
 
@@ -359,7 +359,7 @@ def test_a_daemon_that_ends_while_a_change_starts_leaves_no_window_open(
     assert broken_off()[0].startswith("the daemon ended while change #1 release: the usual release was started; its")
     assert "maintenance mode was switched off again (now off)" in broken_off()[0]
     slow.unlink()
-    eventually(lambda: not psutil.pid_exists(platform.process("on")), "the switch of the last life is ended")
+    eventually(lambda: not mark_of(platform.process("on")), "the switch of the last life is ended")
     assert platform.switched == ["off 1 release feature the usual release"], "it did not switch on after that"
     assert (windows(daemon), shown(daemon)["state"]) == ([], "prepared")
     assert any(text.startswith("not started: the daemon ended meanwhile; maint") for text in log_of(shown(daemon)))
