@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from wcr_watchd.core import review, similar
 from wcr_watchd.core.causes import AROUND, Cause, likely_causes
 from wcr_watchd.core.model import Delivery, Event, Incident
-from wcr_watchd.core.modifications import LATEST, SHORTLY
+from wcr_watchd.core.modifications import LATEST, SHORTLY, SLACK
 from wcr_watchd.core.protocols import Wanted
 from wcr_watchd.core.view import View
 
@@ -21,8 +21,10 @@ async def causes(view: View, found: Incident) -> tuple[Cause, ...]:
     """What may be the cause, from what else was open around its beginning and what was changed before."""
     around = Wanted(since=found.opened_at - AROUND, until=found.opened_at + AROUND)
     others = await view.store.find_incidents(around, limit=MOST_AROUND)
-    marks = await view.marks(found.opened_at - SHORTLY, found.opened_at + LATEST)
-    return likely_causes(view.setup, found, others, marks)
+    # Of a long span the newest marks are found only: what was before must not be hidden by much that came after it.
+    near = await view.marks(found.opened_at - SHORTLY, found.opened_at + SLACK)
+    later = await view.marks(found.opened_at + SLACK, found.opened_at + LATEST)
+    return likely_causes(view.setup, found, others, dict.fromkeys((*near, *later)))
 
 
 async def earlier(view: View, found: Incident) -> tuple[list[similar.Earlier], int]:
