@@ -176,6 +176,7 @@ def test_a_link_is_saved_with_what_it_leads_to(machine: Machine) -> None:
     (kept / "logs" / "access.log").write_text("GET /")
     (app / ".env").symlink_to("../kept/env")
     (app / "logs").symlink_to("../kept/logs")
+    (kept / "logs" / "planted").symlink_to("../env")
     (app / "nginx" / "site").symlink_to("../../kept/site.conf")
     (app / "nginx" / "gone").symlink_to("nowhere")
     (app / "nginx" / "program").symlink_to("/usr/bin/env")
@@ -185,7 +186,9 @@ def test_a_link_is_saved_with_what_it_leads_to(machine: Machine) -> None:
     assert {str(kept / "env"), str(kept / "site.conf"), str(app / "nginx" / "gone")} <= set(names)
     assert "/usr/bin/env" not in names, "a package brings it"
     machine.well("backup-configuration", "logs")
-    assert str(kept / "logs" / "access.log") in [f"/{name}" for name in opened(machine, "logs_")]
+    names = [f"/{name}" for name in opened(machine, "logs_")]
+    assert str(kept / "logs" / "access.log") in names
+    assert str(kept / "env") not in names, "who writes logs does not choose what else is saved"
 
 
 async def test_the_whole_machine_disk_by_disk_without_what_comes_again(machine: Machine, observe: Observe) -> None:
