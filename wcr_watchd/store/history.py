@@ -108,10 +108,10 @@ class Tally:
     to_cut: list[Counted] = field(default_factory=list)
 
     def add_rollups(self, width: int, rows: Iterable[Row]) -> None:
-        """Take in packed rows of buckets of this width; those in which a cut lies are put by."""
+        """Take in packed rows of buckets of this width; those in which a cut lies are put by, unless all was up."""
         for start, body in rows:
             for at, _, runs in buckets(body, start, width):
-                if self._has_cut(at, width):
+                if any(runs[1:]) and self._has_cut(at, width):
                     self.to_cut.append((at, width, runs))
                 else:
                     self._add(at, width, runs)

@@ -229,8 +229,10 @@ class Recorded:
         return found
 
     def _cut(self, totals: Totals, sources: Sequence[int], cuts: Sequence[int], span: Span) -> None:
-        """Count hours in which a cut lies as finely as they are kept."""
+        """Count hours in which a cut lies as finely as they are kept; what was up throughout is so on both sides."""
         for hour in sorted({at // HOUR * HOUR for at in cuts if at % HOUR and span.has(at)}):
+            if not any(down or unknown for _, down, unknown in totals.of_hour(hour)):
+                continue
             tally = Tally(hour, hour + HOUR, cuts)
             for source in sources:
                 known = self._fetch("hour_row", hour, source)

@@ -157,10 +157,18 @@ class Totals:
         yield from self.minutes.items()
         yield from ((start, runs) for (start, _), runs in self.parts.items())
 
+    def of_hour(self, hour: int) -> Iterator[Runs]:
+        """All runs of an hour."""
+        day = self.days.get(hour // DAY * DAY)
+        if day is not None and (number := hour % DAY // HOUR) in day.buckets:
+            yield day.buckets[number]
+        if hour in self.hours:
+            yield self.hours[hour]
+        yield from (self.minutes[at] for at in range(hour, hour + HOUR, FIVE_MINUTES) if at in self.minutes)
+
     def cut(self, hour: int, parts: Mapping[tuple[int, int], Runs]) -> None:
         """Put the parts of an hour into its place, if they are all of it."""
-        known = [runs for start, runs in self.runs() if start // HOUR * HOUR == hour]
-        if not known or sum(map(sum, parts.values())) != sum(map(sum, known)):
+        if sum(map(sum, parts.values())) != sum(map(sum, self.of_hour(hour))):
             return
         if (day := self.days.pop(hour // DAY * DAY, None)) is not None:
             for number, runs in day.buckets.items():
