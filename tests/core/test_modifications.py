@@ -156,6 +156,15 @@ def test_what_was_done_together_is_one_mark() -> None:
     )
 
 
+def test_what_goes_on_for_long_is_marked_again_and_again() -> None:
+    """A server with two certificates, of which every look sees another one: that is no single mark of long ago."""
+    ways = [("a", "b"), ("b", "a")]
+    flips = [Modification(NOW + 60 * n, "tls", "certificate", "x", *ways[n % 2]) for n in range(100)]
+    found = grouped(flips)
+    assert [one.at - NOW for one in found] == [0, 1_860, 3_720, 5_580]
+    assert all(len(one.text) < 60 for one in found)
+
+
 def test_of_a_few_together_the_mark_says_all_and_of_one_that_went_back_and_forth_its_course() -> None:
     def image_is(name: str, *course: str) -> list[Modification]:
         steps = itertools.pairwise(course)
@@ -165,6 +174,8 @@ def test_of_a_few_together_the_mark_says_all_and_of_one_that_went_back_and_forth
     assert grouped([*image_is("web", "a", "b"), *image_is("api", "", "c")]) == (
         Mark(NOW, "image web: a → b; api: c", noticed_by="box"),
     )
+    (often,) = grouped(image_is("web", *"abcabcab"))
+    assert often.text == "image web: a → b → … → b (7 times)"
     long = [one for name in "xyz" for one in image_is(name, "a" * 90, "b" * 90)]
     assert grouped(long) == (Mark(NOW, "image x, y, z", noticed_by="box"),)
 

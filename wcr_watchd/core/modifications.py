@@ -25,6 +25,8 @@ PACKAGE = "package"
 """The kind of a modification of what dpkg installed, by its log."""
 EXACT = (NOTE, CONFIGURATION, PACKAGE)
 """Kinds of which the time is known; of others it is known when a check noticed."""
+TOGETHER, TOGETHER_AT_MOST = 300.0, 1_800.0
+"""Seconds between two of a mark, and between its first and its last."""
 AHEAD = 3_600.0
 """Seconds that a time may be ahead of ours; one that is later was written while a clock was wrong, and says nothing."""
 NAMED = 3
@@ -148,16 +150,17 @@ class Mark:
         )
 
 
-def grouped(modifications: Sequence[Modification], within: float = 300.0) -> tuple[Mark, ...]:
-    """Marks of modifications, oldest first: those of one source and kind within so many seconds are one mark.
+def grouped(modifications: Sequence[Modification]) -> tuple[Mark, ...]:
+    """Marks of modifications, oldest first: those of one source and kind that follow each other closely are one mark.
 
-    An upgrade of a hundred packages is one mark, named by its first ones.
+    An upgrade of a hundred packages is one mark, named by its first ones; what goes on for long is one again and again,
+    so that it is named in what fails in its course.
     """
     groups: list[list[Modification]] = []
     open_groups: dict[tuple[str, str], list[Modification]] = {}
     for one in sorted(modifications, key=lambda one: one.at):
         group = open_groups.get((one.source, one.kind))
-        if group is None or one.at - group[-1].at > within:
+        if group is None or one.at - group[-1].at > TOGETHER or one.at - group[0].at > TOGETHER_AT_MOST:
             group = open_groups[one.source, one.kind] = []
             groups.append(group)
         group.append(one)
@@ -179,12 +182,19 @@ def _in_short(group: Sequence[Modification]) -> str:
     courses: dict[str, list[str]] = {}
     for one in group:
         courses.setdefault(one.name, [one.before] if one.before else []).append(one.after)
-    said = [f"{name}: {' → '.join(course)}" for name, course in courses.items()]
+    said = [f"{name}: {_course(course)}" for name, course in courses.items()]
     text = f"{kind} {'; '.join(said)}"
     if len(said) == 1 or (len(said) <= NAMED and len(text) <= LONGEST):
         return text
     more = f" and {len(said) - NAMED} more" if len(said) > NAMED else ""
     return f"{kind} {', '.join(list(courses)[:NAMED])}{more}"
+
+
+def _course(values: Sequence[str]) -> str:
+    """From what to what; of one that went back and forth, how often."""
+    if len(values) <= NAMED:
+        return " → ".join(values)
+    return f"{values[0]} → {values[1]} → … → {values[-1]} ({len(values) - 1} times)"
 
 
 def shortly_before(
