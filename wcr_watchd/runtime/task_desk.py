@@ -44,8 +44,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_AGAIN = 60.0
 """Seconds after which it is looked at in any case: the wall clock may have been set."""
-LOOK_FOR_ORPHANS = 0.5
-"""Seconds between looks at whether a run that an earlier life left behind has ended."""
+LOOK_FOR_ORPHANS = 2.0
+"""Seconds between looks at whether a run that an earlier life left behind has ended: each reads all of /proc."""
 MOST_AT_A_TIME = 6
 """Runs that the schedule begins beside each other: after a time without the daemon all that was due is due at once."""
 LOOK_FOR_ROOM = 5.0
