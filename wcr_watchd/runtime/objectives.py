@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -120,18 +120,20 @@ class ObjectiveWatch:
 
     def _judge(self, objective: Objective, counts: Counts) -> None:
         holds = {one.severity: one for one in reversed(burning(objective, counts, self._clock.now()))}
-        worst = max((one.severity for one in holds.values() if one.because), default=Severity.OK)
-        opened = self._engine.state.by_check.get(OWN.name, {})
+        louder = ""
         for severity, word in BURNS.items():
             subject = f"{SUBJECT} {objective.name} {word}"
-            if severity in holds and not holds[severity].because:
-                continue  # nobody watched of late: whatever was told holds, and nothing new is
-            if severity in holds and severity < worst and subject not in opened:
-                continue  # whoever is told that it burns fast knows that it burns; it is told when that is over
-            if severity in holds:
-                self._tell(objective, subject, severity, holds[severity].because, "by its burn rates")
-            else:
+            if severity not in holds:
                 self._engine.trouble_over(subject, "the error budget goes no faster than it may")
+            # Where nobody watched of late, whatever was told holds, and nothing new is. And whoever was told that it
+            # burns fast knows that it burns: that is told when the other is over.
+            elif holds[severity].because and (subject in self._opened() or louder not in self._opened()):
+                self._tell(objective, subject, severity, holds[severity].because, "by its burn rates")
+            louder = subject
+
+    def _opened(self) -> Collection[str]:
+        """The subjects of the daemon's own incidents that are open."""
+        return self._engine.state.by_check.get(OWN.name, {}).keys()
 
     async def _reckon(self, objective: Objective) -> None:
         """Tell when much of the budget is used. What was told is an incident, so that a restart tells nothing again."""
@@ -148,7 +150,7 @@ class ObjectiveWatch:
             return
         used = before if found.left is None else 1.0 - found.left
         self._reckoned[objective.name] = _Reckoned(objective, now, found, used)
-        opened = self._engine.state.by_check.get(OWN.name, {})
+        opened = self._opened()
         told = [word for _, _, word in SPENT if f"{SUBJECT} {objective.name} {word}" in opened]
         for one in spent(objective, found, told, before):
             subject = f"{SUBJECT} {objective.name} {one.word}"
@@ -185,7 +187,7 @@ class ObjectiveWatch:
         """End the incidents of objectives that are not there any more, also of those that the last life had."""
         words = (*BURNS.values(), *(word for _, _, word in SPENT))
         there = {f"{SUBJECT} {name} {word}" for name in self._engine.setup.objectives for word in words}
-        for subject in list(self._engine.state.by_check.get(OWN.name, {})):
+        for subject in list(self._opened()):
             if subject.startswith(f"{SUBJECT} ") and subject not in there:
                 self._engine.trouble_over(subject, "there is no such objective any more")
 
