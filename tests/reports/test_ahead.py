@@ -192,3 +192,6 @@ def test_what_it_is_called_does_not_say_whether_it_flows(name: str) -> None:
     assert flowing.ahead is not None
     assert flowing.comes_and_goes
     assert flowing.ahead.high - flowing.ahead.low < 0.5
+    said = forecast_words(flowing, 92 * DAY)
+    assert ") on average; " in said
+    assert "full at the busiest hour" in said
