@@ -17,13 +17,17 @@ SHORTEST_HEAD = 6
 
 _IN_URL = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]*:)[^\s/@]+(?=@)", re.IGNORECASE)
 _IN_HEADER = re.compile(r"(?P<head>\bauthorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer)\s+)[^\s'\",]+", re.IGNORECASE)
+_IN_QUERY = re.compile(
+    r"(?P<head>[?&;][\w.-]{0,40}?(?:token|secret|passw(?:or)?d|api[_-]?key|signature|(?<![a-z])sig)=)(?!\$\{)[^\s&#;'\"<>]+",
+    re.IGNORECASE,
+)
 _IN_PERCENT = re.compile(r"%[0-9A-F]{2}")
 _CUT = ('"', "'", "…", " …", "...", ",", ";", "\\", "<")
 """What may follow where a text was cut off: a quote that closes, an ellipsis, the next part of a sentence."""
 
 
 class Redactor:
-    """Masks known secrets, in the forms in which they travel, and what looks like a password in a URL or header.
+    """Masks known secrets, in the forms in which they travel, and what looks like one in a URL or header.
 
     A secret of which a cut has left half or more at the end of a text is masked as well. Searching is one quick search
     per form, because every summary, piece of evidence and log line comes through here.
@@ -49,6 +53,8 @@ class Redactor:
                 text = _without_cut(text, form, head)
         if "://" in text:
             text = _IN_URL.sub(rf"\g<head>{MASK}", text)
+        if "=" in text:
+            text = _IN_QUERY.sub(rf"\g<head>{MASK}", text)
         if "uthorization" in text or "UTHORIZATION" in text:
             text = _IN_HEADER.sub(rf"\g<head>{MASK}", text)
         return text
