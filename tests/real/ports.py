@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BLOCK = 64
-_claims: list[socket.socket] = []
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -29,7 +28,7 @@ def _claimed() -> Iterator[int]:
         except OSError:
             claim.close()
             continue
-        _claims.append(claim)
+        claim.detach()  # it stays open until the process ends, and is no forgotten socket then
         yield from range(begin, begin + BLOCK)
 
 
