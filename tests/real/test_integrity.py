@@ -25,6 +25,7 @@ from wcr_watchd.core.run import Announced
 from wcr_watchd.kit import dpkg, fingerprints
 from wcr_watchd.kit.shared import SharedHelpers
 from wcr_watchd.kit.signed import TamperedError, read_signed, write_signed
+from wcr_watchd.probes import integrity
 
 DAY = 86_400.0
 
@@ -314,6 +315,28 @@ async def test_a_file_that_is_put_back_is_told_and_so_is_the_same_change_of_it_a
         f"file F: content {other} → removed",
         "file F: removed → as accepted",
     ]
+
+
+async def test_what_differs_beyond_those_that_are_told_was_not_put_back(
+    place: Place, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(integrity, "MOST_FACTS", 1)
+    await looks.at(place.probe())
+    place.plain.write_text("other")
+    await looks.at(place.probe())
+    place.sudoers.write_text("other")
+    seen = await looks.at(place.probe())
+    told = [(one.name, one.value.split()[0]) for one in seen.facts or () if one.kind == "file"]
+    assert told == [(str(place.sudoers), "content")], "the first one differs as before"
+
+
+async def test_of_a_cut_search_each_file_is_remembered_once(place: Place, looks: Looks) -> None:
+    await looks.at(place.probe(most=1))
+    place.sudoers.write_text("other")
+    for _ in range(3):
+        assert "cut" in (await looks.at(place.probe(most=1))).evidence
+        _, files = looks.memory["differing"]  # type: ignore[misc]
+        assert files == [str(place.sudoers)]
 
 
 async def test_what_was_accepted_was_not_put_back(place: Place, looks: Looks) -> None:

@@ -348,15 +348,17 @@ def _note_files(run: Run, report: _Report) -> None:
     """Note which files differ, and which do so no more though the baseline is the same: they were put back."""
     told = dict(report.differences[:MOST_FACTS])
     baseline, before = run.memory.get("differing", ("", ()))
+    known = set(before)
     for file, difference in told.items():
-        was = "" if file in before or difference.startswith("new") else "as accepted"
+        was = "" if file in known or difference.startswith("new") else "as accepted"
         run.fact("file", file, difference, before=was)
-    not_seen = {*report.scan.unreadable, *(before if report.scan.cut else ())}
+    not_seen = {*report.scan.unreadable, *(known if report.scan.cut else ())}
     if baseline == run.memory["baseline"]:
+        differing = {file for file, _ in report.differences}
         for file in before:
-            if file not in told and file not in not_seen:
+            if file not in differing and file not in not_seen:
                 run.fact("file", file, "as accepted")
-    kept = (*told, *(file for file in before if file in not_seen))
+    kept = (*told, *(file for file in before if file in not_seen and file not in told))
     within = takewhile(lambda pair: pair[1] <= MOST_REMEMBERED, zip(kept, accumulate(map(len, kept)), strict=True))
     run.memory["differing"] = (run.memory["baseline"], [file for file, _ in within])
 
