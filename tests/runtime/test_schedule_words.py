@@ -10,7 +10,7 @@ from itertools import islice
 
 import pytest
 from cronsim import CronSim, CronSimError
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from wcr_watchd.kit.schedule_words import plain, words
@@ -155,6 +155,8 @@ FIELDS = st.tuples(
 )
 
 
+# Two of three schedules have no plain words: once in 24 runs that was "filtering out a lot of inputs", and failed.
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(FIELDS)
 def test_the_words_say_when_it_falls(fields: tuple[str, ...]) -> None:
     expression = " ".join(fields)
