@@ -501,26 +501,27 @@ async def test_what_left_its_session_and_outlives_a_killed_daemon_is_waited_for(
     assert not is_alive(stray)
 
 
-HIDDEN = """env -i /bin/sh -c 'trap "" TERM; echo $$ >> {0}; while :; do sleep 1; done' & exec sleep {1}"""
+HIDDEN = """env -i /bin/sh -c 'trap "" TERM; echo $$ >> {0}; while :; do sleep 1; done' & exec sleep 60"""
 """A program that clears its environment, and what it runs under."""
 LEAVES = HIDDEN.replace("env -i", "env -i setsid")
 
 
 @pytest.mark.parametrize(
     ("program", "lives"),
-    [(HIDDEN, "60"), (HIDDEN, "0.05"), (LEAVES, "60")],
+    [(HIDDEN, True), (HIDDEN, False), (LEAVES, True)],
     ids=["parent lives", "parent ended", "own session"],
 )
 async def test_what_clears_its_environment_and_outlives_a_killed_daemon_is_waited_for_and_ended(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, lives: str
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, lives: bool
 ) -> None:
     bench.watch(job=shell("true", time_limit="5m"))
     bench.at = START + HOUR
-    words = ("/bin/sh", "-c", program.format(tmp_path / "numbers", lives))
+    words = ("/bin/sh", "-c", program.format(tmp_path / "numbers"))
     begun = await asyncio.create_subprocess_exec(*words, env={"PATH": os.environ["PATH"]}, start_new_session=True)
     process = mark_of(begun.pid)
     hidden = await strays_begun(tmp_path / "numbers")
-    if lives != "60":
+    if not lives:
+        begun.kill()
         await begun.wait()
     bench.book.states["task.job"] = replace(bench.state("job"), started_at=bench.at, process=process)
     monkeypatch.setattr(task_desk, "LOOK_FOR_ORPHANS", 0.0)
@@ -537,9 +538,7 @@ async def test_what_clears_its_environment_and_outlives_a_killed_daemon_is_waite
 
 async def test_what_clears_its_environment_ends_with_its_run(bench: Bench, tmp_path: Path) -> None:
     numbers = tmp_path / "numbers"
-    begun = f"setsid -w true; {HIDDEN.format(numbers, 0)}".replace(
-        "exec sleep 0", f"until [ -s {numbers} ]; do :; done"
-    )
+    begun = f"setsid -w true; {HIDDEN.format(numbers)}".replace("exec sleep 60", f"until [ -s {numbers} ]; do :; done")
     bench.watch(job=shell(begun))
     await bench.look(START + HOUR)
     assert bench.records[0].outcome is TaskOutcome.DONE
