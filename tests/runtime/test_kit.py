@@ -1,4 +1,4 @@
-"""Redaction, systemd's protocol, log lines."""
+"""Redaction, systemd's protocol, log lines, marks of processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import html
 import io
 import json
 import os
+import shutil
 import socket
+import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 
 from wcr_watchd.kit.log import configure
 from wcr_watchd.kit.redact import Redactor
+from wcr_watchd.kit.subprocess import mark_of
 from wcr_watchd.kit.systemd import notify, watchdog_interval
 
 SECRET = 'p@ss"w/ord+1'
@@ -146,3 +149,14 @@ def test_log_lines_are_json_without_secrets(under_systemd: bool, monkeypatch: py
     assert body["level"] == "error"
     assert SECRET not in out.getvalue()
     structlog.reset_defaults()
+
+
+def test_a_program_of_any_name_has_a_mark(tmp_path: Path) -> None:
+    """Of a name that is no UTF-8 it could not be told that it runs, and its run failed for that."""
+    program = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
+    shutil.copy("/bin/sleep", program)
+    with subprocess.Popen([program, b"60"]) as process:
+        try:
+            assert mark_of(process.pid).split(":")[1] == str(process.pid)
+        finally:
+            process.kill()

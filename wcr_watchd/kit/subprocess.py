@@ -77,7 +77,7 @@ def locate(program: str, path: str = DEFAULT_PATH, folder: str = "/") -> str:
 def mark_of(process: int) -> str:
     """What tells a process from every other one, also when its number is used again; empty when it has ended."""
     try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return ""
     state, started = fields[0], fields[19]  # proc(5): the 3rd and the 22nd of all
