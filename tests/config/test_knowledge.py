@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from tests.config.knowledge import CHECKS, loaded, write
 from tests.store.samples import an_incident
 from wcr_watchd.cli.main import cli
+from wcr_watchd.config.knowledge import _here_since
 from wcr_watchd.config.load import Loaded, load, loads
 from wcr_watchd.config.warnings import warnings
 from wcr_watchd.core.errors import ConfigError
@@ -240,6 +241,12 @@ def test_nobody_is_reminded_to_read_what_came_lately_though_it_is_on_the_list(tm
     # One that was read once is told on its day, however lately the file was changed.
     assert [one.name for one in book.late(NOW + FIRST_READ - 1)] == ["hosting"]
     assert [one.name for one in book.late(NOW + FIRST_READ)] == ["connections", "disk", "hosting"]
+
+
+def test_one_that_is_being_replaced_just_now_is_new(tmp_path: Path) -> None:
+    """It was of 1970, which a daemon remembers: nobody had read it for half a century."""
+    before = time.time()
+    assert _here_since(tmp_path / "gone.md") >= before
 
 
 def test_a_folder_that_is_not_there_is_a_warning(tmp_path: Path) -> None:

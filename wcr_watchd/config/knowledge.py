@@ -6,6 +6,7 @@ What is wrong with one file keeps nothing else from being used: it is told besid
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
@@ -194,8 +195,8 @@ def _here_since(path: Path) -> float:
     """
     try:
         return path.stat().st_ctime
-    except OSError:  # it went just now
-        return 0.0
+    except OSError:  # it went just now, or another one is put in its place
+        return time.time()
 
 
 def _support(table: VendorTable) -> Support:
