@@ -1,4 +1,4 @@
-"""Tasks: what somebody is warned of before the run itself says so."""
+"""Tasks: how bad one is that its job reports, and what somebody is warned of before the run itself says so."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pwd
 import pytest
 
 from wcr_watchd.config.load import loads
+from wcr_watchd.config.show import effective
 from wcr_watchd.config.warnings import warnings
 
 TASK = '[task.t]\nschedule = "0 2 * * *"\nrun = ["true"]\nuser = "{}"\n'
@@ -33,3 +34,19 @@ def test_a_user_whom_only_root_could_give_rights_to(monkeypatch: pytest.MonkeyPa
 def test_a_user_whom_there_is_not() -> None:
     (said,) = warned("nobody-there")
     assert 'there is no user "nobody-there" on this machine' in said
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("", [("warning", "down")]),
+        ('critical = "down"', [("critical", "down"), ("warning", "down")]),
+        ('warning = "down for 2h"', [("warning", "down for 2h")]),
+    ],
+)
+def test_one_that_its_job_reports_is_as_bad_as_every_other_task(written: str, expected: list[tuple[str, str]]) -> None:
+    """It was critical, as a check of type heartbeat is, and the table of docs/tasks.md said a warning."""
+    key = 'key = "6d2f1d3e-1c0b-4d0a-9a55-0f2a7e3c9b11"\nschedule = "0 2 * * *"\n'
+    loaded = loads(f"[task.t]\n{key}{written}\n", "t.toml")
+    assert [(rule.severity.word, rule.text) for rule in loaded.setup.checks["task.t"].rules] == expected
+    assert written or effective(loaded, "task.t")["settings"]["warning"]["from"] == "default of task"

@@ -30,6 +30,8 @@ DEFAULT_POLICY = "default"
 SEVERITIES = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 USUAL_INTERVAL = 60.0
 """Seconds between two runs of a type without a rhythm of its own; `[defaults] every` stands in for it."""
+_REPORTED: Mapping[str, list[str]] = {"critical": [], "warning": ["down"]}
+"""The rules of a task that its job reports: as bad as every other task that is late or has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ def _tables(faults: Faults, data: Mapping[str, Any], timezone: str) -> Iterator[
             faults.add(("task", name, "type"), "a task has no type", "take it out, or write [check.NAME]")
         reports = "key" in table or "ping_key" in table
         kind = "heartbeat" if reports else "task"
-        yield PREFIX + name, ("task", name), {"timezone": timezone, **table, "type": kind}
+        rules = _REPORTED if reports else {}
+        yield PREFIX + name, ("task", name), {"timezone": timezone, **rules, **table, "type": kind}
 
 
 def _refuse_quorum(faults: Faults, table: Mapping[str, Any], place: Place) -> None:

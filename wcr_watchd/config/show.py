@@ -125,6 +125,7 @@ def _common(loaded: Loaded, name: str) -> dict[str, Any]:
     probe = loaded.every_check.probes[name]
     type_default = f"default of {check.probe}"
     place = place_of(loaded.sources.table, name)
+    rules_default = "default of task" if place[0] == "task" else type_default
     found: dict[str, Any] = {}
     for key, seconds, own in (("every", check.every, probe.every), ("timeout", check.timeout, probe.timeout)):
         default = getattr(defaults, key)
@@ -136,7 +137,7 @@ def _common(loaded: Loaded, name: str) -> dict[str, Any]:
     found |= _origin(loaded, (*place, "retry"), retry, _default_origin(loaded, "retry"))
     for severity in (Severity.CRITICAL, Severity.WARNING, Severity.INFO):
         texts = [rule.text for rule in check.rules if rule.severity is severity]
-        found |= _origin(loaded, (*place, severity.word), texts, type_default)
+        found |= _origin(loaded, (*place, severity.word), texts, rules_default)
     found |= _origin(loaded, (*place, "policy"), check.policy, _default_origin(loaded, "policy"))
     found |= _origin(loaded, (*place, "tags"), list(check.tags), _default_origin(loaded, "tags"))
     flaps = check.flapping is not None

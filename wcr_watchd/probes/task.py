@@ -3,8 +3,9 @@
 Written as `[task.NAME]`, which is the check `task.NAME`. With `run` the daemon carries it out by the schedule: never
 beside itself, in its `window` only, again when it fails, and made up for after a time without the daemon. Without `run`
 a person does it and signs it off (`wcr-watchd task done NAME`), with a note and evidence. With `key` or `ping_key` in
-place of both, the job reports by itself: the table is then a check of type [heartbeat](heartbeat.md). It is an info
-`remind` before it is due, and down when it is `grace` late or has failed; a turn that was left out is an info.
+place of both, the job reports by itself: the table is then a check of type [heartbeat](heartbeat.md), whose rules are a
+task's: a warning when it is down. It is an info `remind` before it is due, and down when it is `grace` late or has
+failed; a turn that was left out is an info.
 """
 
 from __future__ import annotations
