@@ -75,6 +75,7 @@ def documents(store: Path, only: str) -> Iterator[tuple[str, Document]]:
     """The reports, each with the name of its files."""
     for name, kind, audience, day in (
         ("weekly-spring", ReportKind.WEEKLY, TEAM, (3, 13)),
+        ("weekly-stakeholders", ReportKind.WEEKLY, PUBLIC, (3, 13)),
         ("monthly-february", ReportKind.MONTHLY, TEAM, (3, 1)),
         ("monthly-december", ReportKind.MONTHLY, TEAM, (1, 1, 2029)),
         ("stakeholders-december", ReportKind.MONTHLY, PUBLIC, (1, 1, 2029)),

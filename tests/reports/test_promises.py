@@ -108,7 +108,7 @@ async def test_a_week_is_reckoned_to_the_run_however_long_its_days_are(
     assert api["seconds_down"] == pytest.approx(4 * HOUR, abs=1)
     assert api["seconds_unmonitored"] == pytest.approx(0.0, abs=1)
     assert api["availability"] == pytest.approx(1 - 4 / hours)
-    days = [share for _, share in next(one for one in gather(wanted).checks if one.subject.name == "api").days]
+    days = [one.share for one in next(one for one in gather(wanted).checks if one.subject.name == "api").days]
     assert days == pytest.approx([22 / 24, 1, 1, 1, 1, 1, 1 - 2 / (hours - 144)], abs=1e-4), "each by its own hours"
 
 

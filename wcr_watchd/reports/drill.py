@@ -220,7 +220,7 @@ def _measured(taken: float | None, objective: float | None) -> tuple[str, str]:
 def _json(facts: Facts, *, internal: bool) -> str:
     wanted = facts.wanted
     body: dict[str, object] = {
-        "report": wanted.name,
+        "report": wanted.name if internal else wanted.kind,
         "kind": wanted.kind,
         "audience": wanted.audience,
         "watchd": wanted.watchd,

@@ -47,7 +47,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class CheckFacts:
-    """One check over the period. ``days`` is the share it was up on each day (None: nobody can say).
+    """One check over the period. ``days`` is how available it was on each day.
 
     ``begun`` is when it ran for the first time, where that was in the period (epoch seconds).
     """
@@ -57,7 +57,7 @@ class CheckFacts:
     before: Uptime
     speed: Speed | None
     mean_before: float | None
-    days: tuple[tuple[float, float | None], ...]
+    days: tuple[Uptime, ...]
     incidents: int
     outages: int
     longest: float
@@ -133,11 +133,7 @@ def gather(wanted: Wanted) -> Facts:
         grown = tuple(growth(wanted.subjects, now, records)) if is_monthly else ()
         names = {one.name for one in wanted.subjects}
         incidents = tuple(one for one in records.incidents(wanted.since, wanted.until) if one.check in names)
-        incidents_before = [
-            one
-            for one in records.incidents(wanted.before, wanted.since)
-            if one.check in names and one.opened_at >= wanted.before
-        ]
+        incidents_before = [one for one in records.incidents(wanted.before, wanted.since) if one.check in names]
         owed = records.owed(wanted.since, wanted.until)
         by_check, planned = _by_check(incidents), planned_for(wanted)
         return Facts(
@@ -203,7 +199,7 @@ def _check(
         reckoned(before, one.every, wanted.before, wanted.since, spans),
         _speed(speed),
         speed_before.bucket.mean if speed_before else None,
-        tuple((start, part.share_with_planned) for start, part in zip(edges, parts, strict=False)),
+        tuple(parts),
         len(incidents),
         len(critical),
         max(((incident.resolved_at or wanted.until) - incident.opened_at for incident in critical), default=0.0),

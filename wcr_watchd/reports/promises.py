@@ -72,4 +72,9 @@ def recovery(wanted: Wanted, now: Mapping[str, Totals], records: Recorded) -> It
                 yield Recovery(one.name, one.probe, worst.get("exposure"), worst.get("objective"), failed)
             else:
                 taken, used = worst.get("restore_time"), worst.get("objective_used")
-                yield Recovery(one.name, one.probe, taken, taken / used if taken and used else None, failed)
+                yield Recovery(one.name, one.probe, taken, restored_within(taken, used), failed)
+
+
+def restored_within(taken: float | None, used: float | None) -> float | None:
+    """The recovery time objective (seconds) of which a restore that took so long used that share."""
+    return round(taken / used, 1) if taken and used else None  # rollups round: 14 399.999988 would be written

@@ -10,6 +10,7 @@ from wcr_watchd.core.drill_report import DrillReport, DrillState
 from wcr_watchd.core.model import DeliveryState, Incident, Severity
 from wcr_watchd.core.report import Subject, Wanted
 from wcr_watchd.core.task import TaskOutcome, TaskRecord, name_of
+from wcr_watchd.reports.promises import restored_within
 from wcr_watchd.store.recorded import Recorded
 from wcr_watchd.store.rollup import DAY, Bucket
 from wcr_watchd.store.totals import Totals
@@ -150,13 +151,13 @@ def _restores(
     days = tuple(_noon(day) for day, ages_of_day in sorted(ages.items()) if ages_of_day.minimum == 0)
     newest = max(ages, default=None)
     times, used = courses.get("restore_time", {}), courses.get("objective_used", {})
-    both = [(times[day].maximum, used[day].maximum) for day in times if day in used and used[day].maximum > 0]
+    both = [(times[day].maximum, used[day].maximum) for day in times if day in used]
     return Restores(
         one,
         days,
         None if newest is None else _noon(newest) - ages[newest].minimum,
         max((times[day].maximum for day in times), default=None),
-        round(both[-1][0] / both[-1][1], 1) if both else None,  # rollups round: 14 399.999988 would be written
+        next((found for one in reversed(both) if (found := restored_within(*one)) is not None), None),
         sum(down for _, (_, down, _) in totals.runs()),
         tuple(incident for incident in incidents if incident.check == one.name),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from statistics import median_high
@@ -49,8 +49,13 @@ class Group:
     name: str
     checks: tuple[CheckFacts, ...]
     uptime: Uptime
-    days: tuple[float | None, ...]
+    days: tuple[Uptime, ...]
     disturbances: int
+
+    @property
+    def unwatched(self) -> float:
+        """Seconds of its checks in which nobody knew how they were, each from its first run on."""
+        return sum(one.unwatched for one in self.checks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,7 @@ def _values(
     return {
         "months": months,
         "grown": grown(months),
+        "told_days": lambda days: [_told_day(one, internal=internal) for one in days],
         "told_share": lambda one: _told_share(one, internal=internal),
         # Of tasks and people on call stakeholders read no name, and without one they say nothing.
         "coming": [one for one in wanted.upcoming if internal or one.kind == "maintenance"],
@@ -225,7 +231,7 @@ def _groups(facts: Facts) -> list[Group]:
             name,
             tuple(sorted(checks, key=_least_available)),
             total(one.uptime for one in checks),
-            tuple(map(_mean, zip(*([day for _, day in one.days] for one in checks), strict=True))),
+            _days_together(one.days for one in checks),
             sum(one.outages for one in checks),
         )
         for name, checks in sorted(by_name.items(), key=lambda item: (item[0] == OTHERS, item[0]))
@@ -245,9 +251,8 @@ def _least_available(one: CheckFacts) -> tuple[bool, float, str]:
     return share is None, share or 0.0, one.subject.name
 
 
-def _mean(shares: Sequence[float | None]) -> float | None:
-    known = [one for one in shares if one is not None]
-    return sum(known) / len(known) if known else None
+def _days_together(days: Iterable[Sequence[Uptime]]) -> tuple[Uptime, ...]:
+    return tuple(map(total, zip(*days, strict=True)))
 
 
 def _noisy(facts: Facts) -> list[CheckFacts]:
@@ -282,7 +287,8 @@ def _charts(facts: Facts, groups: Sequence[Group]) -> list[Chart]:
 def _charts_of_groups(facts: Facts, groups: Sequence[Group]) -> list[Chart]:
     if not groups:
         return []
-    days = list(map(_mean, zip(*(group.days for group in groups), strict=True)))
+    together = _days_together(group.days for group in groups)
+    days = [_told_day(one, internal=facts.wanted.audience is Audience.TEAM) for one in together]
     worst = min((one for one in days if one is not None), default=None)
     words = f"Share of the time up, day by day; the worst day {share(worst)}"
     return [
@@ -293,6 +299,11 @@ def _charts_of_groups(facts: Facts, groups: Sequence[Group]) -> list[Chart]:
 def _told_share(one: Figures, *, internal: bool) -> float | None:
     """The share of a month: as in the sentence at the top, stakeholders' is without planned maintenance."""
     return one.availability if internal else one.availability_without_maintenance
+
+
+def _told_day(one: Uptime, *, internal: bool) -> float | None:
+    """The share of a day, likewise."""
+    return one.share_with_planned if internal else one.share
 
 
 def _from_the_first(months: Sequence[Month]) -> Sequence[Month]:
@@ -347,7 +358,7 @@ def _ends(facts: Facts, begin: float, end: float) -> tuple[str, str]:
 def _json(facts: Facts, groups: Sequence[Group], months: Sequence[Month], own: Figures | None) -> str:
     wanted = facts.wanted
     head: dict[str, Any] = {
-        "report": wanted.name,
+        "report": wanted.name if wanted.audience is Audience.TEAM else wanted.kind,
         "kind": wanted.kind,
         "audience": wanted.audience,
         "watchd": wanted.watchd,
@@ -357,7 +368,9 @@ def _json(facts: Facts, groups: Sequence[Group], months: Sequence[Month], own: F
     if months:
         head["months"] = [{"month": one.name, "figures": as_json(one.figures)} for one in months]
         head["figures"] = as_json(own)
-    parts = [{"name": one.name, **_availability(one.uptime), "outages": one.disturbances} for one in groups]
+    parts = [
+        {"name": one.name, **_availability(one.uptime, one.unwatched), "outages": one.disturbances} for one in groups
+    ]
     if wanted.audience is not Audience.TEAM:
         return json.dumps({**head, "components": parts}, indent=1)
     body = {
@@ -383,7 +396,8 @@ def _json_of_check(one: CheckFacts) -> dict[str, Any]:
     return {
         "name": one.subject.name,
         "group": one.subject.group,
-        **_availability(one.uptime),
+        **_availability(one.uptime, one.unwatched),
+        "watched_since": one.begun,
         "speed": asdict(one.speed) if one.speed else None,
         "incidents": one.incidents,
         "outages": one.outages,
@@ -419,14 +433,15 @@ def _json_of_objective(one: Promise) -> dict[str, Any]:
     }
 
 
-def _availability(one: Uptime) -> dict[str, float | None]:
+def _availability(one: Uptime, unwatched: float) -> dict[str, float | None]:
+    """Of which ``unwatched`` leaves out the time before there was a check, as everywhere in a report."""
     return {
         "availability": one.share_with_planned,
         "availability_without_maintenance": one.share,
         "seconds_up": one.all_up,
         "seconds_down": one.all_down,
         "seconds_down_planned": one.planned_down,
-        "seconds_unmonitored": one.unwatched,
+        "seconds_unmonitored": unwatched,
     }
 
 
@@ -436,15 +451,15 @@ def _csv(checks: Sequence[CheckFacts], groups: Sequence[Group]) -> str:
     if not checks:
         table.writerow(COMPONENT_COLUMNS)
         for group in groups:
-            table.writerow([cell(group.name), *_row(group.uptime), group.disturbances])
+            table.writerow([cell(group.name), *_row(group.uptime, group.unwatched), group.disturbances])
         return into.getvalue()
     table.writerow(CHECK_COLUMNS)
     for one in checks:
         speed = [one.speed.p50, one.speed.p95, one.speed.p99] if one.speed else ["", "", ""]
         names = [cell(one.subject.name), cell(one.subject.group)]
-        table.writerow([*names, *_row(one.uptime), *speed, one.incidents, one.outages, one.longest])
+        table.writerow([*names, *_row(one.uptime, one.unwatched), *speed, one.incidents, one.outages, one.longest])
     return into.getvalue()
 
 
-def _row(one: Uptime) -> list[float | None]:
-    return [one.share_with_planned, one.share, one.all_down, one.unwatched]
+def _row(one: Uptime, unwatched: float) -> list[float | None]:
+    return [one.share_with_planned, one.share, one.all_down, unwatched]

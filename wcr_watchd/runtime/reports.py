@@ -240,7 +240,7 @@ class Reporter:
         name = self._name(setup, document.audience)
         found = []
         for who in recipients(setup, tell, now):
-            identifier = f"{setup.name}-report-{filed.number}"
+            identifier = f"{name}-report-{filed.number}"
             said = f"{document.title}: {document.summary}"
             quiet = quiet_until(setup, who, Severity.INFO, now)
             owed = notice(setup, EventKind.REPORT, who, said, reason, identifier, now, quiet)
@@ -272,12 +272,15 @@ class Enclosures:
         if filed is None:
             said = f"the report {message.report} is not kept any more"
             raise ChannelError(said, reason="gone", permanent=True)
-        return replace(notification, message=replace(message, enclosure=_enclosure(filed.document)))
+        return replace(notification, message=replace(message, enclosure=enclosure(filed.document)))
 
 
-def _enclosure(one: Document) -> Enclosure:
+def enclosure(one: Document) -> Enclosure:
+    """What a message brings of a report."""
     pictures = tuple((picture.name, picture.png) for picture in one.pictures)
-    return Enclosure(one.text, one.mail, pictures, one.html, f"{one.name}.html")
+    # What a team calls a report may name a machine or a person; the number of an incident names nothing.
+    is_public = one.audience is Audience.STAKEHOLDERS and one.kind is not ReportKind.INCIDENT
+    return Enclosure(one.text, one.mail, pictures, one.html, f"{one.kind if is_public else one.name}.html")
 
 
 # --- the process that writes ------------------------------------------------------------------------------------------
