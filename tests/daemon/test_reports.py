@@ -15,6 +15,7 @@ import pytest
 from tests.core.world import check, setup
 from tests.daemon.harness import RunningDaemon, eventually
 from tests.real.servers.mail import MailRelay
+from tests.real.servers.providers import WEBHOOK_SECRET, Accepted, WebhookReceiver
 from wcr_watchd.cli.client import RefusedError
 from wcr_watchd.core import engine, notices
 from wcr_watchd.core.errors import CommandError
@@ -124,6 +125,112 @@ def test_the_report_of_an_incident_is_sent_to_whom_somebody_says(make_daemon: Da
             daemon.api("POST", "/reports", asked)
     daemon.api("POST", "/reports", {"report": "monthly", "tell": ["mail:ann"]})
     eventually(lambda: len(relay.mails) == 2, "a report that nobody has on a list goes to whom it is sent")
+
+
+PLANTED = """
+[channel.zqx-mail]
+type = "email"
+servers = ["{relay}"]
+from = "watch@example.org"
+tls = "none"
+[channel.board]
+type = "webhook"
+url = "{hook}"
+secret = "{secret}"
+[contact.zqx-ann]
+email = "board@example.org"
+[defaults]
+policy = "zqx-policy"
+[policy.zqx-policy.critical]
+tell = ["board"]
+[on_call.zqx-rota]
+rotation = ["zqx-ann"]
+handover = "Mon 09:00"
+[check.zqx-check]
+type = "command"
+run = ["/bin/sh", "-c", "echo 'zqx-output of zqx-host'; exit 2"]
+every = "1s"
+timeout = "1s"
+retry.times = 0
+group = "zqx-group"
+owner = "zqx-ann"
+tags = ["zqx-tag"]
+runbook = "https://zqx-runbook.example/"
+[objective.zqx-objective]
+checks = ["zqx-check"]
+target = "99%"
+comment = "zqx-comment"
+[task.zqx-task]
+schedule = "0 10 1 * *"
+tags = ["rehearsal"]
+owner = "zqx-ann"
+about = "zqx-about"
+[maintenance.zqx-window]
+when = "Tue 03:00-05:00"
+checks = ["*"]
+comment = "zqx-comment"
+[report.zqx-report]
+kind = "monthly"
+audience = "stakeholders"
+schedule = "0 9 1 * *"
+tell = ["zqx-mail:zqx-ann", "board"]
+[status_page]
+title = "Example status"
+[status_page.component.shop]
+name = "Shop"
+checks = ["zqx-check"]
+"""
+
+
+def test_stakeholders_are_sent_nothing_of_what_is_inside(
+    make_daemon: Daemons, relay: MailRelay, webhook_receiver: WebhookReceiver
+) -> None:
+    """Every name and every text in the configuration and the records has the same letters, which are not sent.
+
+    But for the name of a channel: whoever is at its end reads it in the key of idempotency.
+    """
+    config = PLANTED.format(relay=relay.url, hook=webhook_receiver.url, secret=WEBHOOK_SECRET)
+    daemon = make_daemon(config, start=False)
+    daemon.watchd = 'location = "zqx-location"\n'
+    daemon.write(config)
+    daemon.config.write_text(daemon.config.read_text().replace('name = "prod"', 'name = "zqx-name"'))
+    daemon.start()
+    number = eventually(daemon.incidents, "what is planted fails")[0]["id"]
+    said = {"by": "zqx-ann", "note": "zqx-note"}
+    daemon.api("POST", f"/incidents/{number}/acknowledge", {"by": "zqx-ann"})
+    daemon.api("POST", f"/incidents/{number}/notes", {"by": "zqx-ann", "text": "zqx-text"})
+    daemon.api(
+        "POST", f"/incidents/{number}/follow-ups", {"text": "More room", "owner": "zqx-ann", "due": "2030-01-01"}
+    )
+    daemon.api("POST", "/tasks/zqx-task/done", {**said, "evidence": ["https://zqx-evidence.example/"]})
+    to = {"audience": "stakeholders", "tell": ["zqx-mail:zqx-ann", "board"]}
+    asked = (
+        {"report": "zqx-report", "send": True},
+        {"report": "weekly", **to},
+        {"report": "drill", **to},
+        {"report": "incident", "incident": number, **to},
+    )
+    numbers = [daemon.api("POST", "/reports", wish)["number"] for wish in asked]
+
+    def hooked() -> list[Accepted]:
+        return [one for one in webhook_receiver.accepted if one.fields["event"] == "report"]
+
+    eventually(lambda: len(relay.mails) == len(hooked()) == len(asked), "all are sent")
+    found = {f"hook {at}": f"{one.headers} {one.fields}" for at, one in enumerate(hooked())}
+    for at, mail in enumerate(relay.mails):
+        for part in mail.message.walk():
+            text = str(part.get_content()) if part.get_content_maintype() == "text" else ""
+            found[f"mail {at} {part.get_content_type()} {part.get_filename()}"] = f"{part.items()} {text}"
+    for written in numbers:
+        for form in ("html", "txt", "json", "csv"):
+            found[f"report {written} {form}"] = daemon.get(f"/reports/{written}/{form}")[1]
+    leaks = [
+        (name, found[name][max(0, at.start() - 60) : at.end() + 40])
+        for name in found
+        for at in re.finditer("zqx", found[name])
+    ]
+    assert leaks == []
+    assert sum("Shop" in text for text in found.values()) > len(asked)
 
 
 # --- on a schedule, by a virtual clock --------------------------------------------------------------------------------
