@@ -44,6 +44,8 @@ def test_of_a_list_of_tables_it_is_told_which_one_is_another(different: Any) -> 
 
 
 HIDING_PLACES = """
+[heartbeat.elsewhere]
+url = "https://hc-ping.com/SECRETSECRET"
 [channel.hook]
 type = "webhook"
 url = "https://hooks.example.org/SECRETSECRET"
@@ -109,7 +111,7 @@ def test_secrets_that_stand_openly_in_a_configuration_are_not_told_wherever_they
     of_next_life = since_outline(
         *(outline(one.sources.table, masked, secret_places(one), KEY) for one in (before, after))
     )
-    assert len(told) == 20
+    assert len(told) == 21
     assert told.keys() == of_next_life.keys()
     assert "hunt" not in repr(told)
     assert "hunt" not in repr(of_next_life)

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from wcr_watchd.config.checks import place_of
 from wcr_watchd.config.faults import is_secret
+from wcr_watchd.config.models import HeartbeatTable
 from wcr_watchd.kit.redact import MASK
 
 if TYPE_CHECKING:
@@ -45,12 +46,13 @@ _TOLD = re.compile(r"|true|false|[\d.]+|/.*|\*\*\*.*|.*\$\{.*", re.IGNORECASE | 
 
 
 def secret_places(loaded: Loaded) -> Hidden:
-    """Where the options of checks and channels say that a secret stands."""
+    """Where the options of checks, channels and heartbeats say that a secret stands."""
     table = loaded.sources.table
     models: dict[Keys, type] = {
         tuple(map(str, place_of(table, name))): type(options) for name, options in loaded.every_check.probes.items()
     }
     models |= {("channel", name): type(options) for name, options in loaded.channels.items()}
+    models |= {("heartbeat", str(name)): HeartbeatTable for name in table.get("heartbeat", {})}
 
     def hidden(place: Keys) -> bool:
         model = models.get(place[:2])
