@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.ports import free_port
 from tests.real.running import measured, probe_of
 from tests.real.tools import Looks
 from wcr_watchd.core.model import Outcome
@@ -21,18 +22,12 @@ from wcr_watchd.probes.ports import Listener, listening
 def listener(host: str, kind: int = socket.SOCK_STREAM, port: int = 0) -> Iterator[int]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, kind) as opened:
+        if kind == socket.SOCK_STREAM:  # an earlier run of the tests may have left a connection on it
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
         if kind == socket.SOCK_STREAM:
             opened.listen()
         yield opened.getsockname()[1]
-
-
-def fixed_port(host: str = "127.0.0.1") -> int:
-    """A free port that the kernel would not choose by itself."""
-    for port in range(20_000, 30_000, 7):
-        with contextlib.suppress(OSError), listener(host, port=port):
-            return port
-    raise AssertionError("no port is free")
 
 
 def own(found: tuple[Listener, ...], port: int) -> list[Listener]:
@@ -41,7 +36,7 @@ def own(found: tuple[Listener, ...], port: int) -> list[Listener]:
 
 def test_what_this_machine_listens_on() -> None:
     program = Path("/proc/self/comm").read_text().strip()
-    with listener("127.0.0.1") as tcp, listener("::1") as six, listener("0.0.0.0", port=fixed_port("0.0.0.0")) as world:
+    with listener("127.0.0.1") as tcp, listener("::1") as six, listener("0.0.0.0", port=free_port("0.0.0.0")) as world:
         found = listening("/")
         (one,) = own(found, tcp)
         assert (one.protocol, one.address, one.program, one.world) == ("tcp", "127.0.0.1", program, False)
@@ -53,7 +48,7 @@ def test_what_this_machine_listens_on() -> None:
 
 
 def test_udp_servers_and_clients() -> None:
-    port = fixed_port()
+    port = free_port()
     with listener("127.0.0.1", socket.SOCK_DGRAM, port), listener("127.0.0.1", socket.SOCK_DGRAM) as client:
         found = listening("/")
         assert own(found, port)[0].key == f"udp/{port}"
