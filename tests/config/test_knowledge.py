@@ -155,9 +155,24 @@ def test_a_link_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path) -> 
     (problem,) = book.problems
     assert "stolen.md: is a link that leads out of the folder (put the file itself here)" in str(problem)
     assert "stolen" not in book.entries
-    assert book.entries["again"].title == book.entries["disk"].title, "within it they are files as others"
+    assert "disk" in book.entries
+    assert "again" not in book.entries, "within it a link to an entry is not that entry once more"
     found = read_folder(str(folder))
+    assert found.files == len(book.entries)
     assert found.unread == ("stolen.md: is a link that leads out of the folder",)
+
+
+def test_a_link_to_what_is_no_entry_itself_is_one(tmp_path: Path) -> None:
+    """So Kubernetes puts files into a folder: links to others in a hidden folder."""
+    config = write(tmp_path)
+    hidden = tmp_path / "knowledge" / "..data"
+    hidden.mkdir()
+    (hidden / "pager.md").write_text('+++\nkind = "runbook"\n+++\n# The pager is silent\n')
+    for name in ("pager", "second"):
+        (tmp_path / "knowledge" / f"{name}.md").symlink_to(hidden / "pager.md")
+    book = load(config).setup.knowledge
+    assert book.problems == ()
+    assert [one.name for one in book.entries.values() if one.title == "The pager is silent"] == ["pager"]
 
 
 def test_an_entry_with_words_alone_is_about_every_incident_that_says_them(tmp_path: Path) -> None:

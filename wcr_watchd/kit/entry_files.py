@@ -24,12 +24,20 @@ class Halves:
 
 
 def entry_files(folder: Path) -> list[Path]:
-    """The files that should be entries, hidden ones left out; there may be more than :data:`MOST_ENTRIES`."""
-    return sorted(
+    """The files that should be entries, each once, hidden ones left out; there may be more than :data:`MOST_ENTRIES`.
+
+    A link to another of them would be the same entry again. What a link leads to that is no entry itself is one by the
+    link, such as a file in a hidden folder.
+    """
+    paths = [
         path
         for path in folder.rglob("*.md")
         if path.name != WITHOUT_HEAD and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    ]
+    found: dict[str, Path] = {}
+    for path in sorted(paths, key=lambda path: (path.is_symlink(), path)):
+        found.setdefault(str(path) if leads_out(path, folder) else os.path.realpath(path), path)
+    return sorted(found.values())
 
 
 def leads_out(path: Path, folder: Path) -> bool:
