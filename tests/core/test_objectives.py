@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from wcr_watchd.core.objectives import Budget, Objective, budget, budget_left, promised
@@ -25,3 +28,11 @@ def test_a_target_and_what_is_left_in_words() -> None:
     assert [budget_left(one) for one in (1.0, 0.99999, 0.7557, 0.0, -0.001, -0.234)] == [
         "100 % left", "99.999 % left", "75.6 % left", "used up", "used up", "used up, and 23 % more",
     ]  # fmt: skip
+
+
+def test_days_of_a_month_are_those_of_the_calendar_also_where_the_clocks_skip_its_first_midnight() -> None:
+    zone = ZoneInfo("America/Havana")  # at midnight of 8 March 2026 it was one o'clock
+    month = Objective("api", ("api",), 0.999, month_begins=8, timezone=zone.key)
+    edges = month.days(datetime(2026, 3, 11, 12, tzinfo=zone).timestamp())
+    shown = [f"{datetime.fromtimestamp(at, zone):%d %H:%M}" for at in edges]
+    assert shown == ["08 01:00", "09 00:00", "10 00:00", "11 00:00", "11 12:00"]

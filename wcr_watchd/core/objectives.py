@@ -74,7 +74,7 @@ class Objective:
             count = max(1, round(self.period / DAY))
             return [until - self.period * (count - number) / count for number in range(count + 1)]
         zone, found = ZoneInfo(self.timezone), [start]
-        begin = local_time(start, zone)
+        begin = local_time(start, zone).replace(hour=0, minute=0)  # the clocks may skip that midnight
         while (at := instant(begin + timedelta(days=len(found)), zone)) < until:
             found.append(at)
         return [*found, until]
