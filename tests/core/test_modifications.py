@@ -121,6 +121,18 @@ def test_of_two_in_one_second_the_one_that_was_not_seen_yet_is_told() -> None:
     assert compared(third, everything)[1] == (), "and once"
 
 
+def test_of_two_upgrades_of_a_package_that_are_still_in_the_log_neither_is_told_again() -> None:
+    def upgrade(before: str, after: str, at: float) -> Fact:
+        return Fact("package", "a", after, before=before, since=at)
+
+    first, second = upgrade("1", "2", NOW + 100), upgrade("2", "3", NOW + 200)
+    so_far, found = compared(known(seen()), seen(first, at=NOW + 150))
+    assert [one.text for one in found] == ["package a: 1 → 2"]
+    so_far, found = compared(so_far, seen(first, second, at=NOW + 250))
+    assert [one.text for one in found] == ["package a: 2 → 3"]
+    assert compared(so_far, seen(first, second, at=NOW + 350)) == (so_far, ())
+
+
 def test_what_is_gone_for_long_makes_room_for_what_is_new() -> None:
     """Containers of single runs have names of their own, each; without end they would leave no room for others."""
     so_far = known(seen(*(image("x", f"run-{number}") for number in range(MOST_FACTS))))

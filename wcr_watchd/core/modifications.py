@@ -94,6 +94,8 @@ def compared(
     found = []
     for fact in facts:
         before = values.get((fact.kind, fact.name))
+        if known is not None and before is not None and 0 < fact.since < floor(known.until):
+            continue  # of long ago: what came after it is remembered, and must not be taken for another value
         is_remembered = before is not None or len(values) < MOST_FACTS
         is_another = fact.value != before and is_remembered
         by_wrong_clock = fact.since > seen.at + AHEAD
