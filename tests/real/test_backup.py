@@ -346,15 +346,21 @@ async def test_a_link_is_not_what_it_leads_to(tmp_path: Path, observe: Observe) 
     (folder / "app" / ".env").symlink_to("../srv/env")
     (folder / "app" / "absolute").symlink_to("/srv/env")
     (folder / "app" / "gone").symlink_to("/srv/none")
+    (folder / "srv" / "current").symlink_to("releases/5")
+    (folder / "srv" / "releases" / "5").mkdir(parents=True)
+    (folder / "srv" / "releases" / "5" / "unit").write_text("x")
+    (folder / "app" / "unit").symlink_to("/srv/current/unit")
+    (folder / "app" / "on").symlink_to("gone")
+    (folder / "app" / "round").symlink_to("round")
     for name, packed, absent in (
-        ("first", ["srv", "app"], ["app/gone"]),
-        ("last", ["app", "srv"], ["app/gone"]),
-        ("alone", ["app"], ["/app/absolute", "app/.env", "app/gone"]),
+        ("first", ["srv", "app"], ["app/gone", "app/on", "app/round"]),
+        ("last", ["app", "srv"], ["app/gone", "app/on", "app/round"]),
+        ("alone", ["app"], ["/app/absolute", "app/.env", "app/gone", "app/on", "app/round", "app/unit"]),
     ):
         archive = tmp_path / f"{name}.tar.gz"
         subprocess.run(["tar", "-czf", archive, "-C", folder, *packed], check=True)
         os.utime(archive, (time.time() - HOUR,) * 2)
-        required = ["app", "app/.env", "/app/absolute", "app/gone"]
+        required = ["app", "app/.env", "/app/absolute", "app/gone", "app/on", "app/round", "app/unit"]
         seen = await observe("backup", path=str(archive), required=required)
         assert seen.evidence["absent from the archive"] == ", ".join(absent), name
 

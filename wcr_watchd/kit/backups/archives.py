@@ -22,7 +22,7 @@ import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -33,6 +33,8 @@ PASSPHRASE = "WATCHD_PASSPHRASE"
 """The environment variable by which a passphrase comes, and goes on to openssl."""
 MOST_ERRORS = 64 * 1024
 """Bytes that are kept of what a program complains of."""
+MOST_LINKS = 40
+"""Links that are followed to what a path leads to, as by the kernel (path_resolution(7))."""
 _TAIL = 4096
 _SQL_BEGINS = b"--\n-- PostgreSQL database "
 """How pg_dump and pg_dumpall begin a script; both end one with a line that says ``dump complete``."""
@@ -322,24 +324,30 @@ def look_through(content: Content, path: str, required: Sequence[str], each: Eac
 
 def _look_through_tar(content: Content, required: Sequence[str], each: Each | None) -> None:
     missing, names = set(required), set[int]()
-    led_to: dict[str, set[int]] = {}
+    found_as: dict[str, list[str]] = {}
+    links: dict[int, str] = {}
     content.files = 0
     with tarfile.open(fileobj=content.stream, mode="r|") as archive:
         for member in archive:
             content.files += 1
+            name = _plain(member.name)
             if required:
-                names.add(hash(_plain(member.name)))  # of a whole machine the names themselves would be too many
-            found = {one for one in missing if _stands_for(one, member.name)}
+                names.add(hash(name))  # of a whole machine the names themselves would be too many
+                if member.issym():
+                    links[hash(name)] = _target(member)
+            found = {one for one in missing if _stands_for(one, name)}
             if member.issym():
                 for one in found:
-                    led_to.setdefault(one, set()).add(hash(_target(member)))
+                    found_as.setdefault(one, []).append(name)
             else:
                 missing -= found
             if each is not None:
                 each(member, archive.extractfile(member) if member.isreg() else None)
             vars(archive)["members"].clear()  # it would keep them all
     drain(content.stream)
-    content.absent = sorted(one for one in missing if not led_to.get(one, set()) & names)
+    content.absent = sorted(
+        one for one in missing if not any(_is_there(name, names, links) for name in found_as.get(one, ()))
+    )
 
 
 def _look_through_zip(content: Content, path: str, required: Sequence[str]) -> None:
@@ -356,8 +364,22 @@ def _plain(name: str) -> str:
 
 
 def _target(link: tarfile.TarInfo) -> str:
-    """What a link leads to, by its name in the archive: a link whose target is not there is no backup of it."""
+    """What a link leads to, by its name in the archive."""
     return os.path.normpath(os.path.join("/", os.path.dirname(_plain(link.name)), link.linkname)).strip("/")
+
+
+def _is_there(path: str, names: Container[int], links: Mapping[int, str]) -> bool:
+    """Whether what a path leads to is in the archive, by links of it on the way, too; a link alone is no backup."""
+    for _ in range(MOST_LINKS):
+        parts = path.split("/")
+        for count in range(1, len(parts) + 1):
+            target = links.get(hash("/".join(parts[:count])))
+            if target is not None:
+                path = os.path.normpath(os.path.join("/", target, *parts[count:])).strip("/")
+                break
+        else:
+            return hash(path) in names
+    return False
 
 
 def _stands_for(required: str, name: str) -> bool:
