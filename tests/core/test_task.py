@@ -111,10 +111,26 @@ def test_turns_that_were_left_out_are_counted_until_it_is_done() -> None:
 
 def test_a_run_settles_what_was_due_up_to_its_start() -> None:
     running = task.begun(NEW, "ann", DUE + 5)
-    assert task.phase(running, RUN, DUE, DUE + 50 * HOUR) is TaskPhase.RUNNING
+    assert task.reckoned_from(running) == DUE + 5
+    assert task.phase(running, RUN, DUE + DAY, DUE + DAY) is TaskPhase.RUNNING
     done = task.ended(running, end(running, TaskOutcome.DONE, DUE + 65, started_at=DUE + 5), 60.0)
     assert (done.settled_at, done.started_at, done.last_success_at, done.duration) == (DUE + 5, None, DUE + 65, 60.0)
     assert task.phase(done, RUN, DUE + DAY, DUE + 66) is TaskPhase.WAITING
+
+
+def test_a_run_that_is_on_when_its_next_turn_is_overdue_is_told() -> None:
+    """A nightly backup that takes more than a day keeps fewer nights, and none of its runs is late or fails."""
+    running = task.begun(NEW, "", DUE)
+    following = DUE + DAY
+    assert task.phase(running, RUN, following, following + HOUR - 1) is TaskPhase.RUNNING
+    assert task.next_edge(RUN, following, following) == following + HOUR
+    assert task.phase(running, RUN, following, following + HOUR) is TaskPhase.OVERDUE
+    assert task.told(running, RUN, following, following + HOUR, "America/New_York") == (
+        "runs since 1 d 1 h, and was due again at 09:00 EDT; not done yet"
+    )
+    assert task.starts(running, RUN, following, following + HOUR) is None, "never beside itself"
+    done = task.ended(running, end(running, TaskOutcome.DONE, following + 2 * HOUR, started_at=DUE), 26 * HOUR)
+    assert task.reckoned_from(done) == DUE, "so the turn that waited is due"
 
 
 def test_a_failure_holds_until_a_run_or_a_sign_off_ends_it() -> None:

@@ -124,6 +124,22 @@ async def test_a_run_begins_when_it_is_due_and_is_remembered(bench: Bench) -> No
     assert [one.number for one in bench.records] == [1, 2]
 
 
+async def test_a_run_that_takes_longer_than_a_day_is_overdue_when_the_next_one_is(bench: Bench) -> None:
+    bench.watch(job=shell("true"))
+    begin = START + HOUR
+    bench.book.states["task.job"] = replace(bench.state("job"), started_at=begin)
+    for at, phase in (
+        (begin + 1, TaskPhase.RUNNING),
+        (begin + DAY, TaskPhase.RUNNING),
+        (begin + DAY + HOUR, TaskPhase.OVERDUE),
+    ):
+        bench.judged.clear()
+        await bench.look(at)
+        (one,) = await bench.desk.views(bench.setup)
+        assert (one.phase, one.due, bench.judged) == (phase, begin + DAY, ["task.job"]), "its check runs at once"
+    assert bench.records == [], "and nothing begins beside it"
+
+
 async def test_a_failed_run_is_tried_again_and_says_why(bench: Bench, tmp_path: Path) -> None:
     script = f"echo x >> {tmp_path}/tries; [ $(wc -l < {tmp_path}/tries) -ge 3 ] || {{ echo no room >&2; exit 7; }}"
     bench.watch(

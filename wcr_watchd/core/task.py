@@ -219,6 +219,11 @@ def opens(window: Hours | None, at: float) -> float:
     return next(edge for edge in coming if window.around(edge) is not None)
 
 
+def reckoned_from(state: TaskState) -> float:
+    """From when on its next turn is reckoned (epoch seconds): of one that runs from its start, for that one is on."""
+    return state.settled_at if state.started_at is None else max(state.settled_at, state.started_at)
+
+
 def deadline(terms: TaskTerms, due: float | None) -> float | None:
     """When a task that is due then is overdue (epoch seconds); time outside its window does not count."""
     return None if due is None else opens(terms.window, due) + terms.grace
@@ -238,12 +243,12 @@ def is_missed(state: TaskState, terms: TaskTerms, due: float | None, now: float)
 
 
 def phase(state: TaskState, terms: TaskTerms, due: float | None, now: float) -> TaskPhase:
-    """How the task stands now. What runs is not overdue: it has a time limit of its own."""
+    """How the task stands now. What runs is overdue when its next turn is, which waits for its end."""
     late = deadline(terms, due)
     if state.failed:
         return TaskPhase.FAILED
     if state.started_at is not None:
-        return TaskPhase.RUNNING
+        return TaskPhase.OVERDUE if late is not None and now >= late else TaskPhase.RUNNING
     if due is None or late is None or now < due - terms.remind:
         return TaskPhase.WAITING
     if now < due:
@@ -365,7 +370,9 @@ def told(state: TaskState, terms: TaskTerms, due: float | None, now: float, time
             again = f"; runs again at {when}" if due is not None and state.started_at is None else ""
             return f"{failed}; {last}{again}"
         case TaskPhase.RUNNING:
-            return f"runs since {format_duration(max(0.0, now - (state.started_at or now)))}; {last}"
+            return f"{_runs_since(state, now)}; {last}"
+        case TaskPhase.OVERDUE if state.started_at is not None:
+            return f"{_runs_since(state, now)}, and was due again at {when}; {last}"
         case TaskPhase.OVERDUE:
             ever = last if state.last_success_at is not None else "it never was"
             return f"was due at {when} and is not done; {ever}"
@@ -379,6 +386,10 @@ def told(state: TaskState, terms: TaskTerms, due: float | None, now: float, time
             return f"is due at {when}; {last}"
         case _:
             return f"{last}, due at {when}" if when else f"{last}, and not due again"
+
+
+def _runs_since(state: TaskState, now: float) -> str:
+    return f"runs since {format_duration(max(0.0, now - (state.started_at or now)))}"
 
 
 def _last_done(state: TaskState, now: float) -> str:

@@ -177,7 +177,7 @@ class Task(Options):
             return run.unknown("missing", "only the daemon looks after tasks; see `wcr-watchd task list`")
         run.step = "asking when it is due"
         try:
-            due = await self.due(state.settled_at, run.shared)
+            due = await self.due(task.reckoned_from(state), run.shared)
         except ScheduleError as error:
             return run.unknown("schedule", str(error))
         now = run.started
@@ -185,7 +185,7 @@ class Task(Options):
         run.measure_all(
             {
                 "due": due,
-                "overdue": max(0.0, now - due) if due is not None and state.started_at is None else 0.0,
+                "overdue": max(0.0, now - due) if due is not None else 0.0,
                 "soon": float(due is not None and now >= due - self.terms.remind and self._is_reminded_of),
                 "last_success": state.last_success_at,
                 "age": None if state.last_success_at is None else max(0.0, now - state.last_success_at),

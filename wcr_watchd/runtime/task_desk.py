@@ -360,7 +360,7 @@ class TaskDesk:
 
     async def _due(self, check: str, probe: Recurring) -> float | None:
         try:
-            return await probe.due(self._book.states[check].settled_at, self._shared)
+            return await probe.due(task.reckoned_from(self._book.states[check]), self._shared)
         except ScheduleError as error:  # the check's own run says so, too
             log.error("it cannot be told when a task is due", task=name_of(check), error=str(error))
             return None
