@@ -41,8 +41,8 @@ _NAMED = re.compile(
 _LOG_IN = re.compile(r"(?P<head>[^:]+:).+", re.DOTALL)
 _ADDRESS = re.compile(r"(?!https?:)[a-z][a-z0-9+]*://[^\s:@/]*(?::[^\s:@/]*@|@|[/:])", re.IGNORECASE)
 """How the address of a database begins: it is shown but for its password. The path of a webhook is a secret."""
-_TOLD = re.compile(r"|true|false|[\d.]+|/.*|\*\*\*.*|.*\$\{.*", re.IGNORECASE | re.DOTALL)
-"""What is shown wherever it stands: nothing, a switch or number, a path, what is hidden already, a reference."""
+_TOLD = re.compile(r"|true|false|/.*|\*\*\*.*|.*\$\{.*", re.IGNORECASE | re.DOTALL)
+"""What is shown wherever it stands: nothing, a switch, a path, what is hidden already, a reference."""
 
 
 def secret_places(loaded: Loaded) -> Hidden:
@@ -72,7 +72,7 @@ def disguised(place: Keys, value: object, masked: Callable[[str], str], hidden: 
         return masked(f"a table with {', '.join(map(str, value))}")
     if (hidden(place) or _says_secret(place)) and not _ADDRESS.match(str(value)):
         text = masked(str(value))
-        return text if _TOLD.fullmatch(text) else MASK
+        return text if _TOLD.fullmatch(text) or isinstance(value, int | float) else MASK
     if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
         return masked(str(_words(value)))
     return masked(_NAMED.sub(rf"\g<head>{MASK}", str(value)))
