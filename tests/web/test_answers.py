@@ -608,6 +608,15 @@ async def test_a_contact_says_by_each_link_that_it_reaches_them_and_is_verified(
     ]
 
 
+async def test_a_link_of_a_channel_by_which_nobody_is_asked_says_thank_you_as_well(outside: Outside) -> None:
+    asked(outside, Contact("lead", {"phone": ("+15550101",), "email": ("lead@example.org",)}))
+    other = f"/ack/{TICKETS.write(Ticket((7,), 'lead', 'second-mail', NOW - 800))}"
+    await outside.post(other, {})
+    assert "It is written down that second-mail reaches you" in (await outside.get(other))[1]
+    await outside.post(other, {})
+    assert outside.control.asked == [("note", 7, "lead by second-mail link", "this still reaches me")]
+
+
 async def test_of_further_addresses_somebody_sees_to_the_rest(outside: Outside) -> None:
     links = asked(outside, Contact("lead", {"phone": ("+15550101", "+15550102")}))
     await outside.post(links["sms"], {})

@@ -132,8 +132,9 @@ async def _known_ways(control: Control, incident: Incident, ticket: Ticket) -> s
     except StoreError:
         events = ()
     said = {one.by for one in events if one.reason == contacts.REACHED}
-    found = ways(control.setup, ticket.contact)
-    return {one.channel for one in found if by_link(replace(ticket, channel=one.channel)) in said}
+    # The policy may tell them over a channel by which they are not asked: a second one for mail.
+    channels = {ticket.channel, *(one.channel for one in ways(control.setup, ticket.contact))}
+    return {one for one in channels if by_link(replace(ticket, channel=one)) in said}
 
 
 async def _reached(control: Control, incident: Incident, ticket: Ticket) -> str:
