@@ -209,6 +209,13 @@ def test_what_is_left_of_a_quota_comes_back_with_the_month() -> None:
     assert found.met.expected == pytest.approx(moment(10, 29, 0), abs=DAY)
 
 
+def test_a_quota_that_is_always_below_its_limit_is_met() -> None:
+    """A smaller plan than the rule was written for: nothing may be spent of it, and the page of the check failed."""
+    at = moment(10, 1, 2)  # so early in a month it is foretold by the days before
+    found = spent("forecast(left, 7d) < 300", lambda when: 200 - of_month(5)(when), at, known=6)
+    assert found.met == Reach(at, at, at)
+
+
 def test_a_first_month_is_known_to_be_one_of_a_cost_alone() -> None:
     assert spent("forecast(left, 7d) > 175", of_month(5), moment(10, 20), known=20).begins_again == moment(11, 1, 0)
     assert spent("forecast(left, 7d) > 175", of_month(5), moment(10, 20), known=20, is_cost=False).begins_again is None

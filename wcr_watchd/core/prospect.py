@@ -81,8 +81,9 @@ def prospect(
     """When a series that is ``now`` so much meets the limit, from its means of the hours up to ``at``."""
     series, rises = limit.series, limit.rises
     found = Prospect(series.name, labels, series.unit, limit.value, rises, now, None)
-    month = _month(budget, limit, now, at) if budget is not None else None
-    if month is None or _is_beyond(now, limit.value, rises=rises):
+    is_met = _is_beyond(now, limit.value, rises=rises)
+    month = None if budget is None or is_met else _month(budget, limit, now, at)
+    if month is None:
         return replace(found, met=meets(limit.value, now, days_of(hours, at), at, rises=rises, hours=hours))
     met = month.met and Reach(
         *(
