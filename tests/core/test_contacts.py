@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.core.test_engine import STAGES
 from tests.core.world import World, setup
-from wcr_watchd.core.contacts import QUESTION, has_more, ways
+from wcr_watchd.core.contacts import QUESTION, way_words, ways
 from wcr_watchd.core.local_time import Hours
 from wcr_watchd.core.message import facts, links
 from wcr_watchd.core.model import Recipient, Severity
@@ -51,6 +51,16 @@ def test_they_are_asked_at_each_stage_and_by_no_reminder() -> None:
     assert len(questions(one)) == 6
     see(one, 0.0)
     assert one.told("resolved") == ["mail:lead", "slack"], "who was only asked is not told of the end"
+
+
+def test_each_of_several_numbers_is_asked_in_a_message_of_its_own() -> None:
+    one = world()
+    numbers = ("+15550102", "+15550103")
+    one.setup = replace(one.setup, contacts={"second": Contact("second", {"phone": numbers})})
+    see(one, 2.0)
+    owed = [each for each in one.notifications if each.message.summary == QUESTION]
+    assert [each.recipient.address for each in owed] == list(numbers)
+    assert len({each.id for each in owed}) == 2
 
 
 def test_a_question_goes_by_its_own_way_at_once_and_by_no_other() -> None:
@@ -106,7 +116,7 @@ def test_ways_are_those_that_a_channel_can_use() -> None:
         return replace(setup(), contacts={contact.name: contact}), contact.name
 
     two = of(Contact("ann", {"phone": ("+15550101", "+15550102"), "pager": ("7",)}))
-    assert ways(*two) == (Recipient("sms", "ann", "+15550101"),)
-    assert has_more(*two)
-    assert not has_more(*of(Contact("ann", {"phone": ("+15550101",)})))
+    first, second = Recipient("sms", "ann", "+15550101"), Recipient("sms", "ann", "+15550102")
+    assert ways(*two) == (first, second)
+    assert [way_words(two[0], one) for one in (first, second)] == ["sms", "sms (number 2)"]
     assert ways(setup(), "nobody") == ()

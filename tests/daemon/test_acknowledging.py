@@ -172,19 +172,21 @@ def test_a_contact_is_asked_by_sms_and_says_by_the_link_that_it_reaches_them(
 ) -> None:
     daemon = make_daemon("", start=False)
     watch = Watch(daemon, slack, twilio)
-    daemon.write(watch.config + '[contacts]\nverify_every = "2d"\nremind = "3d"\n')
+    several = watch.config.replace('phone = "+15550101"', 'phone = ["+15550101", "+15550102"]')
+    daemon.write(several + '[contacts]\nverify_every = "2d"\nremind = "3d"\n')
     daemon.reload()
 
-    def asked() -> str:
-        texts = [message.fields["Body"] for message in twilio.accepted]
-        return next((text for text in texts if "does this still reach you?" in text), "")
+    def asked() -> dict[str, str]:
+        texts = {one.fields["To"]: one.fields["Body"] for one in twilio.accepted if "reach you?" in one.fields["Body"]}
+        return texts if len(texts) == 2 else {}
 
-    text = eventually(asked, "they are asked")
-    link = re.search(rf"{watch.base}/ack/\S+$", text)
-    assert link is not None, text
-    assert "Does this reach you, lead?" in visit(link[0])[1]
-    assert daemon.api("GET", "/contacts")["contacts"][0]["verified_at"] is None
-    assert "Thank you, lead" in visit(link[0], {})[1]
+    texts = eventually(asked, "they are asked at both of their numbers")
+    for number in ("+15550102", "+15550101"):
+        link = re.search(rf"{watch.base}/ack/\S+$", texts[number])
+        assert link is not None, texts
+        assert "Does this reach you, lead?" in visit(link[0])[1]
+        assert daemon.api("GET", "/contacts")["contacts"][0]["verified_at"] is None
+        assert "Thank you, lead" in visit(link[0], {})[1]
     [contact] = daemon.api("GET", "/contacts")["contacts"]
     assert (contact["state"], contact["verified_by"]) == ("soon", "lead by sms link")
-    assert contact["note"] == "said so by the links sent over sms"
+    assert contact["note"] == "said so by the links sent over sms, sms (number 2)"

@@ -28,9 +28,10 @@ names = some.text(some.characters(codec="utf-8", exclude_characters="\0"), max_s
     names,
     names,
     some.integers(0, 2**32 - 1),
+    names,
 )
-def test_a_ticket_reads_as_it_was_written(numbers: list[int], contact: str, channel: str, at: int) -> None:
-    ticket = Ticket(tuple(numbers), contact, channel, float(at))
+def test_a_ticket_reads_as_it_was_written(numbers: list[int], contact: str, channel: str, at: int, way: str) -> None:
+    ticket = Ticket(tuple(numbers), contact, channel, float(at), way)
     assert TICKETS.read(TICKETS.write(ticket)) == ticket
 
 

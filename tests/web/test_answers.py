@@ -31,7 +31,7 @@ from wcr_watchd.core.model import Event, EventKind, Incident, IncidentState, Sev
 from wcr_watchd.core.protocols import Channel
 from wcr_watchd.core.setup import Check, Contact
 from wcr_watchd.kit.shared import SharedHelpers
-from wcr_watchd.kit.tickets import KEY_BYTES, VALID_FOR, Ticket, Tickets
+from wcr_watchd.kit.tickets import KEY_BYTES, VALID_FOR, Ticket, Tickets, way_of
 from wcr_watchd.web.access.allowance import Allowance
 from wcr_watchd.web.answers import Doors
 from wcr_watchd.web.app import MAX_BODY
@@ -617,11 +617,28 @@ async def test_a_link_of_a_channel_by_which_nobody_is_asked_says_thank_you_as_we
     assert outside.control.asked == [("note", 7, "lead by second-mail link", "this still reaches me")]
 
 
-async def test_of_further_addresses_somebody_sees_to_the_rest(outside: Outside) -> None:
-    links = asked(outside, Contact("lead", {"phone": ("+15550101", "+15550102")}))
-    await outside.post(links["sms"], {})
-    assert outside.control.asked == [("note", 7, "lead by sms link", "this still reaches me")]
-    assert "You have further addresses" in (await outside.get(links["sms"]))[1]
+async def test_each_number_of_a_contact_is_its_own_question(outside: Outside) -> None:
+    numbers = ("+15550101", "+15550102")
+    asked(outside, Contact("lead", {"phone": numbers}))
+    first, second = (f"/ack/{TICKETS.write(Ticket((7,), 'lead', 'sms', NOW - 800, way_of(one)))}" for one in numbers)
+    await outside.post(second, {})
+    assert outside.control.asked == [("note", 7, "lead by sms (number 2) link", "this still reaches me")]
+    page = (await outside.get(second))[1]
+    assert "It is written down that sms (number 2) reaches you" in page
+    assert "the link of the other message as well: sms." in page
+    assert "Does this reach you" in (await outside.get(first))[1], "to say so of one says nothing of the other"
+    await outside.post(first, {})
+    assert outside.control.asked[1:] == [
+        ("note", 7, "lead by sms link", "this still reaches me"),
+        ("verify-lead done by lead by sms link: said so by the links sent over sms, sms (number 2)", ()),
+    ]
+
+
+async def test_a_number_that_is_gone_meanwhile_is_not_taken_for_another(outside: Outside) -> None:
+    asked(outside, Contact("lead", {"phone": ("+15550102",)}))
+    gone = f"/ack/{TICKETS.write(Ticket((7,), 'lead', 'sms', NOW - 800, way_of('+15550101')))}"
+    assert (await outside.post(gone, {}))[0] == 303
+    assert outside.control.asked == []
 
 
 async def test_a_link_of_somebody_else_only_acknowledges_and_an_old_one_does_nothing(outside: Outside) -> None:

@@ -30,19 +30,19 @@ def task_of(contact: str) -> str:
 
 
 def ways(setup: Setup, contact: str) -> tuple[Recipient, ...]:
-    """By what a contact can be told: the first address of each kind, over the first channel that needs such a one."""
+    """By what a contact can be told: each address of each kind, over the first channel that needs such a one."""
     found = setup.contacts.get(contact)
     channels: dict[str, str] = {}
     for name, kind in setup.channels.items():
         channels.setdefault(kind, name)
     known = found.addresses.items() if found else ()
-    return tuple(Recipient(channels[kind], contact, some[0]) for kind, some in known if kind in channels and some)
+    return tuple(Recipient(channels[kind], contact, each) for kind, some in known if kind in channels for each in some)
 
 
-def has_more(setup: Setup, contact: str) -> bool:
-    """Whether a contact has addresses besides those of :func:`ways`: further ones of a kind."""
-    found = setup.contacts.get(contact)
-    return found is not None and any(len(some) > 1 for some in found.addresses.values())
+def way_words(setup: Setup, way: Recipient) -> str:
+    """``sms``, and ``sms (number 2)`` of a further address: what it is stands in no page and no log."""
+    further = [one for one in ways(setup, way.contact) if one.channel == way.channel][1:]
+    return f"{way.channel} (number {further.index(way) + 2})" if way in further else way.channel
 
 
 def verifications(setup: Setup, tasks: Iterable[TaskView]) -> Iterator[Verification]:

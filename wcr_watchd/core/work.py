@@ -216,14 +216,14 @@ class Work:
 
     def ask(self, incident: Incident, kind: EventKind, to: Iterable[Recipient]) -> None:
         """Owe each of these the question whether this reaches them: at once, and by nothing else in its place."""
-        for who in to:
+        for number, who in enumerate(to, 1):
             message = replace(
                 self._message(incident, kind, "", (who,), "engine", Severity.OK), summary=QUESTION, question=True
             )
             one = self._notification(incident, message, who, (who,))
             due = quiet_until(self.setup, who, incident.severity, self.now)
             self.notifications.append(
-                replace(one, id=f"{one.id}-asked", not_before=due, digest=False, fallbacks=(), wait=0.0)
+                replace(one, id=f"{one.id}-asked-{number}", not_before=due, digest=False, fallbacks=(), wait=0.0)
             )
 
     def _quiet(self, recipients: Iterable[Recipient], severity: Severity, why: str) -> str:

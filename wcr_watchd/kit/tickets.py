@@ -33,13 +33,15 @@ _SEPARATOR = "\0"
 class Ticket:
     """What a ticket says: ``incidents`` told of at ``issued_at`` (epoch seconds) to ``contact`` over ``channel``.
 
-    ``contact`` is empty for a channel that has its own destination, such as a chat.
+    ``contact`` is empty for a channel that has its own destination, such as a chat. ``way`` says of one that asks which
+    address it went to, by :func:`way_of`.
     """
 
     incidents: tuple[int, ...]
     contact: str
     channel: str
     issued_at: float
+    way: str = ""
 
     @property
     def expires_at(self) -> float:
@@ -59,7 +61,7 @@ class Tickets:
             raise ValueError(f"a ticket is for 1 to {MOST_INCIDENTS} incidents, not {len(ticket.incidents)}")
         said = _HEAD.pack(int(ticket.issued_at), len(ticket.incidents))
         said += b"".join(map(_NUMBER.pack, ticket.incidents))
-        said += _SEPARATOR.join((ticket.contact, ticket.channel)).encode()
+        said += _SEPARATOR.join((ticket.contact, ticket.channel, *filter(None, (ticket.way,)))).encode()
         return base64.urlsafe_b64encode(said + self._signature(said)).rstrip(b"=").decode()
 
     def read(self, text: str) -> Ticket | None:
@@ -81,8 +83,13 @@ def _parsed(said: bytes) -> Ticket:
     issued_at, count = _HEAD.unpack_from(said)
     numbers = _HEAD.size + count * _NUMBER.size
     incidents = tuple(number for (number,) in _NUMBER.iter_unpack(said[_HEAD.size : numbers]))
-    contact, _, channel = said[numbers:].decode().partition(_SEPARATOR)
-    return Ticket(incidents, contact, channel, float(issued_at))
+    contact, channel, *way = said[numbers:].decode().split(_SEPARATOR)
+    return Ticket(incidents, contact, channel, float(issued_at), *way)
+
+
+def way_of(address: str) -> str:
+    """What tells an address from the others of the same person; short, for an SMS holds it."""
+    return hashlib.sha256(address.encode()).hexdigest()[:6]
 
 
 def kept_key(path: Path) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from wcr_watchd.core.message import unattended
 from wcr_watchd.core.model import Notification
-from wcr_watchd.kit.tickets import MOST_INCIDENTS, Ticket, Tickets
+from wcr_watchd.kit.tickets import MOST_INCIDENTS, Ticket, Tickets, way_of
 
 
 class Links:
@@ -26,5 +26,6 @@ class Links:
         numbers, base = unattended(message), self._public_url().rstrip("/")
         if not base or not 0 < len(numbers) <= MOST_INCIDENTS:
             return notification
-        ticket = self._tickets.write(Ticket(numbers, to.contact, to.channel, message.at))
+        way = way_of(to.address) if message.question else ""
+        ticket = self._tickets.write(Ticket(numbers, to.contact, to.channel, message.at, way))
         return replace(notification, message=replace(message, ack_url=f"{base}/ack/{ticket}"))

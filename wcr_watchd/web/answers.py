@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
 
 from wcr_watchd.core import contacts, replies
-from wcr_watchd.core.contacts import has_more, ways
+from wcr_watchd.core.contacts import way_words, ways
 from wcr_watchd.core.drill_report import DrillState
 from wcr_watchd.core.errors import CommandError, StoreError
-from wcr_watchd.core.model import Incident, IncidentState
+from wcr_watchd.core.model import Incident, IncidentState, Recipient
 from wcr_watchd.core.protocols import Answering, Asked, Call, Channel
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.setup import Contact
 from wcr_watchd.core.view import Control
 from wcr_watchd.core.work import check_of
-from wcr_watchd.kit.tickets import Ticket, Tickets
+from wcr_watchd.kit.tickets import Ticket, Tickets, way_of
 from wcr_watchd.web.access.allowance import Allowance
 from wcr_watchd.web.access.audit import AUDIT
 from wcr_watchd.web.dashboard.layout import page
@@ -109,48 +109,65 @@ def _asks(control: Control, incident: Incident, ticket: Ticket) -> bool:
 async def _question(request: web.Request, ticket: Ticket, incident: Incident) -> web.Response:
     """The page that asks whether this still reaches them, or says that it is known."""
     control = request.app[CONTROL]
-    known = await _known_ways(control, incident, ticket)
+    known, way = await _known_ways(control, incident, ticket), _way(control, ticket)
     over = incident.state is IncidentState.RESOLVED
+    others = [] if over else [one for one in ways(control.setup, ticket.contact) if one not in known]
     return page(
         request,
         "reach.html",
         who=ticket.contact,
-        channel=ticket.channel,
-        known=over or ticket.channel in known,
-        missing=[]
-        if over
-        else [one.channel for one in ways(control.setup, ticket.contact) if one.channel not in known],
-        by_hand=not over and has_more(control.setup, ticket.contact),
+        channel=way_words(control.setup, way) if way else ticket.channel,
+        known=over or way in known,
+        missing=[way_words(control.setup, one) for one in others],
         expires_at=ticket.expires_at,
     )
 
 
-async def _known_ways(control: Control, incident: Incident, ticket: Ticket) -> set[str]:
-    """The channels by which they have said since it began that they can be reached."""
+def _way(control: Control, ticket: Ticket) -> Recipient | None:
+    """By which of their ways somebody got a link; None: the address that it went to is not theirs any more.
+
+    The policy may tell them over a channel by which they are not asked: a second one for mail.
+    """
+    found = [one for one in ways(control.setup, ticket.contact) if one.channel == ticket.channel]
+    if not found:
+        return Recipient(ticket.channel, ticket.contact)
+    # An ordinary message to them, and an older link, say the channel only: that is the first address.
+    return next((one for one in found if ticket.way in ("", way_of(one.address))), None)
+
+
+async def _known_ways(control: Control, incident: Incident, ticket: Ticket) -> set[Recipient]:
+    """The ways by which they have said since it began that they can be reached."""
     try:
         events = await control.store.events(incident.id)
     except StoreError:
         events = ()
     said = {one.by for one in events if one.reason == contacts.REACHED}
-    # The policy may tell them over a channel by which they are not asked: a second one for mail.
-    channels = {ticket.channel, *(one.channel for one in ways(control.setup, ticket.contact))}
-    return {one for one in channels if by_link(replace(ticket, channel=one)) in said}
+    own = _way(control, ticket)
+    every = {*ways(control.setup, ticket.contact), *((own,) if own else ())}
+    return {one for one in every if _by_way(control, one) in said}
 
 
 async def _reached(control: Control, incident: Incident, ticket: Ticket) -> str:
     """Write down that this reaches them; when all else does, they are verified. Returns a sentence."""
-    known = await _known_ways(control, incident, ticket)
-    if incident.state is IncidentState.RESOLVED or ticket.channel in known:
+    known, way = await _known_ways(control, incident, ticket), _way(control, ticket)
+    if way is None:
+        return "it is not written down: that address is no longer theirs in the configuration"
+    if incident.state is IncidentState.RESOLVED or way in known:
         return "that was known"
-    await control.note(incident.id, by_link(ticket), contacts.REACHED)
-    missing = {one.channel for one in ways(control.setup, ticket.contact)} - known - {ticket.channel}
-    if missing or has_more(control.setup, ticket.contact):
+    await control.note(incident.id, _by_way(control, way), contacts.REACHED)
+    if set(ways(control.setup, ticket.contact)) - known - {way}:
         return "it is written down; not all of their ways are known to reach them yet"
-    note = f"said so by the links sent over {', '.join(sorted(known | {ticket.channel}))}"
+    names = sorted(way_words(control.setup, one) for one in known | {way})
+    note = f"said so by the links sent over {', '.join(names)}"
     try:
-        return await control.sign_off_task(contacts.task_of(ticket.contact), by_link(ticket), note)
+        return await control.sign_off_task(contacts.task_of(ticket.contact), _by_way(control, way), note)
     except CommandError as error:
         return str(error)
+
+
+def _by_way(control: Control, way: Recipient) -> str:
+    """Who says by a link that it reaches them: ``lead by mail link``."""
+    return f"{way.contact} by {way_words(control.setup, way)} link"
 
 
 def by_link(ticket: Ticket) -> str:
