@@ -5,6 +5,7 @@ Nothing stops, nothing is told twice, reminders keep their time across reloads a
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ REPEAT = 5.0
 """Seconds between two reminders."""
 WARM_UP = 15
 """Reloads before the first look at what the daemon uses."""
+POOL = min(32, (os.cpu_count() or 1) + 4)
+"""Threads of the loop's own pool: a call right behind another one begins one more, until it is full. A thread that each
+reload left behind would be far more."""
 BROKEN = '[check.broken]\ntype = "htp"\n', "this is no TOML [", '[check.broken]\ntype = "http"\n'
 
 
@@ -103,7 +107,7 @@ class Reloads:
                 before = self._used()
         after = self._used()
         assert after["descriptors"] <= before["descriptors"] + 5, (before, after)
-        assert after["threads"] <= before["threads"] + 1, (before, after)
+        assert after["threads"] <= before["threads"] + POOL, (before, after)
         assert after["tasks"] <= before["tasks"] + 5, (before, after)
         allowed = max(3.0, 0.02 * (count - WARM_UP))  # 2.4 was seen once, and less than 2 in most runs
         assert after["memory MiB"] <= before["memory MiB"] + allowed, (before, after)
