@@ -201,6 +201,52 @@ def _has_what_the_team_reads(page: list[Line], known: dict[str, Any]) -> None:
         assert not differs(said, known[name]), (words, said)
 
 
+@pytest.mark.parametrize("kind", ["drill-team", "drill-stakeholders"])
+def test_json_and_csv_of_drills_have_the_values_of_the_page(written: Mapping[str, Document], kind: str) -> None:
+    one = written[kind]
+    page, known = in_html(one.html), json.loads(one.json)
+    table = list(csv.DictReader(io.StringIO(one.csv)))
+    for section, head, what, part, name in (
+        ("Restored backups", "At most", "restore", "restores", "slowest"),
+        ("Work at risk", "At worst", "recovery point", "at_risk", "worst"),
+    ):
+        shown, listed = list(rows(page, section)), [row for row in table if row["what"] == what]
+        assert len(shown) == len(listed) == len(known[part]) > 0
+        for row, line, told in zip(shown, listed, known[part], strict=True):
+            assert not differs(row.under(head), told[name])
+            assert not differs(row.under("Objective").partition(",")[0], told["objective"])
+            assert ("not met" in row.under("Objective")) is not told["met"]
+            assert (float(line["seconds"]), float(line["objective"])) == (told[name], told["objective"])
+    drills = " ".join(line.text for line in page if line.section == "Drills of alarms")
+    answers = re.findall(r"(?:acknowledged by \w+|answered) after ([0-9hmins ]+?)(?= ?\.| [A-Z]|$)", drills)
+    taken = [drill["acknowledged_after"] for drill in known["drills"] if drill["acknowledged_after"] is not None]
+    assert len(answers) == len(taken) > 0
+    assert not any(differs(said, seconds) for said, seconds in zip(answers, taken, strict=True))
+    assert [float(row["seconds"]) for row in table if row["what"] == "drill" and row["seconds"]] == taken
+
+
+@pytest.mark.parametrize("kind", ["incident-team", "incident-stakeholders"])
+def test_json_and_csv_of_an_incident_have_the_values_of_the_page(written: Mapping[str, Document], kind: str) -> None:
+    one = written[kind]
+    page, known = in_html(one.html), json.loads(one.json)
+    said = {
+        "Lasted": "seconds",
+        "Time until somebody was told": "seconds_to_tell",
+        "Time to acknowledge": "seconds_to_acknowledge",
+        "Time to resolve": "seconds_to_resolve",
+    }
+    for words, name in list(said.items())[: 4 if one.audience is TEAM else 1]:
+        [line] = [line.text for line in page if not line.section and line.text.startswith(words)]
+        assert not differs(line.removeprefix(words).strip(), known[name]), line
+    if one.audience is TEAM:
+        assert f"Runs that failed meanwhile {known['runs_failed']} of {known['runs']}" in [line.text for line in page]
+        assert len(list(csv.DictReader(io.StringIO(one.csv)))) == len(known["timeline"])
+    else:
+        [row] = csv.DictReader(io.StringIO(one.csv))
+        assert (float(row["began"]), float(row["ended"])) == (known["opened_at"], known["resolved_at"])
+        assert float(row["seconds"]) == known["seconds"]
+
+
 def test_of_the_period_before_is_told_what_its_own_report_told(records: Path) -> None:
     """Both begin in the middle of an incident: it belongs to each period in which it was open."""
     begin = next(one.start for one in year.outages() if one.hours > 1 and one.start > year.BEGIN + 30 * DAY) + HOUR
