@@ -216,6 +216,13 @@ def test_a_quota_that_is_always_below_its_limit_is_met() -> None:
     assert found.met == Reach(at, at, at)
 
 
+def test_a_limit_below_nothing_is_not_met_by_a_month_of_nothing() -> None:
+    """An account with a credit is below nothing: what a month comes to was divided by."""
+    found = spent("forecast(left, 7d) > -5", lambda when: -10.0 - 5.0 * (when.day - 1), moment(10, 2), known=6)
+    assert found.met is not None
+    assert (found.met.expected, found.met.latest) == (None, None)
+
+
 def test_a_first_month_is_known_to_be_one_of_a_cost_alone() -> None:
     assert spent("forecast(left, 7d) > 175", of_month(5), moment(10, 20), known=20).begins_again == moment(11, 1, 0)
     assert spent("forecast(left, 7d) > 175", of_month(5), moment(10, 20), known=20, is_cost=False).begins_again is None

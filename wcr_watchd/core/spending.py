@@ -181,7 +181,7 @@ def _whole(one: Spending, begin: float, end: float) -> Ahead | None:
 def _passes(month: Ahead, limit: float, begin: float) -> Reach:
     """When a month from ``begin`` on passes a limit, spent evenly; None: not in that month."""
     when = (
-        begin + limit / total * (month.at - begin) if total > limit else None
+        begin + limit / total * (month.at - begin) if total > max(0.0, limit) else None
         for total in (month.expected, month.high, month.low)
     )
     return Reach(*when)
