@@ -13,7 +13,7 @@ import pytest
 
 from wcr_watchd.core.forecast import Reach
 from wcr_watchd.core.model import MeasurementSpec, Severity
-from wcr_watchd.core.prospect import Budget, Day, Prospect, comes_and_goes, days_of, prospect
+from wcr_watchd.core.prospect import Day, Monthly, Prospect, comes_and_goes, days_of, prospect
 from wcr_watchd.core.rules import Rule, parse_rule
 from wcr_watchd.core.spending import Bill
 from wcr_watchd.core.thresholds import Limit, limits
@@ -161,7 +161,7 @@ def spent(
     for when, seen in hours:
         days.setdefault(at - (at - when) // DAY * DAY, []).append(seen)
     extremes = [(when, max(seen) if one.rises else min(seen)) for when, seen in days.items()]
-    return prospect(one, (), hours[-1][1], hours[-36 * 24 :], at, Budget(extremes, Bill(ZONE, begins), is_cost))
+    return prospect(one, (), hours[-1][1], hours[-36 * 24 :], at, Monthly(extremes, Bill(ZONE, begins), is_cost))
 
 
 def of_month(rate: float) -> Callable[[datetime], float]:

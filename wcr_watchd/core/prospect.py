@@ -64,7 +64,7 @@ class Prospect:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class Monthly:
     """What tells whether a series begins again every month: of each day the highest value (of what falls the lowest).
 
     Of a cost that is known sooner.
@@ -76,13 +76,13 @@ class Budget:
 
 
 def prospect(
-    limit: Limit, labels: Labels, now: float, hours: Sequence[Sample], at: float, budget: Budget | None = None
+    limit: Limit, labels: Labels, now: float, hours: Sequence[Sample], at: float, monthly: Monthly | None = None
 ) -> Prospect:
     """When a series that is ``now`` so much meets the limit, from its means of the hours up to ``at``."""
     series, rises = limit.series, limit.rises
     found = Prospect(series.name, labels, series.unit, limit.value, rises, now, None)
     is_met = _is_beyond(now, limit.value, rises=rises)
-    month = None if budget is None or is_met else _month(budget, limit, now, at)
+    month = None if monthly is None or is_met else _month(monthly, limit, now, at)
     if month is None:
         return replace(found, met=meets(limit.value, now, days_of(hours, at), at, rises=rises, hours=hours))
     met = month.met and Reach(
@@ -94,14 +94,14 @@ def prospect(
     return replace(found, met=met, begins_again=month.end)
 
 
-def _month(budget: Budget, limit: Limit, now: float, at: float) -> Month | None:
+def _month(monthly: Monthly, limit: Limit, now: float, at: float) -> Month | None:
     """The month of what begins again with each; None of all else. What is left falls by what is spent of it."""
-    days, value = [*budget.days[:-1], (at, now)], limit.value
+    days, value = [*monthly.days[:-1], (at, now)], limit.value
     if not limit.rises:
         whole = max(value for _, value in days)
         days, value = [(when, whole - left) for when, left in days], whole - value
-    found = (spending if budget.is_cost else quota)(days, budget.bill, at)
-    return this_month(found, value, budget.bill, at) if found is not None else None
+    found = (spending if monthly.is_cost else quota)(days, monthly.bill, at)
+    return this_month(found, value, monthly.bill, at) if found is not None else None
 
 
 def days_of(hours: Iterable[Sample], at: float) -> list[Day]:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from wcr_watchd.core.forecast import FORESEEN, foreseen
 from wcr_watchd.core.local_time import local_time
-from wcr_watchd.core.prospect import WEEKS_PAST, Budget, Prospect, prospect
+from wcr_watchd.core.prospect import WEEKS_PAST, Monthly, Prospect, prospect
 from wcr_watchd.core.protocols import Point
 from wcr_watchd.core.setup import Check
 from wcr_watchd.core.spending import COST_TAG, DAY, Bill, was_emptied
@@ -55,7 +55,7 @@ async def prospects(view: View, check: Check) -> Sequence[Prospect]:
                 one.value,
                 [(point.at, point.mean) for point in points],
                 at,
-                Budget(_days(days[number], at, rises=limit.rises), bill, is_cost) if number in days else None,
+                Monthly(_days(days[number], at, rises=limit.rises), bill, is_cost) if number in days else None,
             )
             for number, ((limit, one), points) in enumerate(zip(wanted, courses, strict=True))
         ]
