@@ -74,6 +74,10 @@ def test_a_report_is_written_kept_and_sent(make_daemon: Daemons, relay: MailRela
     assert pictures == {"<days>"}
     assert [part.get_filename() for part in mail.iter_attachments()] == ["weekly.html"]
 
+    daemon.environment["TZ"] = "Asia/Kolkata"
+    made = datetime.fromisoformat(daemon.api("GET", "/reports")["reports"][0]["made_at"])
+    shown = daemon.command("report", "list").stdout
+    assert f"{made.astimezone(ZoneInfo('Asia/Kolkata')):%Y-%m-%d %H:%M}" in shown, "times are of the terminal's zone"
     [row] = daemon.command_json("report", "list")
     assert (row["number"], row["name"], row["scheduled"]) == (1, "weekly", False)
     assert daemon.command("report", "show", "1", "--as", "csv").stdout.startswith("check,group,availability")

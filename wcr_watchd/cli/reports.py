@@ -100,7 +100,9 @@ def list_(socket: Path, json_: bool) -> None:
         render.as_json(rows)
         return
     for row in rows:
-        click.echo(f"{row['number']:>5}  {row['made_at'][:16]}  {row['name']:<12}  {row['title']}: {row['summary']}")
+        click.echo(
+            f"{row['number']:>5}  {render.local_time(row['made_at'])}  {row['name']:<12}  {row['title']}: {row['summary']}"
+        )
     if not rows:
         click.echo("no reports so far; write one: wcr-watchd report write weekly")
 
