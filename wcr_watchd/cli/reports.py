@@ -100,9 +100,8 @@ def list_(socket: Path, json_: bool) -> None:
         render.as_json(rows)
         return
     for row in rows:
-        click.echo(
-            f"{row['number']:>5}  {render.local_time(row['made_at'])}  {row['name']:<12}  {row['title']}: {row['summary']}"
-        )
+        made = render.local_time(row["made_at"])
+        click.echo(f"{row['number']:>5}  {made}  {row['name']:<12}  {row['title']}: {row['summary']}")
     if not rows:
         click.echo("no reports so far; write one: wcr-watchd report write weekly")
 
