@@ -24,6 +24,8 @@ from wcr_watchd.kit.backups import restores
 from wcr_watchd.kit.backups.archives import CannotTellError, pg_program
 from wcr_watchd.kit.shared import SharedHelpers
 
+# A restore is polite (nice 19): where other tests take both processors, its servers come up after minutes.
+pytestmark = pytest.mark.timeout(400)
 NAME = "production_%Y%m%d_%H%M%S.sql.gz"
 SHOP = """
 CREATE ROLE shop;
@@ -62,7 +64,7 @@ def repeat(shared: SharedHelpers, tmp_path: Path, room: Path) -> Repeat:
     """``await repeat(later=…)`` runs a check on the folder; a second call remembers what the first one left."""
     kept: dict[str, Any] = {}
 
-    async def once(later: float = 0.0, timeout: float = 110.0, **options: Any) -> Observation:
+    async def once(later: float = 0.0, timeout: float = 300.0, **options: Any) -> Observation:
         run = new_run(shared, timeout, time.time() + later)
         run.memory = kept
         standard = {"path": f"{tmp_path}/{NAME}", "timezone": "UTC", "folder": str(room)}
@@ -105,7 +107,7 @@ async def test_an_encrypted_dump_is_restored(shop: Postgres, tmp_path: Path, rep
     assert measured(seen, "failed_assertions") == 0
     assert measured(seen, "last_test_age") == 0
     assert measured(seen, "restored_age") == pytest.approx(600, abs=5)
-    assert 0 < measured(seen, "restore_time") < 110
+    assert 0 < measured(seen, "restore_time") < 300
     assert measured(seen, "objective_used") == pytest.approx(measured(seen, "restore_time") / 14_400)
     assert "at random with seed" in seen.evidence["picked"]
     assert "was restored now in" in seen.summary
@@ -257,7 +259,7 @@ async def test_cancelled_in_the_middle(
 
 async def loading(room: Path) -> Path:
     """Wait until a restore loads its dump."""
-    async with asyncio.timeout(100):
+    async with asyncio.timeout(250):
         while True:
             for step in room.glob("watchd-restore-*/step"):
                 if "loading" in step.read_text():

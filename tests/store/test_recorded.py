@@ -24,6 +24,17 @@ def run_of(check: str, at: float, outcome: Outcome = Outcome.UP, value: float = 
     return Observation(check, "here", at, 0.25, outcome, "", f"{check} at {at:.0f}", measured)
 
 
+async def test_observations_reach_back_to_the_first_run_not_to_its_hour(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "watchd.db")
+    await store.open()
+    try:
+        await store.commit(Batch(observations=tuple(run_of("api", BEGIN + minute * 60.0) for minute in (50, 59, 61))))
+        with Recorded(tmp_path / "watchd.db") as recorded:
+            assert recorded.reach() == (BEGIN + 50 * 60.0, BEGIN + 61 * 60.0)
+    finally:
+        await store.close()
+
+
 async def test_observations_and_bounds_beside_a_writer(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "watchd.db")
     await store.open()

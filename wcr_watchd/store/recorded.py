@@ -86,12 +86,11 @@ class Recorded:
     def reach(self) -> tuple[float, float] | None:
         """From when to when there are observations (epoch seconds); None when there are none."""
         first, last = self._fetch("span_of_observations")[0]
-        hours = [hour for hour, _ in self._recent]
-        begin = min([*hours, *([] if first is None else [first])], default=None)
+        recent = [row.at for rows in self._recent.values() for row in rows]
+        begin = min([*recent, *([] if first is None else [first])], default=None)
         if begin is None:
             return None
-        newest = max((row.at for rows in self._recent.values() for row in rows), default=0)
-        return seconds(begin), seconds(max(newest, 0 if last is None else last + 900_000))
+        return seconds(begin), seconds(max([*recent, *([] if last is None else [last + 900_000])]))
 
     def checks(self) -> frozenset[str]:
         """The checks of which there are, or were, observations."""
