@@ -80,9 +80,10 @@ def test_what_a_cut_has_left_of_a_secret_is_masked_and_words_are_not() -> None:
         ("http://api/?a=1&access_token=geheim&b=2: 500", "http://api/?a=1&access_token=***&b=2: 500"),
         ('<a href="http://api/?a=1&amp;X-Amz-Signature=geheim">', '<a href="http://api/?a=1&amp;X-Amz-Signature=***">'),
         ('"GET /reset?token=geheim HTTP/1.1" 500', '"GET /reset?token=*** HTTP/1.1" 500'),
+        ("http://api/?key=geheim", "http://api/?key=***"),
         ("http://api/?sig=geheim#x", "http://api/?sig=***#x"),
         ("http://api/?token=${env:TOKEN}", "http://api/?token=${env:TOKEN}"),
-        ("http://api/?design=3&tokens=4&page=2", "http://api/?design=3&tokens=4&page=2"),
+        ("http://api/?design=3&tokens=4&keyword=2", "http://api/?design=3&tokens=4&keyword=2"),
     ],
 )
 def test_what_looks_like_a_password_is_masked_too(text: str, masked: str) -> None:

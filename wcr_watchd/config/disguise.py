@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from wcr_watchd.config.checks import place_of
 from wcr_watchd.config.faults import is_secret
 from wcr_watchd.config.models import HeartbeatTable
-from wcr_watchd.kit.redact import MASK
+from wcr_watchd.kit.redact import MASK, SECRET_NAME
 
 if TYPE_CHECKING:
     from wcr_watchd.config.load import Loaded
@@ -27,14 +27,13 @@ Keys = tuple[str, ...]
 Hidden = Callable[[Keys], bool]
 """Whether a secret stands there."""
 
-_NAME = r"[\w.-]*?(?:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|signature|key)"
-_KEY = re.compile(rf"{_NAME}", re.IGNORECASE)
+_KEY = re.compile(SECRET_NAME, re.IGNORECASE)
 _TABLES = {"headers", "env", "cookies"}
 """Tables whose values are secret, each of them."""
-_OPTION = re.compile(rf"--?{_NAME}", re.IGNORECASE)
-_GIVEN = re.compile(rf"(?P<head>--?{_NAME}=)(?P<secret>.+)", re.IGNORECASE | re.DOTALL)
+_OPTION = re.compile(rf"--?{SECRET_NAME}", re.IGNORECASE)
+_GIVEN = re.compile(rf"(?P<head>--?{SECRET_NAME}=)(?P<secret>.+)", re.IGNORECASE | re.DOTALL)
 _NAMED = re.compile(
-    rf"(?P<head>(?<![\w.-]){_NAME}['\"]?\s*[=:]\s*)"
+    rf"(?P<head>(?<![\w.-]){SECRET_NAME}['\"]?\s*[=:]\s*)"
     r"(?!/|['\"]?\$\{|\*\*\*)(?:'[^']*'|\"[^\"]*\"|[^\s'\"&;,]+)",
     re.IGNORECASE,
 )

@@ -15,12 +15,12 @@ SHORTEST = 4
 SHORTEST_HEAD = 6
 """Characters from which on the beginning of a secret, cut off, is taken for one: half of it, and never fewer."""
 
+SECRET_NAME = r"[\w.-]{0,100}?(?:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|signature|(?<![a-z])sig|key)"
+"""The names, as a pattern, of what is a secret: ``api_key``, ``X-Amz-Signature``; to be taken in either case."""
+
 _IN_URL = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]*:)[^\s/@]+(?=@)", re.IGNORECASE)
 _IN_HEADER = re.compile(r"(?P<head>\bauthorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer)\s+)[^\s'\",]+", re.IGNORECASE)
-_IN_QUERY = re.compile(
-    r"(?P<head>[?&;][\w.-]{0,40}?(?:token|secret|passw(?:or)?d|api[_-]?key|signature|(?<![a-z])sig)=)(?!\$\{)[^\s&#;'\"<>]+",
-    re.IGNORECASE,
-)
+_IN_QUERY = re.compile(rf"(?P<head>[?&;]{SECRET_NAME}=)(?!\$\{{)[^\s&#;'\"<>]+", re.IGNORECASE)
 _IN_PERCENT = re.compile(r"%[0-9A-F]{2}")
 _CUT = ('"', "'", "…", " …", "...", ",", ";", "\\", "<")
 """What may follow where a text was cut off: a quote that closes, an ellipsis, the next part of a sentence."""
