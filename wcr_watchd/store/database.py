@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import aiosqlite
 
@@ -19,6 +19,7 @@ from wcr_watchd.store.salvage import copy_present, finish_swap, remove, rescued_
 from wcr_watchd.store.statements import STATEMENTS
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
 
 _BUSY_TIMEOUT = 5_000
 """Milliseconds to wait for a lock that a foreign tool holds (a backup, the sqlite3 shell)."""
@@ -61,6 +62,14 @@ class Transaction:
     async def fetch(self, statement: str, *values: object) -> list[Row]:
         """Return the rows a statement finds."""
         return await _fetch(self._connection, statement, values)
+
+
+class InThread(Protocol):
+    """Carries a function out in a thread, so that packing thousands of rows does not hold up the event loop."""
+
+    async def __call__(self, function: Callable[[], T]) -> T:
+        """Return what the function returns."""
+        ...
 
 
 class Database:

@@ -1,18 +1,18 @@
-"""Reading a measurement's course: from raw rows where there are few, from rollups where there are many."""
+"""Reading what runs measured and found: from raw rows where there are few, from rollups where there are many."""
 
 from __future__ import annotations
 
 import math
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from wcr_watchd.core.protocols import Point
 from wcr_watchd.core.uptime import Outcomes
 from wcr_watchd.store.codec import seconds
-from wcr_watchd.store.database import Database, Row
+from wcr_watchd.store.database import Database, InThread, Row
 from wcr_watchd.store.pack import PackedRow, newest_per_run, unpack, unpack_numbers
 from wcr_watchd.store.rollup import DAY, FIVE_MINUTES, HOUR, SPAN, PackedRollup
 
@@ -24,6 +24,8 @@ ROWS_AT_A_TIME = 10
 """Rows that a thread unpacks before others may have the interpreter: it would keep it for five milliseconds."""
 POINTS_AT_A_TIME = 500
 """Likewise, points that are made."""
+
+_NO_LIMIT = 1 << 31
 
 Part = tuple[int, float, float, float, float]
 """When a bucket began (epoch ms), and of its values: how many, their sum, the least and the largest."""
@@ -163,6 +165,47 @@ class Tally:
 def buckets(body: bytes, start: int, width: int) -> Iterable[Counted]:
     """The buckets of a packed row that begins at ``start``."""
     return ((start + number * width, width, runs) for number, runs in PackedRollup(body).outcomes.items())
+
+
+async def gather(database: Database, in_thread: InThread, into: Course | Tally, check: str, finest: int) -> None:
+    """Read a check's rollups of this width and coarser ones, and the raw rows that are not in them."""
+    for source, _ in await database.fetch("sources_of_check", check):
+        rollups, rest = await read_rollups(database, into, source, finest)
+        raw = await read_raw(database, source, rest, into.until, _NO_LIMIT)
+        await in_thread(_adding(into, rollups, raw, source, rest))
+        if isinstance(into, Tally):
+            await _cut(database, in_thread, into, source)
+
+
+def _adding(
+    into: Course | Tally, rollups: Sequence[Rollups], raw: Sequence[bytes], source: int, raw_since: int
+) -> Callable[[], None]:
+    def add() -> None:
+        for width, rows in rollups:
+            into.add_rollups(width, rows)
+        into.add_rows(row for row in rows_of(raw, source) if row.at >= raw_since)
+
+    return add
+
+
+async def _cut(database: Database, in_thread: InThread, tally: Tally, source: int) -> None:
+    """Count what a cut lies in as finely as it is kept: an hour by five minutes, five minutes run by run."""
+    coarse, tally.to_cut = tally.to_cut, []
+    for hour in sorted({at // HOUR * HOUR for at, _, _ in coarse}):
+        fine = await database.fetch("hour_row", hour, source)
+        slots = await database.fetch("slots_of_hour", source, hour) if tally.needs_runs(hour) else []
+        own = [one for one in coarse if hour <= one[0] < hour + HOUR]
+        await in_thread(_cutting(tally, own, hour, fine, [row[0] for row in slots], source))
+
+
+def _cutting(
+    tally: Tally, coarse: Sequence[Counted], hour: int, fine: Sequence[Row], raw: Sequence[bytes], source: int
+) -> Callable[[], None]:
+    def cut() -> None:
+        minutes = [one for (body,) in fine for one in buckets(body, hour, FIVE_MINUTES)]
+        tally.add_cut(coarse, minutes, rows_of(raw, source))
+
+    return cut
 
 
 async def choose_width(database: Database, since: int, width: float) -> int:

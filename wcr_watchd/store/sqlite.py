@@ -54,18 +54,8 @@ from wcr_watchd.store.codec import (
     seconds,
     to_json,
 )
-from wcr_watchd.store.database import Database, Row, Transaction
-from wcr_watchd.store.history import (
-    Counted,
-    Course,
-    Rollups,
-    Tally,
-    buckets,
-    choose_width,
-    read_raw,
-    read_rollups,
-    rows_of,
-)
+from wcr_watchd.store.database import Database, Transaction
+from wcr_watchd.store.history import Course, Tally, choose_width, gather, read_raw, rows_of
 from wcr_watchd.store.intern import Numbers
 from wcr_watchd.store.migrate import read_migrations
 from wcr_watchd.store.pack import PackedRow, pack, pack_numbers, unpack
@@ -78,7 +68,6 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _FOR_EVER = 1 << 62
-_NO_LIMIT = 1 << 31
 RESTORED_CHANGES = 50
 """Changes that are read back at a start: those that are not over, and the newest."""
 RESTORED_ENDS = 1_000
@@ -227,7 +216,7 @@ class SqliteStore:
             return tuple(() for _ in wanted)
         course = Course(there, start, end)
         finest = await choose_width(self._database, start, (end - start) / points)
-        await self._gather(course, check, finest)
+        await gather(self._database, self._in_thread, course, check, finest)
 
         def drawn() -> Sequence[Sequence[Point]]:
             return [() if number is None else tuple(course.points(number, points)) for number in numbers]
@@ -239,27 +228,8 @@ class SqliteStore:
     ) -> Sequence[Outcomes]:
         """How many runs found what, by hours of the past and five minutes of what is not rolled up yet."""
         tally = Tally(milliseconds(since), milliseconds(until), sorted(map(milliseconds, cuts)))
-        await self._gather(tally, check, FIVE_MINUTES if fine else HOUR)
+        await gather(self._database, self._in_thread, tally, check, FIVE_MINUTES if fine else HOUR)
         return tally.outcomes()
-
-    async def _gather(self, into: Course | Tally, check: str, finest: int) -> None:
-        """Read a check's rollups of this width and coarser ones, and the raw rows that are not in them."""
-        for source, _ in await self._database.fetch("sources_of_check", check):
-            rollups, rest = await read_rollups(self._database, into, source, finest)
-            raw = await read_raw(self._database, source, rest, into.until, _NO_LIMIT)
-            await self._in_thread(_charting(into, rollups, raw, source, rest))
-            if isinstance(into, Tally):
-                await self._cut(into, source)
-
-    async def _cut(self, tally: Tally, source: int) -> None:
-        """Count what a cut lies in as finely as it is kept: an hour by five minutes, five minutes run by run."""
-        coarse, tally.to_cut = tally.to_cut, []
-        for hour in sorted({at // HOUR * HOUR for at, _, _ in coarse}):
-            fine = await self._database.fetch("hour_row", hour, source)
-            slots = await self._database.fetch("slots_of_hour", source, hour) if tally.needs_runs(hour) else []
-            raw = [row[0] for row in slots]
-            own = [one for one in coarse if hour <= one[0] < hour + HOUR]
-            await self._in_thread(_cutting(tally, own, hour, fine, raw, source))
 
     async def incidents(
         self,
@@ -504,24 +474,3 @@ def _owed(notification: Notification) -> Delivery:
 
 def _unpacking(bodies: Sequence[bytes], source: int) -> Callable[[], list[PackedRow]]:
     return lambda: rows_of(bodies, source)
-
-
-def _cutting(
-    tally: Tally, coarse: Sequence[Counted], hour: int, fine: Sequence[Row], raw: Sequence[bytes], source: int
-) -> Callable[[], None]:
-    def cut() -> None:
-        minutes = [one for (body,) in fine for one in buckets(body, hour, FIVE_MINUTES)]
-        tally.add_cut(coarse, minutes, rows_of(raw, source))
-
-    return cut
-
-
-def _charting(
-    course: Course | Tally, rollups: Sequence[Rollups], raw: Sequence[bytes], source: int, raw_since: int
-) -> Callable[[], None]:
-    def chart() -> None:
-        for width, rows in rollups:
-            course.add_rollups(width, rows)
-        course.add_rows(row for row in rows_of(raw, source) if row.at >= raw_since)
-
-    return chart

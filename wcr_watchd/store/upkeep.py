@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 from wcr_watchd.core.silence import KEPT, KEPT_MAINTENANCE
-from wcr_watchd.store.database import Database, Row
+from wcr_watchd.store.database import Database, InThread, Row
 from wcr_watchd.store.pack import pack_texts, text_of, unpack, unpack_numbers
 from wcr_watchd.store.rollup import (
     DAY,
@@ -19,8 +18,6 @@ from wcr_watchd.store.rollup import (
     roll_up_day,
     roll_up_hour,
 )
-
-T = TypeVar("T")
 
 SLOT = 900_000
 """Milliseconds that raw observations are filed together for (also in ``sql/history.sql``)."""
@@ -44,14 +41,6 @@ Slot = tuple[int, int]
 """Its beginning and the source."""
 Slots = dict[Slot, dict[int, bytes]]
 """The text of every run by its time; one that was stored twice is there once."""
-
-
-class InThread(Protocol):
-    """Carries a function out in a thread, so that packing thousands of rows does not hold up the event loop."""
-
-    async def __call__(self, function: Callable[[], T]) -> T:
-        """Return what the function returns."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
