@@ -5,7 +5,7 @@ Words are given only where they say all of it. The fields are read by the librar
 
 from __future__ import annotations
 
-from calendar import monthrange
+from calendar import day_name, month_name, monthrange
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,21 +17,9 @@ MOST = 4
 """Times of a day, and days of a month, that are named one by one."""
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _ORDINALS = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth", CronSim.LAST: "last"}
-_WEEKDAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
-_MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
+_WEEKDAYS = [day_name[6], *day_name[:6]]
+"""In English, as the program never asks for another language; Sunday is first in cron."""
+_MONTHS = month_name[1:]
 _COMMON_YEAR = 2001
 
 
