@@ -50,7 +50,8 @@ class Reload:
 
     async def apply(self, loaded: Loaded) -> None:
         """Put a new configuration in force; a check whose settings did not change keeps its probe and its schedule."""
-        loaded, force, watching = self._base.aged(loaded), self._force, self._watching
+        loaded = await asyncio.to_thread(self._base.aged, loaded)  # the texts of the knowledge folder are hashed
+        force, watching = self._force, self._watching
         before, after = watching.monitor.setup.checks, loaded.setup.checks
         same = {name for name in after if name in before and before[name].fingerprint == after[name].fingerprint}
         force.take_probes({name: force.probes[name] if name in same else new for name, new in loaded.probes.items()})

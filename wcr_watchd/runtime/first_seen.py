@@ -26,14 +26,12 @@ class FirstSeen:
 
     def aged(self, book: Book) -> Book:
         """The book, its entries since when they were first seen as they are; that is remembered."""
-        since = {}
-        for one in book.entries.values():
-            key = (one.name, _fingerprint(one))
-            since[key] = min(one.here_since, self._since.get(key, one.here_since))
-        self._since = since
-        entries = {
-            one.name: replace(one, here_since=since[one.name, _fingerprint(one)]) for one in book.entries.values()
+        texts = {one.name: (one.name, _fingerprint(one)) for one in book.entries.values()}
+        self._since = {
+            texts[one.name]: min(one.here_since, self._since.get(texts[one.name], one.here_since))
+            for one in book.entries.values()
         }
+        entries = {name: replace(one, here_since=self._since[texts[name]]) for name, one in book.entries.items()}
         return replace(book, entries=entries)
 
     def kept(self, now: float) -> KnownFacts:
