@@ -160,5 +160,8 @@ def _of(hooks: changes.Hooks, switch: Switch) -> tuple[str, ...]:
 
 
 def _mark(change: Change, switch: Switch) -> str:
-    """What tells a program of this start, or end, from every other one of this machine: windows have unique numbers."""
-    return f"change {change.silence} {switch.value}"
+    """What tells a program of this change from every other one of this machine.
+
+    Not by its window, which is another one when it goes on after that was over; numbers begin anew with new records.
+    """
+    return f"change {change.id} of {change.prepared_at!r} {switch.value}"
