@@ -13,17 +13,16 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
-from wcr_watchd.core import contacts, replies
-from wcr_watchd.core.contacts import way_words, ways
+from wcr_watchd.core import replies
 from wcr_watchd.core.drill_report import DrillState
 from wcr_watchd.core.errors import CommandError, StoreError
-from wcr_watchd.core.model import Incident, IncidentState, Recipient
+from wcr_watchd.core.model import Incident, IncidentState
 from wcr_watchd.core.protocols import Answering, Asked, Call, Channel
 from wcr_watchd.core.run import Shared
 from wcr_watchd.core.setup import Contact
 from wcr_watchd.core.view import Control
-from wcr_watchd.core.work import check_of
-from wcr_watchd.kit.tickets import Ticket, Tickets, way_of
+from wcr_watchd.kit.tickets import Ticket, Tickets
+from wcr_watchd.web import reached
 from wcr_watchd.web.access.allowance import Allowance
 from wcr_watchd.web.access.audit import AUDIT
 from wcr_watchd.web.dashboard.layout import page
@@ -69,8 +68,8 @@ async def confirmation(request: web.Request) -> web.Response:
     if isinstance(ticket, web.Response):
         return ticket
     incidents = await _incidents(control, ticket)
-    if incidents and all(_asks(control, one, ticket) for one in incidents):
-        return await _question(request, ticket, incidents[0])
+    if incidents and all(reached.asks(control, one, ticket) for one in incidents):
+        return await reached.question(request, ticket, incidents[0])
     return page(
         request,
         "acknowledge.html",
@@ -87,8 +86,8 @@ async def confirmed(request: web.Request) -> web.Response:
     ticket, control = _ticket(request), request.app[CONTROL]
     if isinstance(ticket, web.Response):
         return ticket
-    incidents = [one for one in await _incidents(control, ticket) if _waits(one) or _asks(control, one, ticket)]
-    asked = [one for one in incidents if _asks(control, one, ticket)]
+    incidents = [one for one in await _incidents(control, ticket) if _waits(one) or reached.asks(control, one, ticket)]
+    asked = [one for one in incidents if reached.asks(control, one, ticket)]
     waiting = [one.id for one in incidents if one not in asked]
     audit, through = request.app[AUDIT], f"{ticket.channel} link"
     if waiting or not asked:
@@ -96,78 +95,9 @@ async def confirmed(request: web.Request) -> web.Response:
         numbers = ", ".join(map(str, waiting))
         await audit.note(request, ticket.contact, through, "acknowledge", target=numbers, detail="; ".join(said))
     for one in asked:
-        known = await _reached(control, one, ticket)
+        known = await reached.write_down(control, one, ticket)
         await audit.note(request, ticket.contact, through, "can be reached", target=ticket.contact, detail=known)
     raise web.HTTPSeeOther(request.path)
-
-
-def _asks(control: Control, incident: Incident, ticket: Ticket) -> bool:
-    """Whether an incident asks whether who has this ticket can be reached."""
-    return bool(ticket.contact) and check_of(control.setup, incident).asks == ticket.contact
-
-
-async def _question(request: web.Request, ticket: Ticket, incident: Incident) -> web.Response:
-    """The page that asks whether this still reaches them, or says that it is known."""
-    control = request.app[CONTROL]
-    known, way = await _known_ways(control, incident, ticket), _way(control, ticket)
-    over = incident.state is IncidentState.RESOLVED
-    others = [] if over else [one for one in ways(control.setup, ticket.contact) if one not in known]
-    return page(
-        request,
-        "reach.html",
-        who=ticket.contact,
-        channel=way_words(control.setup, way) if way else ticket.channel,
-        known=over or way in known,
-        missing=[way_words(control.setup, one) for one in others],
-        expires_at=ticket.expires_at,
-    )
-
-
-def _way(control: Control, ticket: Ticket) -> Recipient | None:
-    """By which of their ways somebody got a link; None: the address that it went to is not theirs any more.
-
-    The policy may tell them over a channel by which they are not asked: a second one for mail.
-    """
-    found = [one for one in ways(control.setup, ticket.contact) if one.channel == ticket.channel]
-    if not found:
-        return Recipient(ticket.channel, ticket.contact)
-    # An ordinary message to them, and an older link, say the channel only: that is the first address.
-    return next((one for one in found if ticket.way in ("", way_of(one.address))), None)
-
-
-async def _known_ways(control: Control, incident: Incident, ticket: Ticket) -> set[Recipient]:
-    """The ways by which they have said since it began that they can be reached."""
-    try:
-        events = await control.store.events(incident.id)
-    except StoreError:
-        events = ()
-    said = {one.by for one in events if one.reason == contacts.REACHED}
-    own = _way(control, ticket)
-    every = {*ways(control.setup, ticket.contact), *((own,) if own else ())}
-    return {one for one in every if _by_way(control, one) in said}
-
-
-async def _reached(control: Control, incident: Incident, ticket: Ticket) -> str:
-    """Write down that this reaches them; when all else does, they are verified. Returns a sentence."""
-    known, way = await _known_ways(control, incident, ticket), _way(control, ticket)
-    if way is None:
-        return "it is not written down: that address is no longer theirs in the configuration"
-    if incident.state is IncidentState.RESOLVED or way in known:
-        return "that was known"
-    await control.note(incident.id, _by_way(control, way), contacts.REACHED)
-    if set(ways(control.setup, ticket.contact)) - known - {way}:
-        return "it is written down; not all of their ways are known to reach them yet"
-    names = sorted(way_words(control.setup, one) for one in known | {way})
-    note = f"said so by the links sent over {', '.join(names)}"
-    try:
-        return await control.sign_off_task(contacts.task_of(ticket.contact), _by_way(control, way), note)
-    except CommandError as error:
-        return str(error)
-
-
-def _by_way(control: Control, way: Recipient) -> str:
-    """Who says by a link that it reaches them: ``lead by mail link``."""
-    return f"{way.contact} by {way_words(control.setup, way)} link"
 
 
 def by_link(ticket: Ticket) -> str:
